@@ -1,0 +1,223 @@
+//! What guards and the arbiter say to each other. Values only: the wire is another crate's business.
+//!
+//! A heartbeat's number *is* its send time on the guard's own clock: the arbiter echoes it without looking at it, so
+//! that a grant is matched to its very heartbeat and counts from its send (design, *The lease*).
+
+use crate::engine::DataState;
+use crate::ids::{
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version,
+    Zone,
+};
+use crate::position::Position;
+use crate::time::{Span, Time};
+use std::collections::BTreeSet;
+
+/// What a guard says of itself when its host attaches to an arbiter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hello {
+    /// The instance that it guards.
+    pub instance: InstanceName,
+    /// Its set.
+    pub replicaset: ReplicaSetName,
+    /// The run of the guard.
+    pub incarnation: Incarnation,
+    /// Its host's daemon.
+    pub coordinator: CoordinatorName,
+    /// Where clients reach the engine.
+    pub endpoint: Endpoint,
+    /// Where it stands.
+    pub zone: Option<Zone>,
+    /// Higher is preferred.
+    pub priority: u32,
+    /// Whether it may ever be appointed.
+    pub electable: bool,
+    /// How many members the first appointment waits for.
+    pub bootstrap_members: u32,
+}
+
+/// How a guard stands to the mastership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stand {
+    /// Has not read the provider yet: promises nothing and leads nothing.
+    Starting,
+    /// Leads nothing.
+    Standby,
+    /// Was directed to lead at this term and asks for its first grant.
+    Candidate(Term),
+    /// Holds the right at this term; `writable` once the engine confirmed.
+    Leading {
+        /// The term.
+        term: Term,
+        /// Whether the engine has confirmed that it accepts writes.
+        writable: bool,
+    },
+}
+
+/// The engine's health as the guard sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Health {
+    /// Answers.
+    Up,
+    /// Not running, or not yet answering.
+    Down,
+    /// Runs, but a tiny write or the probe does not finish.
+    Stalled,
+}
+
+/// A guard's report of the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EngineView {
+    /// Its health.
+    pub health: Health,
+    /// The run that the rest speaks of; a report of another run is no report.
+    pub run: Option<EngineRun>,
+    /// How far the data reaches.
+    pub position: Position,
+    /// What the data says of itself.
+    pub data: DataState,
+    /// Whom it follows with a link that is up.
+    pub follows: Option<Endpoint>,
+    /// Whether it was found writable when the guard started (an existing master to adopt).
+    pub found_writable: bool,
+    /// How many attached replicas hold everything.
+    pub replicas_caught_up: u32,
+}
+
+/// A member that has stopped replicating, by a directive at `version`; binding until a higher version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Severed {
+    /// The version of the directive.
+    pub version: Version,
+    /// Everything that it will ever hold of that term.
+    pub position: Position,
+    /// The run of the engine that held the position.
+    pub run: Option<EngineRun>,
+}
+
+/// "I lead nothing at `term` or below, and never will": the engine has ended wholly or its fence is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Relinquished {
+    /// Up to this term.
+    pub term: Term,
+    /// The final position, where the fence answered; unknown where the engine ended.
+    pub position: Position,
+    /// Whether the engine ended (crashed) rather than was fenced.
+    pub ended: bool,
+}
+
+/// A master's answer to a proposal made on `version`: from now on it needs the promise of each of these.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Honoured {
+    /// The version that the proposal was made on.
+    pub version: Version,
+    /// The set that the master's right rests on.
+    pub members: BTreeSet<InstanceName>,
+    /// Who the master made sure no longer counts (a shrink), if any.
+    pub dropped: Option<InstanceName>,
+}
+
+/// Guard to arbiter: a heartbeat with the whole state, never a delta, so that a lost one loses nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Beat {
+    /// Who.
+    pub instance: InstanceName,
+    /// Which run of the guard.
+    pub incarnation: Incarnation,
+    /// When, on the guard's own clock; echoed in the grant.
+    pub sent_at: Time,
+    /// The highest term that it has seen.
+    pub highest_term: Term,
+    /// How it stands.
+    pub stand: Stand,
+    /// Evidence 1.
+    pub relinquished: Option<Relinquished>,
+    /// Its severance, if any.
+    pub severed: Option<Severed>,
+    /// Its answer to a proposal, if any.
+    pub honoured: Option<Honoured>,
+    /// How long it may not lead yet (promises of an earlier run are waited out).
+    pub hold: Span,
+    /// Its engine.
+    pub engine: EngineView,
+}
+
+/// Arbiter to guard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ToGuard {
+    /// The answer to a beat: the right to accept writes.
+    Grant(Grant),
+    /// What to do.
+    Directive(Directive),
+}
+
+/// The right to accept writes at `term` until `beat + ttl - margin` on the guard's own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// The send time of the beat that this answers.
+    pub beat: Time,
+    /// The run of the guard that it is for.
+    pub incarnation: Incarnation,
+    /// The granter's epoch.
+    pub epoch: Epoch,
+    /// For which term.
+    pub term: Term,
+    /// For how long.
+    pub ttl: Span,
+}
+
+/// An order that rests on a durable record. Lower `(epoch, version)` than the highest seen are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Directive {
+    /// The run of the guard that it is for.
+    pub incarnation: Incarnation,
+    /// The arbiter's epoch.
+    pub epoch: Epoch,
+    /// The version of the record.
+    pub version: Version,
+    /// The term of the record.
+    pub term: Term,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a directive orders.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Become (or stay) the master at the directive's term. Also tells a master the current in-sync set.
+    Lead {
+        /// Who may be appointed after you.
+        in_sync: BTreeSet<InstanceName>,
+        /// The identity to mark the data with.
+        data_id: DataId,
+    },
+    /// Follow the master of the record.
+    Follow {
+        /// The master.
+        master: InstanceName,
+        /// Where it is.
+        endpoint: Endpoint,
+        /// The identity of its data; an engine with other data does not follow.
+        data_id: DataId,
+    },
+    /// Stop replicating and report the final position, as soon as `reach` is held (at once, if it is not given).
+    Sever {
+        /// The final position of a master that has relinquished (switchover).
+        reach: Option<Position>,
+    },
+    /// Give up the mastership: fence, and report the final position (switchover).
+    Relinquish,
+    /// Answer with [`Honoured`]: need this member's promise from now on (in-sync set, *grow*).
+    Grow {
+        /// The newcomer.
+        member: InstanceName,
+    },
+    /// Stop counting this member, make sure that enough of the rest hold everything, then answer (*shrink*).
+    Shrink {
+        /// The leaver.
+        member: InstanceName,
+        /// How many of the others must hold everything.
+        ack_quorum: u32,
+    },
+    /// A later run of a guard with this name exists: fence and stop.
+    StandDown,
+}

@@ -1,0 +1,227 @@
+//! Which crate may know which: the list is kept here, so that a new arrow between crates is a decision that shows in a
+//! review of this file. docs/architecture.md has the reasons.
+
+use crate::Problem;
+use crate::tree::Tree;
+use std::collections::{BTreeMap, BTreeSet};
+use toml::{Table, Value};
+
+/// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
+const MAY_KNOW: [(&str, &[&str]); 16] = [
+    // Layer 0: the wire, and the pure machines.
+    ("baton-proto", &[]),
+    ("baton-core", &[]),
+    ("baton-board", &["baton-core"]),
+    // Layer 1: the two outside worlds.
+    ("baton-provider", &["baton-board", "baton-core", "baton-proto"]),
+    ("baton-engine", &["baton-core"]),
+    // Layer 2: the shells, and what routers link.
+    (
+        "baton-coordinator",
+        &[
+            "baton-board",
+            "baton-client",
+            "baton-core",
+            "baton-engine",
+            "baton-proto",
+            "baton-provider",
+            "baton-stateboard",
+        ],
+    ),
+    ("baton-stateboard", &["baton-board", "baton-core", "baton-proto", "baton-provider"]),
+    ("baton-client", &["baton-core", "baton-proto"]),
+    // Layer 3: people.
+    ("batonctl", &["baton-client", "baton-core", "baton-proto"]),
+    // Tests.
+    ("baton-oracle", &["baton-core"]),
+    ("scenario", &["baton-board", "baton-core", "baton-oracle", "baton-provider"]),
+    ("model", &["baton-board", "baton-core", "baton-oracle"]),
+    ("contract", &["baton-board", "baton-core", "baton-proto", "baton-provider", "baton-stateboard"]),
+    ("e2e", &["baton-client", "baton-core", "baton-proto"]),
+    ("tidy", &[]),
+    // Chaos knows binaries and wire only, so that a wrong belief inside the code cannot excuse itself.
+    ("chaos", &["baton-client", "baton-oracle", "baton-proto"]),
+];
+
+/// The crates without IO, and the only foreign crates that they may use.
+const PURE: [(&str, &[&str]); 3] =
+    [("baton-core", &["thiserror"]), ("baton-board", &["thiserror"]), ("baton-oracle", &["thiserror"])];
+/// What a pure crate may not even use in its own tests: with these it could not be driven by a model.
+const NEVER_PURE: [&str; 6] = ["prost", "serde", "tokio", "tonic", "tracing", "rand"];
+
+/// A crate of the workspace as its manifest describes it.
+struct Manifest<'tree> {
+    path: &'tree str,
+    name: String,
+    table: Table,
+}
+
+impl Manifest<'_> {
+    /// `(section, crate, its entry)` of every dependency.
+    fn dependencies(&self) -> Vec<(&'static str, &str, &Value)> {
+        let mut found = Vec::new();
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            if let Some(Value::Table(table)) = self.table.get(section) {
+                found.extend(table.iter().map(|(name, value)| (section, name.as_str(), value)));
+            }
+        }
+        found
+    }
+}
+
+/// The workspace's crates: `(folder, package name)`.
+#[must_use]
+pub fn crates(tree: &Tree) -> Vec<(String, String)> {
+    let (manifests, _) = read(tree);
+    let folder = |path: &str| path.strip_suffix("/Cargo.toml").unwrap_or_default().to_owned();
+    manifests.into_iter().map(|manifest| (folder(manifest.path), manifest.name)).collect()
+}
+
+fn read(tree: &Tree) -> (Vec<Manifest<'_>>, Vec<Problem>) {
+    let (mut manifests, mut problems) = (Vec::new(), Vec::new());
+    for file in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        let table = match file.text.parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                problems.push(format!("{}: {error}", file.path));
+                continue;
+            }
+        };
+        let name = table.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
+        match name.map(str::to_owned) {
+            Some(name) => manifests.push(Manifest { path: &file.path, name, table }),
+            None => problems.push(format!("{}: no package name", file.path)),
+        }
+    }
+    (manifests, problems)
+}
+
+/// Arrows between crates that the list does not have, and rows of the list that are about nothing.
+#[must_use]
+pub fn directions(tree: &Tree) -> Vec<Problem> {
+    let (manifests, mut problems) = read(tree);
+    let may_know: BTreeMap<&str, &[&str]> = MAY_KNOW.into_iter().collect();
+    let pure: BTreeMap<&str, &[&str]> = PURE.into_iter().collect();
+    let ours: BTreeSet<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();
+    for manifest in &manifests {
+        let Some(allowed) = may_know.get(manifest.name.as_str()) else {
+            problems.push(format!(
+                "{}: {} is not in the list of tests/tidy/src/manifests.rs",
+                manifest.path, manifest.name
+            ));
+            continue;
+        };
+        for (section, name, _) in manifest.dependencies() {
+            if ours.contains(name) && !allowed.contains(&name) {
+                problems.push(format!("{}: {} may not know {name}", manifest.path, manifest.name));
+            }
+            let Some(foreign) = pure.get(manifest.name.as_str()) else { continue };
+            let is_foreign = !ours.contains(name) && !foreign.contains(&name);
+            if is_foreign && (section != "dev-dependencies" || NEVER_PURE.contains(&name)) {
+                problems.push(format!("{}: {} is pure and may not use {name}", manifest.path, manifest.name));
+            }
+        }
+    }
+    for name in may_know.keys().filter(|name| !ours.contains(**name)) {
+        problems.push(format!("tests/tidy/src/manifests.rs: {name} is listed, but there is no such crate"));
+    }
+    problems
+}
+
+/// Versions and lints that a crate sets for itself: both stand once, in the root manifest.
+#[must_use]
+pub fn inheritance(tree: &Tree) -> Vec<Problem> {
+    let (manifests, mut problems) = read(tree);
+    let inherits =
+        |value: Option<&Value>| value.and_then(|value| value.get("workspace")) == Some(&Value::Boolean(true));
+    for manifest in &manifests {
+        for (_, name, value) in manifest.dependencies() {
+            if !inherits(Some(value)) {
+                problems.push(format!("{}: {name} must be `{name}.workspace = true`", manifest.path));
+            }
+        }
+        if !inherits(manifest.table.get("lints")) {
+            problems.push(format!("{}: `[lints] workspace = true` is missing", manifest.path));
+        }
+    }
+    problems
+}
+
+/// Sources other than the public index in the lock file, and replaced sources in Cargo's configuration: a fresh clone must
+/// build anywhere.
+#[must_use]
+pub fn sources(tree: &Tree) -> Vec<Problem> {
+    const PUBLIC: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+    let mut problems = Vec::new();
+    let lock = tree.text("Cargo.lock").unwrap_or_default();
+    for (index, line) in lock.lines().enumerate() {
+        if line.starts_with("source = ") && line != PUBLIC {
+            problems.push(format!("Cargo.lock:{}: {line} is not the public index", index + 1));
+        }
+    }
+    let config = tree.text(".cargo/config.toml").unwrap_or_default();
+    for (index, line) in config.lines().enumerate() {
+        if ["[source", "[registries", "[registry", "[http", "[net"]
+            .iter()
+            .any(|table| line.trim().starts_with(table))
+        {
+            problems.push(format!(
+                ".cargo/config.toml:{}: {line} belongs to a machine, not to the repository",
+                index + 1
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(name: &str, dependencies: &str) -> Vec<Problem> {
+        let text = format!("[package]\nname = \"{name}\"\n{dependencies}");
+        let engine = "[package]\nname = \"baton-engine\"\n";
+        directions(&Tree::of(&[("a/Cargo.toml", &text), ("e/Cargo.toml", engine)]))
+            .into_iter()
+            .filter(|problem| problem.starts_with("a/"))
+            .collect()
+    }
+
+    #[test]
+    fn a_new_arrow_is_found_in_every_section() {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let found = problems_of("baton-client", &format!("[{section}]\nbaton-engine.workspace = true\n"));
+            assert_eq!(found, ["a/Cargo.toml: baton-client may not know baton-engine"]);
+        }
+        assert!(problems_of("stranger", "")[0].contains("not in the list"));
+    }
+
+    #[test]
+    fn a_pure_crate_uses_nothing_foreign() {
+        assert_eq!(problems_of("baton-core", "[dependencies]\nserde.workspace = true\n").len(), 1);
+        assert_eq!(problems_of("baton-core", "[dev-dependencies]\ntokio.workspace = true\n").len(), 1);
+        assert_eq!(problems_of("baton-core", "[dev-dependencies]\nproptest.workspace = true\n"), [""; 0]);
+        assert_eq!(problems_of("baton-board", "[dependencies]\nthiserror.workspace = true\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_row_about_nothing_is_found() {
+        let problems = directions(&Tree::of(&[]));
+        assert_eq!(problems.len(), MAY_KNOW.len());
+    }
+
+    #[test]
+    fn versions_and_lints_stand_in_the_root() {
+        let text = "[package]\nname = \"x\"\n[dependencies]\nserde = \"1\"\n";
+        assert_eq!(inheritance(&Tree::of(&[("x/Cargo.toml", text)])).len(), 2);
+    }
+
+    #[test]
+    fn a_private_source_is_found() {
+        let tree = Tree::of(&[
+            ("Cargo.lock", "source = \"registry+https://mirror.example/index\"\n"),
+            (".cargo/config.toml", "[source.crates-io]\n"),
+        ]);
+        assert_eq!(sources(&tree).len(), 2);
+    }
+}

@@ -1,0 +1,90 @@
+//! The rules of this repository, run on the repository itself. With `UPDATE=1` the recorded wire hashes are rewritten first.
+
+use std::path::{Path, PathBuf};
+use tidy::tree::Tree;
+use tidy::{Problem, clippy, docs, manifests, protocol, rust, waits, wire, wording};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs one rule and shows all that it found at once.
+fn check(rule: impl Fn(&Tree) -> Vec<Problem>) {
+    let problems = rule(&Tree::read(&root()).expect("the repository is readable"));
+    assert!(problems.is_empty(), "{} problem(s):\n  {}", problems.len(), problems.join("\n  "));
+}
+
+#[test]
+fn crates_know_only_what_they_may() {
+    check(manifests::directions);
+}
+
+#[test]
+fn versions_and_lints_stand_in_the_root_manifest() {
+    check(manifests::inheritance);
+}
+
+#[test]
+fn a_fresh_clone_needs_no_private_source() {
+    check(manifests::sources);
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    check(rust::lengths);
+}
+
+#[test]
+fn every_file_says_what_it_is_about() {
+    check(rust::module_docs);
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    check(rust::left_behind);
+}
+
+#[test]
+fn tests_do_not_sleep() {
+    check(waits::unexplained);
+}
+
+#[test]
+fn sentences_and_tests_belong_together() {
+    check(protocol::pairing);
+}
+
+#[test]
+fn no_path_of_one_machine() {
+    check(wording::forbidden);
+}
+
+#[test]
+fn the_pure_crates_keep_their_bans() {
+    check(clippy::pure_crates);
+}
+
+#[test]
+fn the_wire_is_as_recorded() {
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        let tree = Tree::read(&root()).expect("the repository is readable");
+        let page = wire::updated(&tree).expect("the page has a place for the hashes");
+        std::fs::write(root().join(wire::PAGE), page).expect("the page can be written");
+    }
+    check(wire::recorded);
+}
+
+#[test]
+fn the_map_names_every_crate_and_no_other() {
+    check(docs::map);
+}
+
+#[test]
+fn commands_in_the_docs_name_existing_targets() {
+    check(docs::targets);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    check(docs::links);
+}

@@ -1,0 +1,67 @@
+# What a person types. Each target is one or two commands; anything longer is a script in scripts/.
+
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# Cargo's own variable is honoured, so that two builds can stand side by side.
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+BINARIES := -p baton-coordinator -p baton-stateboard -p batonctl -p chaos
+
+# Of `make demo` and `make bench`.
+ENGINE ?= redis
+PROVIDER ?= stateboard
+LEASE_TTL ?= 3s
+# Of `make bench`.
+RUNS ?= 10
+LEASE_TTLS ?= 3s 1s 300ms
+# Of `make test`: which suites, in this order.
+SUITES ?= format clippy tidy unit scenario model contract e2e
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build test bench demo model fmt fix clean
+
+help:
+	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
+	@echo 'make test     everything that CI runs [SUITES="tidy unit"]'
+	@echo 'make model    search one world of the model [WORLD=name] [BREAK=rule] [JSON=1]'
+	@echo 'make bench    the figures of the README [RUNS=10] [LEASE_TTLS="3s 1s 300ms"]'
+	@echo 'make build    release binaries, in $(BIN)'
+	@echo 'make deps     install what is missing (Debian), with the reason for each'
+	@echo 'make fmt      format; `make fix` also applies lint suggestions and records the wire in COMPATIBILITY.md'
+	@echo 'make clean    remove build output'
+
+deps:
+	@scripts/deps build run bench
+
+build:
+	@scripts/deps build >&2
+	cargo build --release $(BINARIES)
+
+test:
+	@scripts/deps build run >&2
+	@scripts/test $(SUITES)
+
+# Standard output belongs to the demo alone: with JSON=1 it is exactly one line.
+demo:
+	@scripts/deps build run >&2
+	@cargo build --release $(BINARIES) >&2
+	@$(BIN)/chaos demo --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
+
+bench:
+	@scripts/deps build run bench >&2
+	@cargo build --release $(BINARIES) >&2
+	@ENGINE='$(ENGINE)' PROVIDER='$(PROVIDER)' scripts/bench '$(BIN)' '$(RUNS)' $(LEASE_TTLS)
+
+model:
+	@scripts/deps build >&2
+	@cargo run --release -p model -- $(if $(WORLD),--world '$(WORLD)') $(if $(BREAK),--break '$(BREAK)') $(if $(JSON),--json)
+
+fmt:
+	cargo fmt --all
+
+fix: fmt
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	UPDATE=1 cargo test -p tidy --test main the_wire_is_as_recorded
+
+clean:
+	cargo clean

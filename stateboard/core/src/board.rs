@@ -1,0 +1,206 @@
+//! The machine: takes inputs apart, holds back what is not durable yet. Which rule applies is decided in the files
+//! beside this one.
+
+use crate::break_rule::BreakRule;
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::lock::Lock;
+use crate::message::{Action, Input, Persist, Reply, Request, RequestId, Write};
+use crate::state::{Durable, Snapshot, Status};
+use crate::watch::{Item, Update, UpdateLog, WatchStart};
+use baton_core::ids::{InstanceName, OpId, ReplicaSetName, Revision};
+use baton_core::record::{HistoryEntry, Member, Record, Settings};
+use baton_core::time::Time;
+use baton_core::timing::Timing;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The stateboard's state machine. See the crate's contract.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Board {
+    pub(crate) now: Time,
+    pub(crate) identity: Identity,
+    pub(crate) limits: Limits,
+    pub(crate) revision: Revision,
+    pub(crate) lock: Lock,
+    pub(crate) records: BTreeMap<ReplicaSetName, Record>,
+    pub(crate) members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
+    pub(crate) settings: Settings,
+    pub(crate) history: BTreeMap<ReplicaSetName, VecDeque<HistoryEntry>>,
+    updates: UpdateLog,
+    actions: VecDeque<Action>,
+    /// What waits for an operation to be durable, in order.
+    held: VecDeque<(OpId, Action)>,
+    /// The first and the last operation that are not durable yet.
+    outstanding: Option<(OpId, OpId)>,
+    broken: Option<BreakRule>,
+}
+
+impl Board {
+    /// The board as storage gave it back, started at `now`.
+    #[must_use]
+    pub fn new(now: Time, durable: Durable, limits: Limits) -> Self {
+        let mut lock = durable.lock;
+        // A fresh board has given no ttl yet: its settings decide the first, which the first hand-over makes durable.
+        let settings = &durable.settings;
+        if let Ok(timing) =
+            Timing::derive(settings.lease_ttl, settings.stall_timeout, settings.clock_drift_ppm)
+        {
+            lock.longest_ttl = lock.longest_ttl.max(timing.lock_ttl);
+        }
+        Self {
+            now,
+            identity: durable.identity,
+            updates: UpdateLog::new(durable.revision, limits.updates_kept),
+            limits,
+            revision: durable.revision,
+            lock: Lock::restarted(lock, now),
+            records: durable.records,
+            members: durable.members,
+            settings: durable.settings,
+            history: durable.history,
+            actions: VecDeque::new(),
+            held: VecDeque::new(),
+            outstanding: None,
+            broken: None,
+        }
+    }
+
+    /// The same with one rule broken, for tests of the checks.
+    #[cfg(feature = "break")]
+    #[must_use]
+    pub fn broken_by(mut self, rule: BreakRule) -> Self {
+        self.broken = Some(rule);
+        self
+    }
+
+    pub(crate) fn broken(&self, rule: BreakRule) -> bool {
+        self.broken == Some(rule)
+    }
+
+    /// Whose board it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The revision that the machine has reached; what of it is not durable yet has been told to nobody.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// One input, received at or before `now`.
+    pub fn step(&mut self, now: Time, input: Input) {
+        assert!(now >= self.now, "time never goes back");
+        self.now = now;
+        match input {
+            Input::Campaign { session, candidate, resume, secret } => {
+                self.campaign(session, candidate, resume, secret);
+            }
+            Input::Renew { session } => self.renew(session),
+            Input::Resign { session, last_grant_remaining } => self.resign(session, last_grant_remaining),
+            Input::Closed { session } => self.closed(session),
+            Input::Request { id, request } => self.request(id, request),
+            Input::Persisted(op) => self.persisted(op),
+            Input::Tick => {}
+        }
+        self.hand_over();
+        self.check();
+    }
+
+    /// When the shell must feed [`Input::Tick`] at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.lock.next_deadline()
+    }
+
+    /// The next action; the shell pops until there is none.
+    pub fn pop_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn request(&mut self, id: RequestId, request: Request) {
+        let reply = match request {
+            Request::Appoint { token, changes } => Reply::Appointed(self.appoint(token, changes)),
+            Request::Read => Reply::Snapshot(Box::new(self.snapshot())),
+            Request::Watch { after } => Reply::Watching(self.watch(after)),
+            Request::PutMember { token, member } => Reply::Written(self.put_member(token, *member)),
+            Request::RemoveMember { token, replicaset, instance } => {
+                Reply::Written(self.remove_member(token, replicaset, instance))
+            }
+            Request::PutSettings { expected, settings } => {
+                Reply::Settings(self.put_settings(expected, *settings))
+            }
+            Request::History { replicaset, limit } => Reply::History(self.past(&replicaset, limit)),
+            Request::Status => Reply::Status(Box::new(self.status())),
+        };
+        self.emit(Action::Reply { id, reply });
+    }
+
+    fn watch(&self, after: Option<Revision>) -> WatchStart {
+        after
+            .and_then(|after| self.updates.after(after))
+            .map_or_else(|| WatchStart::Snapshot(Box::new(self.snapshot())), WatchStart::Updates)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            revision: self.revision,
+            lock: self.lock.view(),
+            records: self.records.clone(),
+            members: self.members.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let count = |length: usize| u64::try_from(length).expect("lengths fit 64 bits");
+        Status {
+            revision: self.revision,
+            lock: self.lock.view(),
+            waiting: count(self.lock.waiting()),
+            records: count(self.records.len()),
+            members: count(self.members.len()),
+        }
+    }
+
+    /// Makes one atomic change: the revision rises, the writes go out now, what watchers see once they are durable.
+    pub(crate) fn commit(&mut self, writes: Vec<Write>, items: Vec<Item>) {
+        self.revision = Revision(self.revision.0 + 1);
+        let (first, op) = match self.outstanding {
+            None => (OpId(0), OpId(0)),
+            Some((first, last)) => (first, OpId(last.0 + 1)),
+        };
+        self.outstanding = Some((first, op));
+        self.actions.push_back(Action::Persist(Persist { op, revision: self.revision, writes }));
+        let update = Update { revision: self.revision, items };
+        self.updates.push(update.clone());
+        self.emit(Action::Publish(update));
+    }
+
+    /// Sends an action as soon as everything that was committed before it is durable.
+    pub(crate) fn emit(&mut self, action: Action) {
+        match self.outstanding {
+            Some((_, last)) if !self.broken(BreakRule::ReplyBeforeDurable) => {
+                self.held.push_back((last, action));
+            }
+            Some(_) | None => self.actions.push_back(action),
+        }
+    }
+
+    fn persisted(&mut self, op: OpId) {
+        let (first, last) = self.outstanding.expect("only an operation that was emitted can be persisted");
+        assert!(first <= op && op <= last, "operations become durable in order");
+        while self.held.front().is_some_and(|(awaited, _)| *awaited <= op) {
+            self.actions.extend(self.held.pop_front().map(|(_, action)| action));
+        }
+        self.outstanding = (op < last).then(|| (OpId(op.0 + 1), last));
+    }
+
+    /// What must hold after every step.
+    fn check(&self) {
+        assert!(self.outstanding.is_some() || self.held.is_empty(), "nothing waits for what is durable");
+        assert!(self.records.len() <= self.limits.records, "the limits hold");
+        assert!(self.members.len() <= self.limits.members, "the limits hold");
+    }
+}

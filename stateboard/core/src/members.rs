@@ -1,0 +1,82 @@
+//! The members list: who belongs to which set, as the active arbiter heard it. Nobody leaves it who may still count.
+
+use crate::board::Board;
+use crate::break_rule::BreakRule;
+use crate::lock::LockToken;
+use crate::message::Write;
+use crate::outcome::{Refusal, RefusalReason, WriteOutcome};
+use crate::watch::Item;
+use baton_core::ids::{InstanceName, ReplicaSetName, Version};
+use baton_core::record::Member;
+
+impl Board {
+    /// Adds or changes a member. Its version is decided here; an equal one changes nothing.
+    pub(crate) fn put_member(&mut self, token: LockToken, mut member: Member) -> WriteOutcome {
+        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+            return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
+        }
+        let key = (member.replicaset.clone(), member.instance.clone());
+        let before = self.members.get(&key);
+        member.version = before.map_or(Version(0), |before| before.version);
+        if before == Some(&member) {
+            return WriteOutcome::Applied(self.revision);
+        }
+        if let Err(refusal) = self.check_member(&member, before.is_none()) {
+            return WriteOutcome::Refused(refusal);
+        }
+        member.version = member.version.next();
+        self.members.insert(key, member.clone());
+        let member = Box::new(member);
+        self.commit(vec![Write::Member(member.clone())], vec![Item::Member(member)]);
+        WriteOutcome::Applied(self.revision)
+    }
+
+    fn check_member(&self, member: &Member, new: bool) -> Result<(), Refusal> {
+        let limit =
+            |detail: String| Err(Refusal::new(RefusalReason::Limit, Some(&member.replicaset), detail));
+        if member.endpoint.0.len() > self.limits.text_bytes {
+            return limit(format!("the endpoint of {} is too long", member.instance));
+        }
+        if !new {
+            return Ok(());
+        }
+        if self.members.len() >= self.limits.members {
+            return limit(format!("the board keeps at most {} members", self.limits.members));
+        }
+        let of_the_set = self.members.keys().filter(|(set, _)| *set == member.replicaset).count();
+        if of_the_set >= self.limits.members_per_set {
+            return limit(format!("a set has at most {} members", self.limits.members_per_set));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_member(
+        &mut self,
+        token: LockToken,
+        replicaset: ReplicaSetName,
+        instance: InstanceName,
+    ) -> WriteOutcome {
+        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+            return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
+        }
+        if let Some(record) = self.records.get(&replicaset) {
+            let role = if record.master.as_ref() == Some(&instance) {
+                Some("the recorded master")
+            } else {
+                record.in_sync.contains(&instance).then_some("in the in-sync set")
+            };
+            if let Some(role) = role {
+                let detail = format!("{instance} is {role} and must leave it first");
+                return WriteOutcome::Refused(Refusal::new(RefusalReason::InUse, Some(&replicaset), detail));
+            }
+        }
+        if self.members.remove(&(replicaset.clone(), instance.clone())).is_none() {
+            return WriteOutcome::Applied(self.revision);
+        }
+        self.commit(
+            vec![Write::MemberRemoved { replicaset: replicaset.clone(), instance: instance.clone() }],
+            vec![Item::MemberRemoved { replicaset, instance }],
+        );
+        WriteOutcome::Applied(self.revision)
+    }
+}

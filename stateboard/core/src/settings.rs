@@ -1,0 +1,40 @@
+//! The cluster-wide settings: one versioned document. A timing that is not safe is refused here, for everybody.
+
+use crate::board::Board;
+use crate::message::Write;
+use crate::outcome::{Refusal, RefusalReason, SettingsOutcome};
+use crate::watch::Item;
+use baton_core::ids::Version;
+use baton_core::record::Settings;
+use baton_core::timing::Timing;
+
+impl Board {
+    pub(crate) fn put_settings(&mut self, expected: Version, mut settings: Settings) -> SettingsOutcome {
+        if self.settings.version != expected {
+            return SettingsOutcome::Conflict(Box::new(self.settings.clone()));
+        }
+        let timing = match Timing::new(&settings) {
+            Ok(timing) => timing,
+            Err(error) => {
+                let refusal = Refusal::new(RefusalReason::Timing, None, error.to_string());
+                return SettingsOutcome::Refused(refusal);
+            }
+        };
+        if settings.overrides.len() > self.limits.overrides {
+            let detail = format!("at most {} sets have settings of their own", self.limits.overrides);
+            return SettingsOutcome::Refused(Refusal::new(RefusalReason::Limit, None, detail));
+        }
+        settings.version = expected.next();
+        self.settings = settings.clone();
+        let settings = Box::new(settings);
+        let mut writes = vec![Write::Settings(settings.clone())];
+        if timing.lock_ttl > self.lock.durable.longest_ttl {
+            // In the same write as the settings: no renewal with the longer ttl can be answered before it is durable,
+            // or a restarted board would wait too short a time for its holder.
+            self.lock.durable.longest_ttl = timing.lock_ttl;
+            writes.push(Write::Lock(self.lock.durable.clone()));
+        }
+        self.commit(writes, vec![Item::Settings(settings)]);
+        SettingsOutcome::Applied(self.revision)
+    }
+}

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What a router links ([`Client`]: the masters, kept current by a watch), what an operator's tool links
+//! ([`OperatorClient`]), and the shapes that both ends share: [`status`], [`decision`], [`refusal`].
+//!
+//! Architecture invariant: it decides nothing about a replica set. It believes the highest term that it was told, and
+//! never goes back to a lower one, whoever says so.
+
+mod cache;
+pub mod decision;
+pub mod endpoint;
+mod follow;
+pub mod operator;
+pub mod refusal;
+pub mod status;
+pub mod wire;
+
+pub use cache::{Master, MasterState};
+pub use follow::{Client, ClientOptions};
+pub use operator::{OperatorClient, OperatorError};

@@ -1,1 +1,3 @@
 //! Placeholder.
+pub mod operator;
+pub mod view;

@@ -1,0 +1,252 @@
+//! The client of operators' tools: finds the active arbiter from any coordinator, and tells "refused", "nothing
+//! reachable" and "nobody knows whether it happened" apart, because a person acts differently on each.
+
+use crate::endpoint::{self, BadEndpoint};
+use crate::refusal;
+use crate::status::ClusterStatus;
+use crate::wire;
+use baton_proto::v1::operator_client::OperatorClient as Wire;
+use baton_proto::v1::{
+    ClusterStatusRequest, ExplainRequest, OperatorTask, Refusal, SetHistory, SetHistoryRequest,
+    SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+/// Calls the active arbiter, wherever it is.
+#[derive(Clone, Debug)]
+pub struct OperatorClient {
+    endpoints: Vec<String>,
+    timeout: Duration,
+}
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The arbiter refused; nothing was changed.
+    #[error("{message}")]
+    Refused {
+        /// The gRPC code.
+        code: Code,
+        /// One sentence.
+        message: String,
+        /// The typed detail, where one was given.
+        refusal: Option<Box<Refusal>>,
+    },
+    /// No coordinator could be asked.
+    #[error("no coordinator could be reached")]
+    Unreachable {
+        /// Each address with what went wrong.
+        tried: Vec<(String, String)>,
+    },
+    /// The request was sent and no answer came: it may have happened, or may yet.
+    #[error("{address} did not answer, so whether it was done is not known: {cause}")]
+    OutcomeUnknown {
+        /// Whom it was sent to.
+        address: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// An answer that is not what this version understands.
+    #[error("the answer cannot be read: {0}")]
+    BadAnswer(String),
+}
+
+/// Whether the same request may be sent to another coordinator when an answer stays out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It changes nothing.
+    Safe,
+    /// It may have been carried out.
+    Never,
+}
+
+/// Longest chain of redirects.
+const REDIRECTS_MAX: usize = 4;
+
+impl OperatorClient {
+    /// Any coordinators of the cluster, `host:port` or `http://host:port`; `timeout` bounds each single call.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`] if an address is none, or there is none at all.
+    pub fn new<'a>(
+        endpoints: impl IntoIterator<Item = &'a str>,
+        timeout: Duration,
+    ) -> Result<Self, BadEndpoint> {
+        let endpoints = endpoint::normalize_all(endpoints)?;
+        if endpoints.is_empty() {
+            endpoint::normalize("")?;
+        }
+        Ok(Self { endpoints, timeout })
+    }
+
+    /// The coordinators that are asked first.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// The state of the cluster. Where the active arbiter is known but out of reach, what the first coordinator that
+    /// answers knows by itself.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
+        let ask = async |local: bool| {
+            let request = ClusterStatusRequest { cluster: String::new(), local };
+            self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.status(request.clone()).await).await
+        };
+        let answer = match ask(false).await {
+            Err(OperatorError::Unreachable { .. }) => ask(true).await?,
+            other => other?,
+        };
+        wire::status_from_wire(&answer).map_err(|error| OperatorError::BadAnswer(error.to_string()))
+    }
+
+    /// Starts a switchover; answers with the task, ended or still running after `wait` (at most a minute).
+    ///
+    /// # Errors
+    /// See [`OperatorError`]; [`OperatorError::OutcomeUnknown`] is to be followed up in the history.
+    pub async fn switchover(
+        &self,
+        replicaset: &str,
+        to: Option<&str>,
+        timeout: Duration,
+        wait: Duration,
+    ) -> Result<OperatorTask, OperatorError> {
+        let request = SwitchoverRequest {
+            cluster: String::new(),
+            replicaset: replicaset.to_owned(),
+            to: to.unwrap_or_default().to_owned(),
+            timeout_us: micros(timeout),
+            wait_us: micros(wait),
+        };
+        let longer = Self { timeout: self.timeout + wait, ..self.clone() };
+        longer
+            .call(Repeat::Never, async |wire: &mut Wire<Channel>| wire.switchover(request.clone()).await)
+            .await
+    }
+
+    /// How a task stands, ended or still running after `wait`.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn task(&self, id: u64, wait: Duration) -> Result<OperatorTask, OperatorError> {
+        let request = TaskRequest { cluster: String::new(), id, wait_us: micros(wait) };
+        let longer = Self { timeout: self.timeout + wait, ..self.clone() };
+        longer.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.task(request.clone()).await).await
+    }
+
+    /// The appointments of a set, newest first.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn history(&self, replicaset: &str, limit: u32) -> Result<SetHistory, OperatorError> {
+        let request = SetHistoryRequest { cluster: String::new(), replicaset: replicaset.to_owned(), limit };
+        self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.history(request.clone()).await).await
+    }
+
+    /// One decision record as JSON: that of a term, or the last one.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn explain(&self, replicaset: &str, term: Option<u64>) -> Result<String, OperatorError> {
+        let request = ExplainRequest { cluster: String::new(), replicaset: replicaset.to_owned(), term };
+        let answer =
+            self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.explain(request.clone()).await);
+        Ok(answer.await?.decision)
+    }
+
+    /// The timing that holds in the cluster.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn timing(&self) -> Result<TimingResponse, OperatorError> {
+        let request = TimingRequest { cluster: String::new() };
+        self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.timing(request.clone()).await).await
+    }
+
+    /// Asks one coordinator after another, each redirect next, until one answers.
+    async fn call<T>(
+        &self,
+        repeat: Repeat,
+        send: impl AsyncFn(&mut Wire<Channel>) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, OperatorError> {
+        let mut queue: VecDeque<String> = self.endpoints.iter().cloned().collect();
+        let mut tried: Vec<(String, String)> = Vec::new();
+        let mut redirects = 0;
+        while let Some(address) = queue.pop_front() {
+            if tried.iter().any(|(before, _)| *before == address) {
+                continue;
+            }
+            let channel = match endpoint::connect(&address, self.timeout).await {
+                Ok(channel) => channel,
+                Err(error) => {
+                    tried.push((address, innermost(&error)));
+                    continue;
+                }
+            };
+            let mut wire = Wire::new(channel);
+            let status = match tokio::time::timeout(self.timeout, send(&mut wire)).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded(format!("no answer within {:?}", self.timeout)),
+            };
+            match redirect_or_end(&status, repeat, &address) {
+                Next::Redirect(target) if redirects < REDIRECTS_MAX => {
+                    redirects += 1;
+                    tried.push((address, format!("it is not the active arbiter, {target} is")));
+                    queue.push_front(target);
+                }
+                Next::Redirect(target) => tried.push((address, format!("redirected once more, to {target}"))),
+                Next::Another => tried.push((address, status.message().to_owned())),
+                Next::End(error) => return Err(*error),
+            }
+        }
+        Err(OperatorError::Unreachable { tried })
+    }
+}
+
+enum Next {
+    Redirect(String),
+    Another,
+    End(Box<OperatorError>),
+}
+
+fn redirect_or_end(status: &Status, repeat: Repeat, address: &str) -> Next {
+    if let Some(target) = refusal::redirect_of(status).and_then(|target| endpoint::normalize(&target).ok()) {
+        return Next::Redirect(target);
+    }
+    let refusal = refusal::of_status(status).map(Box::new);
+    let silent = matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
+    );
+    // Only a detail proves that a coordinator spoke; without one, such a code may be the transport's own.
+    if silent && refusal.is_none() {
+        return match repeat {
+            Repeat::Safe => Next::Another,
+            Repeat::Never => Next::End(Box::new(OperatorError::OutcomeUnknown {
+                address: address.to_owned(),
+                cause: status.message().to_owned(),
+            })),
+        };
+    }
+    let message = status.message().to_owned();
+    Next::End(Box::new(OperatorError::Refused { code: status.code(), message, refusal }))
+}
+
+/// The cause at the bottom: tonic's own text is "transport error", which helps nobody.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,8 @@
+//! The operators' gRPC service: calls become [`OperatorCommand`] values with an answer to wait for; what can be
+//! answered from the published views is. It decides nothing and holds no state but the table of running tasks.
+
+mod command;
+
+pub use command::{
+    COMMANDS_MAX, HISTORY_MAX, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone, channel,
+};

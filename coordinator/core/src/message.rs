@@ -81,6 +81,9 @@ pub struct EngineView {
     pub found_writable: bool,
     /// How many attached replicas hold everything.
     pub replicas_caught_up: u32,
+    /// Whether this run of the engine has held, at some moment, a position that the master reported after the run
+    /// began. A run that has not may have lost what an earlier run acknowledged (design, *Promotion*, sever).
+    pub whole: bool,
 }
 
 /// A member that has stopped replicating, by a directive at `version`; binding until a higher version.
@@ -92,6 +95,8 @@ pub struct Severed {
     pub position: Position,
     /// The run of the engine that held the position.
     pub run: Option<EngineRun>,
+    /// Whether that run is known to have held everything that it ever acknowledged (see [`EngineView::whole`]).
+    pub whole: bool,
 }
 
 /// "I lead nothing at `term` or below, and never will": the engine has ended wholly or its fence is confirmed.
@@ -198,6 +203,10 @@ pub enum Order {
         endpoint: Endpoint,
         /// The identity of its data; an engine with other data does not follow.
         data_id: DataId,
+        /// What the master held when it was appointed: what an old master holds beyond it will be lost.
+        start: Position,
+        /// A position that the master reported: whoever reaches it in one run of its engine is whole.
+        reach: Option<Position>,
     },
     /// Stop replicating and report the final position, as soon as `reach` is held (at once, if it is not given).
     Sever {

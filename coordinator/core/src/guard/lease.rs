@@ -1,0 +1,157 @@
+//! The right to accept writes: granted, extended, lapsed, given up, relinquished (design, *The lease*).
+//!
+//! It must not know how an engine is fenced, only whether it may still be writable.
+
+use super::io::{Action, GaveUp, Note};
+use super::{Guard, Lead, Promotion};
+use crate::ids::{Epoch, OpId, Term};
+use crate::message::{Grant, Relinquished};
+use crate::position::Position;
+use crate::record::Record;
+use crate::rules::Rule;
+use crate::time::Time;
+
+impl Guard {
+    /// Guards start fenced: until this has been read, nothing is led; afterwards nothing at or below the term read.
+    pub(super) fn provider_read(&mut self, now: Time, record: Option<&Record>, epoch: Epoch) {
+        if self.floor.is_some() {
+            return;
+        }
+        let floor = record.map_or(Term(0), |record| record.term);
+        self.floor = Some(floor);
+        if record.is_none() {
+            // Where there is no record yet, nothing was promised.
+            self.hold_until = now;
+        }
+        self.saved.highest_term = self.saved.highest_term.max(floor);
+        self.saved.highest_epoch = self.saved.highest_epoch.max(epoch);
+        self.push(Action::Note(Note::Read { floor }));
+        self.relinquish_read_term();
+        self.beat_soon(now);
+    }
+
+    /// A successor on the same boot, which holds the instance's lock and a fenced engine, speaks for the run that it
+    /// succeeds: it will never lead at or below the term that it read.
+    pub(super) fn relinquish_read_term(&mut self) {
+        let Some(floor) = self.floor else { return };
+        if self.relinquished.is_some() || self.lead.is_some() || self.leaving.is_some() {
+            return;
+        }
+        if floor > Term(0) && self.engine.surely_fenced() {
+            let position = self.engine.position();
+            self.relinquished = Some(Relinquished { term: floor, position, ended: self.engine.run().is_none() });
+        }
+    }
+
+    /// The moment from which the right is treated as over: the fence, and after it the kill, still fit before its end.
+    pub(super) fn fence_time(&self) -> Option<Time> {
+        let right = self.lead.as_ref()?.right?;
+        let timing = &self.config.timing;
+        Some(right.back(timing.kill_budget).back(timing.fence_budget))
+    }
+
+    /// Gives the right up where its time has come.
+    pub(super) fn lapse(&mut self, now: Time) {
+        if self.fence_time().is_some_and(|fence| now >= fence) && self.keep(Rule::FenceBeforeDeadline) {
+            self.give_up(now, GaveUp::Lapsed);
+        }
+    }
+
+    /// A grant: matched to its very beat, counted from the beat's send, never reviving what has lapsed.
+    pub(super) fn granted(&mut self, now: Time, grant: Grant) {
+        if grant.incarnation != self.config.incarnation || !self.admit_epoch(grant.epoch) {
+            return;
+        }
+        if grant.beat > now {
+            // Nobody of ours sent a beat in the future; an echo that says so is no answer.
+            return;
+        }
+        let timing = self.config.timing.clone();
+        let from = if self.keep(Rule::LeaseFromSend) { grant.beat } else { now };
+        let right = (from + grant.ttl.min(timing.lease_ttl)).back(timing.margin);
+        if now >= right.back(timing.kill_budget).back(timing.fence_budget) {
+            return;
+        }
+        let revive = !self.keep(Rule::NoRevival);
+        if revive && self.lead.is_none() && self.leaving.is_some_and(|(term, _)| term == grant.term) {
+            self.revive(grant.term, right);
+        }
+        let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == grant.term) else { return };
+        if lead.right.is_some_and(|known| known >= right) {
+            return;
+        }
+        lead.right = Some(right);
+        self.arm(right.back(timing.kill_budget));
+        self.regranted(now);
+    }
+
+    /// Breaks [`Rule::NoRevival`]; unreachable in a build that keeps all rules.
+    fn revive(&mut self, term: Term, right: Time) {
+        let data_id = crate::ids::DataId("revived".into());
+        self.leaving = None;
+        self.lead = Some(Lead {
+            term,
+            data_id,
+            in_sync: std::collections::BTreeSet::new(),
+            right: Some(right),
+            promotion: Promotion::NotAsked,
+        });
+    }
+
+    /// Ends a mastership from this side. The term is relinquished once the engine surely cannot be written.
+    pub(super) fn give_up(&mut self, now: Time, why: GaveUp) {
+        let Some(lead) = self.lead.take() else { return };
+        self.push(Action::Note(Note::GivingUp { term: lead.term, why }));
+        self.leaving = Some((lead.term, why));
+        self.proposal = None;
+        self.honoured = None;
+        self.follow = None;
+        if self.engine.may_write {
+            self.fence_urgently(now, why);
+        } else {
+            let position = self.engine.position();
+            self.finish_leaving(now, position, self.engine.run().is_none());
+        }
+        self.beat_soon(now);
+    }
+
+    /// The engine is surely not writable any more: the term that was given up is relinquished, and said so at once.
+    pub(super) fn finish_leaving(&mut self, now: Time, position: Position, ended: bool) {
+        self.disarm();
+        let Some((term, _)) = self.leaving.take() else {
+            self.relinquish_read_term();
+            return;
+        };
+        self.relinquished = Some(Relinquished { term, position, ended });
+        self.push(Action::Note(Note::Relinquished { term, position }));
+        self.beat_soon(now);
+    }
+
+    fn arm(&mut self, deadline: Time) {
+        let op = self.next_op();
+        self.arming = Some((op, deadline));
+        self.push(Action::Arm { op, deadline });
+    }
+
+    pub(super) fn armed_as_asked(&mut self, op: OpId) {
+        if let Some((_, deadline)) = self.arming.filter(|(asked, _)| *asked == op) {
+            self.armed = Some(deadline);
+        }
+    }
+
+    fn disarm(&mut self) {
+        if self.arming.take().is_some() {
+            self.armed = None;
+            self.push(Action::Disarm);
+        }
+    }
+
+    /// Whether a message of this epoch may be listened to; raises what is known.
+    pub(super) fn admit_epoch(&mut self, epoch: Epoch) -> bool {
+        if epoch < self.saved.highest_epoch && self.keep(Rule::IgnoreLowerEpoch) {
+            return false;
+        }
+        self.saved.highest_epoch = self.saved.highest_epoch.max(epoch);
+        true
+    }
+}

@@ -1,0 +1,308 @@
+//! The guard of one instance: holds the right to accept writes on behalf of its engine, and takes the engine's ability
+//! to do so away before that right ends. Dispatch only; the rules are in the files beside this one.
+//!
+//! It must not know: sockets, disks, clocks, what kind of engine it guards, who the arbiter is.
+
+mod engine;
+mod io;
+mod lease;
+mod orders;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use io::{Action, GaveUp, Input, Note, Saved};
+
+use crate::ids::{DataId, Endpoint, Epoch, EngineRun, Incarnation, InstanceName, OpId, ReplicaSetName, Term, Version};
+use crate::message::{Honoured, Relinquished, Severed, ToGuard};
+use crate::position::Position;
+use crate::rules::{Rule, Rules};
+use crate::time::{Span, Time};
+use crate::timing::Timing;
+use std::collections::{BTreeSet, VecDeque};
+
+/// What a guard is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Its instance.
+    pub instance: InstanceName,
+    /// The instance's set.
+    pub replicaset: ReplicaSetName,
+    /// This run.
+    pub incarnation: Incarnation,
+    /// Whether the engine is the deadman's child, and restarted by it.
+    pub supervised: bool,
+    /// All times.
+    pub timing: Timing,
+    /// Which rules are kept (all, outside tests).
+    pub rules: Rules,
+}
+
+/// The machine. Drive it as the crate's contract says: `step`, then every `pop_action`, then wait for `next_deadline`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Guard {
+    config: Config,
+    /// What should be on disk, what surely is, and the write under way.
+    saved: Saved,
+    persisted: Saved,
+    persisting: Option<(OpId, Saved)>,
+    /// The term that was read at the start; nothing is led until it is known, and nothing at or below it ever.
+    floor: Option<Term>,
+    /// Promises of an earlier run are waited out until here.
+    hold_until: Time,
+    attached: bool,
+    /// The highest directive seen.
+    seen: (Epoch, Version),
+    lead: Option<Lead>,
+    /// Given up, but the engine may still be writable.
+    leaving: Option<(Term, GaveUp)>,
+    relinquished: Option<Relinquished>,
+    severance: Option<Severance>,
+    follow: Option<FollowOrder>,
+    proposal: Option<Proposal>,
+    honoured: Option<Honoured>,
+    deadman_up: bool,
+    /// The deadline that the deadman knows, and the one that it was told last. A late answer to an older one is nothing:
+    /// a disarm may have come between.
+    armed: Option<Time>,
+    arming: Option<(OpId, Time)>,
+    engine: engine::EngineState,
+    next_beat: Time,
+    last_op: u64,
+    stood_down: bool,
+    actions: VecDeque<Action>,
+}
+
+/// A mastership, asked for or held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Lead {
+    term: Term,
+    data_id: DataId,
+    in_sync: BTreeSet<InstanceName>,
+    /// The end of the right, on this node's clock, the margin taken off. `None`: not granted yet.
+    right: Option<Time>,
+    promotion: Promotion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Promotion {
+    NotAsked,
+    Asked,
+    Confirmed,
+}
+
+/// A directive to stop replicating.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Severance {
+    version: Version,
+    reach: Option<Position>,
+    report: Option<Severed>,
+}
+
+/// A directive to follow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FollowOrder {
+    endpoint: Endpoint,
+    data_id: DataId,
+    start: Position,
+    reach: Option<Position>,
+}
+
+/// A proposal that waits for its condition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Proposal {
+    Grow { version: Version, member: InstanceName },
+    Shrink { version: Version, member: InstanceName, ack_quorum: u32 },
+}
+
+impl Guard {
+    /// A guard that starts: fenced, ignorant, asking for the provider's word. `earlier` is its state file;
+    /// `same_boot` says whether that file was written since the machine booted (`false` too where there is none): if
+    /// not, promises may be outstanding that nobody remembers, and one lease is waited out.
+    #[must_use]
+    pub fn new(now: Time, config: Config, earlier: Saved, same_boot: bool) -> Self {
+        let hold_until = if same_boot { now } else { now + config.timing.lease_ttl };
+        let severance =
+            earlier.severed.map(|version| Severance { version, reach: None, report: None });
+        let mut guard = Self {
+            saved: earlier.clone(),
+            persisted: earlier,
+            persisting: None,
+            floor: None,
+            hold_until,
+            attached: false,
+            seen: (Epoch::default(), Version(0)),
+            lead: None,
+            leaving: None,
+            relinquished: None,
+            severance,
+            follow: None,
+            proposal: None,
+            honoured: None,
+            deadman_up: false,
+            armed: None,
+            arming: None,
+            engine: engine::EngineState::new(now),
+            next_beat: now,
+            last_op: 0,
+            stood_down: false,
+            actions: VecDeque::new(),
+            config,
+        };
+        guard.push(Action::ReadProvider);
+        guard
+    }
+
+    /// Takes one input in. `now` never goes back, and was read after the input was received.
+    pub fn step(&mut self, now: Time, input: Input) {
+        if self.stood_down {
+            return;
+        }
+        // A right that ended while we were not running is gone before anything else is looked at.
+        self.lapse(now);
+        match input {
+            Input::Tick => {}
+            Input::ProviderRead { record, epoch } => self.provider_read(now, record.as_ref(), epoch),
+            Input::Attached => {
+                self.attached = true;
+                self.beat_soon(now);
+            }
+            Input::Detached => self.attached = false,
+            Input::FromArbiter(ToGuard::Grant(grant)) => self.granted(now, grant),
+            Input::FromArbiter(ToGuard::Directive(directive)) => self.directed(now, directive),
+            Input::Persisted(op) => self.persist_done(op),
+            Input::DeadmanUp => self.deadman_up = true,
+            Input::Armed(op) => self.armed_as_asked(op),
+            Input::DeadmanLost => self.deadman_lost(now),
+            Input::EngineConnected(probe) => self.engine_connected(now, probe),
+            Input::EngineDisconnected => self.engine.disconnected(now),
+            Input::EngineDone { op, outcome } => self.engine_done(now, op, outcome),
+            Input::EngineEnded => self.engine_ended(now),
+            Input::WritePath { finished } => self.write_path(now, finished),
+        }
+        self.reconcile(now);
+        self.report_severance(now);
+        self.answer_proposal(now);
+        self.persist();
+        if now >= self.next_beat {
+            self.beat(now);
+        }
+        self.check();
+    }
+
+    /// The next action, in order.
+    pub fn pop_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Guard::step`] must be called again, at the latest, with [`Input::Tick`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.stood_down {
+            return None;
+        }
+        [Some(self.next_beat), self.fence_time()].into_iter().chain(self.engine_deadlines()).flatten().min()
+    }
+
+    /// The end of the right to accept writes, on this node's clock, while a mastership is held.
+    #[must_use]
+    pub fn right_until(&self) -> Option<(Term, Time)> {
+        self.lead.as_ref().and_then(|lead| Some((lead.term, lead.right?)))
+    }
+
+    /// The term at which the engine has confirmed to accept writes, while the right lasts.
+    #[must_use]
+    pub fn writable_at(&self) -> Option<Term> {
+        let lead = self.lead.as_ref()?;
+        (lead.right.is_some() && lead.promotion == Promotion::Confirmed).then_some(lead.term)
+    }
+
+    /// Whether the engine may accept writes as far as this guard can exclude it.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.engine.may_write
+    }
+
+    /// Whom the engine was told to follow.
+    #[must_use]
+    pub fn follows(&self) -> Option<&Endpoint> {
+        self.follow.as_ref().map(|order| &order.endpoint)
+    }
+
+    /// The last look at the engine.
+    #[must_use]
+    pub fn last_probe(&self) -> Option<&crate::engine::Probe> {
+        self.engine.probe.as_ref()
+    }
+
+    /// The highest term that it has seen.
+    #[must_use]
+    pub fn highest_term(&self) -> Term {
+        self.saved.highest_term
+    }
+
+    /// The term read at the start, once it is known.
+    #[must_use]
+    pub fn floor(&self) -> Option<Term> {
+        self.floor
+    }
+
+    fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.last_op += 1;
+        OpId(self.last_op)
+    }
+
+    fn keep(&self, rule: Rule) -> bool {
+        self.config.rules.keep(rule)
+    }
+
+    /// What must hold between any two steps. Assertions on what we own: a guard that finds one broken stops, and a
+    /// stopped guard gets its engine fenced.
+    fn check(&self) {
+        if let Some(lead) = &self.lead {
+            assert!(self.floor.is_some(), "a guard that has not read the provider leads nothing");
+            if self.keep(Rule::LeadAboveReadTerm) {
+                assert!(Some(lead.term) > self.floor, "a guard leads only above the term that it read");
+            }
+            assert!(lead.term >= self.saved.highest_term, "a guard never leads below the highest term it has seen");
+            if lead.promotion != Promotion::NotAsked && self.keep(Rule::PersistTermBeforePromote) {
+                assert!(self.persisted.highest_term >= lead.term, "a term is on disk before it is led");
+            }
+            assert!(self.leaving.is_none(), "a term is left before the next is led");
+        }
+        if self.relinquished.is_some() && self.lead.is_none() && self.leaving.is_none() {
+            let fenced = !self.engine.may_write || self.engine.intruder;
+            assert!(fenced, "what was relinquished cannot be written");
+        }
+    }
+}
+
+/// How long one engine command other than a promotion or a fence may take.
+fn command_span(timing: &Timing) -> Span {
+    timing.request_timeout
+}
+
+#[cfg(feature = "model")]
+impl Guard {
+    /// Moves every time of this machine `by` back, so that states that differ only by when they are fold into one.
+    pub fn rebase(&mut self, by: Span) {
+        let shift = |time: &mut Time| *time = time.back(by);
+        shift(&mut self.hold_until);
+        shift(&mut self.next_beat);
+        if let Some(right) = self.lead.as_mut().and_then(|lead| lead.right.as_mut()) {
+            shift(right);
+        }
+        self.armed.iter_mut().for_each(shift);
+        if let Some((_, deadline)) = &mut self.arming {
+            shift(deadline);
+        }
+        self.engine.rebase(by);
+    }
+}
+
+/// The whole of a run's engine identity that the guard itself vouches for.
+type WholeRun = Option<EngineRun>;

@@ -1,0 +1,204 @@
+//! What a directive makes the guard want (design, *The record*, *Promotion*, *The in-sync set*).
+//!
+//! It must not know how an engine is made to comply.
+
+use super::io::{Action, GaveUp, Note};
+use super::{FollowOrder, Guard, Lead, Promotion, Proposal, Severance};
+use crate::ids::{DataId, Epoch, InstanceName, Term, Version};
+use crate::message::{Directive, Honoured, Order, Severed};
+use crate::position::Position;
+use crate::rules::Rule;
+use crate::time::Time;
+use std::collections::BTreeSet;
+
+impl Guard {
+    pub(super) fn directed(&mut self, now: Time, directive: Directive) {
+        if directive.incarnation != self.config.incarnation || !self.admit_epoch(directive.epoch) {
+            return;
+        }
+        if directive.order == Order::StandDown {
+            self.stand_down(now);
+            return;
+        }
+        if self.floor.is_none() || !self.admit_version(&directive) {
+            return;
+        }
+        self.saved.highest_term = self.saved.highest_term.max(directive.term);
+        if self.lead.as_ref().is_some_and(|lead| lead.term < directive.term) {
+            self.give_up(now, GaveUp::Superseded);
+        }
+        if !matches!(directive.order, Order::Sever { .. }) {
+            self.lift_severance(directive.version);
+        }
+        match directive.order {
+            Order::Lead { in_sync, data_id } => self.lead_ordered(now, directive.term, in_sync, data_id),
+            Order::Follow { endpoint, data_id, start, reach, .. } => {
+                self.follow_ordered(now, FollowOrder { endpoint, data_id, start, reach });
+            }
+            Order::Sever { reach } => self.sever_ordered(now, directive.version, reach),
+            Order::Relinquish => {
+                if self.lead.as_ref().is_some_and(|lead| lead.term == directive.term) {
+                    self.give_up(now, GaveUp::Ordered);
+                }
+            }
+            Order::Grow { member } => {
+                self.propose(now, Proposal::Grow { version: directive.version, member });
+            }
+            Order::Shrink { member, ack_quorum } => {
+                self.propose(now, Proposal::Shrink { version: directive.version, member, ack_quorum });
+            }
+            Order::StandDown => {}
+        }
+    }
+
+    /// Lower `(epoch, version)` than the highest seen are ignored, and whatever is not above a severance.
+    fn admit_version(&mut self, directive: &Directive) -> bool {
+        let (epoch, version) = self.seen;
+        // A restore of the provider (a new generation) may have set versions back; within one they only rise.
+        let restored = directive.epoch.generation > epoch.generation && epoch != Epoch::default();
+        if directive.version < version && !restored {
+            return false;
+        }
+        let bound = self.severance.as_ref().is_some_and(|severance| directive.version <= severance.version);
+        let sever = matches!(directive.order, Order::Sever { .. });
+        if bound && !sever && !restored && self.keep(Rule::SeverBinds) {
+            return false;
+        }
+        self.seen = (directive.epoch.max(epoch), directive.version);
+        true
+    }
+
+    fn lift_severance(&mut self, version: Version) {
+        let binds = self.severance.as_ref().is_some_and(|severance| version <= severance.version);
+        if self.severance.is_some() && (!binds || !self.keep(Rule::SeverBinds)) {
+            self.severance = None;
+            self.saved.severed = None;
+        }
+    }
+
+    fn lead_ordered(
+        &mut self,
+        now: Time,
+        term: Term,
+        in_sync: BTreeSet<InstanceName>,
+        data_id: DataId,
+    ) {
+        if let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == term) {
+            lead.in_sync = in_sync;
+            return;
+        }
+        let read = self.floor.is_some_and(|floor| term > floor) || !self.keep(Rule::LeadAboveReadTerm);
+        let given_up = self.relinquished.as_ref().is_some_and(|relinquished| term <= relinquished.term)
+            && self.keep(Rule::LeadAboveReadTerm);
+        let lower = term < self.saved.highest_term;
+        let leaving = self.leaving.is_some();
+        if !read || given_up || lower || leaving {
+            return;
+        }
+        self.relinquished = None;
+        self.follow = None;
+        self.proposal = None;
+        self.honoured = None;
+        self.lead = Some(Lead { term, data_id, in_sync, right: None, promotion: Promotion::NotAsked });
+        self.push(Action::Note(Note::Candidate(term)));
+        let hold = self.hold_until;
+        self.next_beat = now.max(hold);
+    }
+
+    fn follow_ordered(&mut self, now: Time, order: FollowOrder) {
+        if self.lead.is_some() {
+            // Directed to follow at our own term: the arbiter never does that; the mastership stands.
+            return;
+        }
+        if self.follow.as_ref() != Some(&order) {
+            self.follow = Some(order);
+            self.probe_soon(now);
+        }
+    }
+
+    fn sever_ordered(&mut self, now: Time, version: Version, reach: Option<Position>) {
+        if self.lead.is_some() {
+            return;
+        }
+        let known = self.severance.as_ref().filter(|severance| severance.version >= version);
+        if known.is_some_and(|severance| severance.report.is_some()) {
+            self.beat_soon(now);
+            return;
+        }
+        self.follow = None;
+        self.saved.severed = Some(version);
+        self.severance = Some(Severance { version, reach, report: None });
+        self.probe_soon(now);
+    }
+
+    fn propose(&mut self, now: Time, proposal: Proposal) {
+        let Some(lead) = &self.lead else { return };
+        if lead.promotion != Promotion::Confirmed {
+            return;
+        }
+        if self.proposal.as_ref() != Some(&proposal) {
+            self.honoured = None;
+            // A shrink needs to know anew what the replicas hold.
+            if matches!(proposal, Proposal::Shrink { .. }) {
+                self.probe_soon(now);
+            }
+            self.proposal = Some(proposal);
+        }
+        self.beat_soon(now);
+    }
+
+    /// A grant came after the proposal: the right does not rest on promises, so the newcomer's is not needed for it.
+    pub(super) fn regranted(&mut self, now: Time) {
+        let Some(Proposal::Grow { version, member }) = &self.proposal else { return };
+        let Some(lead) = &self.lead else { return };
+        let mut members = lead.in_sync.clone();
+        members.insert(member.clone());
+        let honoured = Some(Honoured { version: *version, members, dropped: None });
+        if self.honoured != honoured {
+            self.honoured = honoured;
+            self.beat_soon(now);
+        }
+    }
+
+    /// A shrink is answered once enough of the remaining hold everything.
+    pub(super) fn answer_proposal(&mut self, now: Time) {
+        let Some(Proposal::Shrink { version, member, ack_quorum }) = &self.proposal else { return };
+        let Some(lead) = &self.lead else { return };
+        let held = self.engine.probe.as_ref().is_some_and(|probe| probe.replicas_caught_up >= *ack_quorum);
+        if self.honoured.is_some() || *ack_quorum > 0 && !held {
+            return;
+        }
+        let mut members = lead.in_sync.clone();
+        members.remove(member);
+        self.honoured = Some(Honoured { version: *version, members, dropped: Some(member.clone()) });
+        self.beat_soon(now);
+    }
+
+    /// A severance is reported once it is on disk and the engine surely replicates from nobody.
+    pub(super) fn report_severance(&mut self, now: Time) {
+        let Some(severance) = &self.severance else { return };
+        let version = severance.version;
+        let durable = self.persisted.severed == Some(version);
+        if severance.report.is_some() || !durable || !self.severance_holds(version) {
+            return;
+        }
+        let position = self.engine.position();
+        let run = self.engine.run().cloned();
+        let whole = run.is_some() && self.engine.whole == run;
+        self.push(Action::Note(Note::Severed { version, position }));
+        if let Some(severance) = &mut self.severance {
+            severance.report = Some(Severed { version, position, run, whole });
+        }
+        self.beat_soon(now);
+    }
+
+    /// Of two guards with one name the older one stands down: its engine is fenced or killed, and it stops.
+    fn stand_down(&mut self, now: Time) {
+        self.give_up(now, GaveUp::Ordered);
+        if self.engine.may_write {
+            self.push(Action::KillEngine);
+        }
+        self.push(Action::StandDown);
+        self.stood_down = true;
+    }
+}

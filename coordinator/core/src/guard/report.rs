@@ -1,0 +1,81 @@
+//! What the guard says of itself: the beat, and what it keeps on disk.
+
+use super::io::Action;
+use super::{Guard, Promotion};
+use crate::ids::OpId;
+use crate::message::{Beat, EngineView, Stand};
+use crate::time::Time;
+
+impl Guard {
+    /// A beat leaves with this step.
+    pub(super) fn beat_soon(&mut self, now: Time) {
+        self.next_beat = self.next_beat.min(now);
+    }
+
+    pub(super) fn beat(&mut self, now: Time) {
+        let timing = &self.config.timing;
+        let busy = self.lead.is_some() || self.leaving.is_some() || self.severance.is_some();
+        self.next_beat = now + if busy { timing.beat_master } else { timing.beat_replica };
+        if !self.attached {
+            return;
+        }
+        let beat = Beat {
+            instance: self.config.instance.clone(),
+            incarnation: self.config.incarnation,
+            sent_at: now,
+            highest_term: self.saved.highest_term,
+            stand: self.stand(now),
+            relinquished: self.relinquished.clone(),
+            severed: self.severance.as_ref().and_then(|severance| severance.report.clone()),
+            honoured: self.honoured.clone(),
+            hold: self.hold_until.since(now),
+            engine: self.engine_view(),
+        };
+        self.push(Action::Beat(beat));
+    }
+
+    fn stand(&self, now: Time) -> Stand {
+        if self.floor.is_none() {
+            return Stand::Starting;
+        }
+        match &self.lead {
+            None => Stand::Standby,
+            Some(lead) => match (lead.right, lead.promotion) {
+                (None, _) if now < self.hold_until => Stand::Standby,
+                (None, _) => Stand::Candidate(lead.term),
+                (Some(_), promotion) => {
+                    Stand::Leading { term: lead.term, writable: promotion == Promotion::Confirmed }
+                }
+            },
+        }
+    }
+
+    fn engine_view(&self) -> EngineView {
+        let probe = self.engine.probe.as_ref();
+        EngineView {
+            health: self.engine.health(),
+            run: probe.map(|probe| probe.run.clone()),
+            position: self.engine.position(),
+            data: probe.map(|probe| probe.data.clone()).unwrap_or_default(),
+            follows: probe.filter(|probe| probe.link_up).and_then(|probe| probe.follows.clone()),
+            found_writable: self.engine.found_writable,
+            replicas_caught_up: probe.map_or(0, |probe| probe.replicas_caught_up),
+            whole: probe.is_some_and(|probe| self.engine.whole.as_ref() == Some(&probe.run)),
+        }
+    }
+
+    /// Keeps what is on disk equal to what should be, one write at a time.
+    pub(super) fn persist(&mut self) {
+        if self.persisting.is_none() && self.saved != self.persisted {
+            let op = self.next_op();
+            self.persisting = Some((op, self.saved.clone()));
+            self.push(Action::Persist { op, saved: self.saved.clone() });
+        }
+    }
+
+    pub(super) fn persist_done(&mut self, op: OpId) {
+        if let Some((_, saved)) = self.persisting.take_if(|(asked, _)| *asked == op) {
+            self.persisted = saved;
+        }
+    }
+}

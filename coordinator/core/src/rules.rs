@@ -1,0 +1,102 @@
+//! One switch for every safety rule of guard and arbiter. A build without the feature `break` has no switch at all; a
+//! test build can break one rule, to see that a checker catches it (a check that cannot fail is a defect).
+
+/// A safety rule that a test can break. Each names the sentence of `docs/protocol.md` that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// A guard leads only at a term above the one that it read when it started.
+    LeadAboveReadTerm,
+    /// A lease counts from the send of the beat, not from the receipt of the grant.
+    LeaseFromSend,
+    /// A right that has lapsed is never revived.
+    NoRevival,
+    /// The guard fences before its right ends.
+    FenceBeforeDeadline,
+    /// The deadman is armed before the engine is made writable.
+    ArmBeforePromote,
+    /// After a promotion without an answer only the engine's end counts as fenced.
+    SettlePromotion,
+    /// The term is on disk before the engine is made writable.
+    PersistTermBeforePromote,
+    /// A severed member stays severed until a higher version.
+    SeverBinds,
+    /// Messages of an epoch below the highest seen are ignored.
+    IgnoreLowerEpoch,
+    /// A master that has not lapsed is replaced only after its outer bound.
+    WaitForOuterBound,
+    /// No grant outlives the granter's lock.
+    GrantWithinLock,
+    /// No grant at a term after evidence against its master was accepted.
+    NoGrantAfterEvidence,
+    /// Before the predecessor bound a new arbiter appoints nothing.
+    WaitForPredecessor,
+    /// Nobody is directed to lead at a term whose record is not durable.
+    RecordBeforeDirect,
+    /// Evidence 1 counts only from the incarnation that held the term, or its successor.
+    EvidenceFromHolder,
+    /// Only members of the in-sync set are appointed.
+    ChooseInSync,
+    /// Where commits wait for replicas, enough of them must have severed first.
+    SeverQuorum,
+    /// A write whose outcome is unknown is settled by a conditional write.
+    SettleUnknown,
+    /// An empty or foreign instance is never chosen.
+    CheckIdentity,
+    /// An engine found writable without the right is fenced.
+    FenceIntruder,
+}
+
+impl Rule {
+    /// All rules, for tests that break each in turn.
+    pub const ALL: [Self; 20] = [
+        Self::LeadAboveReadTerm,
+        Self::LeaseFromSend,
+        Self::NoRevival,
+        Self::FenceBeforeDeadline,
+        Self::ArmBeforePromote,
+        Self::SettlePromotion,
+        Self::PersistTermBeforePromote,
+        Self::SeverBinds,
+        Self::IgnoreLowerEpoch,
+        Self::WaitForOuterBound,
+        Self::GrantWithinLock,
+        Self::NoGrantAfterEvidence,
+        Self::WaitForPredecessor,
+        Self::RecordBeforeDirect,
+        Self::EvidenceFromHolder,
+        Self::ChooseInSync,
+        Self::SeverQuorum,
+        Self::SettleUnknown,
+        Self::CheckIdentity,
+        Self::FenceIntruder,
+    ];
+}
+
+/// Which rules a machine keeps: all, unless a test build broke one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rules {
+    #[cfg(feature = "break")]
+    broken: Option<Rule>,
+}
+
+impl Rules {
+    /// Keeps every rule but one. Test builds only.
+    #[cfg(feature = "break")]
+    #[must_use]
+    pub fn without(rule: Rule) -> Self {
+        Self { broken: Some(rule) }
+    }
+
+    /// Whether a rule is kept.
+    #[must_use]
+    #[cfg_attr(not(feature = "break"), allow(clippy::unused_self))]
+    pub fn keep(self, rule: Rule) -> bool {
+        #[cfg(feature = "break")]
+        return self.broken != Some(rule);
+        #[cfg(not(feature = "break"))]
+        {
+            let _ = rule;
+            true
+        }
+    }
+}

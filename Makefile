@@ -27,7 +27,7 @@ help:
 	@echo 'make bench    the figures of the README [RUNS=10] [LEASE_TTLS="3s 1s 300ms"]'
 	@echo 'make build    release binaries, in $(BIN)'
 	@echo 'make deps     install what is missing (Debian), with the reason for each'
-	@echo 'make fmt      format; `make fix` also applies lint suggestions and records the wire in COMPATIBILITY.md'
+	@echo 'make fmt      format; `make fix` also applies lint suggestions and rewrites what is generated in the docs'
 	@echo 'make clean    remove build output'
 
 deps:
@@ -61,7 +61,7 @@ fmt:
 
 fix: fmt
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
-	UPDATE=1 cargo test -p tidy --test main the_wire_is_as_recorded
+	UPDATE=1 cargo test -p tidy --test main -- the_wire_is_as_recorded the_timing_page_shows
 
 clean:
 	cargo clean

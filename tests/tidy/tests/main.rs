@@ -1,8 +1,9 @@
-//! The rules of this repository, run on the repository itself. With `UPDATE=1` the recorded wire hashes are rewritten first.
+//! The rules of this repository, run on the repository itself. With `UPDATE=1` what is generated in
+//! pages (the hashes of the wire, the values of the timings) is rewritten first.
 
 use std::path::{Path, PathBuf};
 use tidy::tree::Tree;
-use tidy::{Problem, clippy, docs, manifests, protocol, rust, waits, wire, wording};
+use tidy::{Problem, clippy, docs, manifests, protocol, rust, timing, waits, wire, wording};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -12,6 +13,15 @@ fn root() -> PathBuf {
 fn check(rule: impl Fn(&Tree) -> Vec<Problem>) {
     let problems = rule(&Tree::read(&root()).expect("the repository is readable"));
     assert!(problems.is_empty(), "{} problem(s):\n  {}", problems.len(), problems.join("\n  "));
+}
+
+/// Rewrites a page where `UPDATE=1` asks for it.
+fn update(page: &str, updated: impl Fn(&Tree) -> Result<String, Problem>) {
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        let tree = Tree::read(&root()).expect("the repository is readable");
+        let text = updated(&tree).expect("the page has a place for it");
+        std::fs::write(root().join(page), text).expect("the page can be written");
+    }
 }
 
 #[test]
@@ -66,12 +76,14 @@ fn the_pure_crates_keep_their_bans() {
 
 #[test]
 fn the_wire_is_as_recorded() {
-    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
-        let tree = Tree::read(&root()).expect("the repository is readable");
-        let page = wire::updated(&tree).expect("the page has a place for the hashes");
-        std::fs::write(root().join(wire::PAGE), page).expect("the page can be written");
-    }
+    update(wire::PAGE, wire::updated);
     check(wire::recorded);
+}
+
+#[test]
+fn the_timing_page_shows_what_the_code_derives() {
+    update(timing::PAGE, timing::updated);
+    check(timing::values);
 }
 
 #[test]

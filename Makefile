@@ -12,8 +12,8 @@ ENGINE ?= redis
 PROVIDER ?= stateboard
 LEASE_TTL ?= 3s
 # Of `make bench`.
-RUNS ?= 10
-LEASE_TTLS ?= 3s 1s 300ms
+ATTEMPTS ?= 10
+LEASE_TTLS ?= 3s,1s,300ms
 # Of `make test`: which suites, in this order.
 SUITES ?= format clippy tidy unit scenario model contract e2e
 
@@ -24,14 +24,14 @@ help:
 	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make test     everything that CI runs [SUITES="tidy unit"]'
 	@echo 'make model    search one world of the model [WORLD=name] [BREAK=rule] [JSON=1]'
-	@echo 'make bench    the figures of the README [RUNS=10] [LEASE_TTLS="3s 1s 300ms"]'
+	@echo 'make bench    the figures of the README [ATTEMPTS=10] [LEASE_TTLS=3s,1s,300ms] [JSON=1]'
 	@echo 'make build    release binaries, in $(BIN)'
 	@echo 'make deps     install what is missing (Debian), with the reason for each'
 	@echo 'make fmt      format; `make fix` also applies lint suggestions and rewrites what is generated in the docs'
 	@echo 'make clean    remove build output'
 
 deps:
-	@scripts/deps build run bench
+	@scripts/deps build run
 
 build:
 	@scripts/deps build >&2
@@ -48,9 +48,9 @@ demo:
 	@$(BIN)/chaos demo --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 
 bench:
-	@scripts/deps build run bench >&2
+	@scripts/deps build run >&2
 	@cargo build --release $(BINARIES) >&2
-	@ENGINE='$(ENGINE)' PROVIDER='$(PROVIDER)' scripts/bench '$(BIN)' '$(RUNS)' $(LEASE_TTLS)
+	@$(BIN)/chaos bench --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTLS)' --attempts '$(ATTEMPTS)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 
 model:
 	@scripts/deps build >&2

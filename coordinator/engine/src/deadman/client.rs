@@ -310,6 +310,9 @@ fn nonsense(answer: &Answer) -> ClientError {
 }
 
 fn command(spawn: &Spawn) -> tokio::process::Command {
+    // What it says when it cannot start; later it has nothing to say but to its coordinator.
+    let log =
+        std::fs::File::create(spawn.dir.join("deadman.log")).map_or_else(|_| Stdio::null(), Stdio::from);
     let mut command = tokio::process::Command::new(&spawn.program);
     command
         .args(&spawn.arguments)
@@ -322,7 +325,7 @@ fn command(spawn: &Spawn) -> tokio::process::Command {
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .kill_on_drop(false);
     command
 }

@@ -5,8 +5,8 @@
 
 use crate::engine::DataState;
 use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version,
-    Zone,
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
+    Version, Zone,
 };
 use crate::position::Position;
 use crate::time::{Span, Time};

@@ -2,8 +2,8 @@
 //! Nothing here knows how they are encoded or who may write them.
 
 use crate::ids::{
-    BadName, CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version,
-    Zone,
+    BadName, CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
+    Version, Zone,
 };
 use crate::position::Position;
 use crate::time::Span;
@@ -212,7 +212,8 @@ impl Record {
         }
         let same_holder = self.master == before.master && self.incarnation == before.incarnation;
         if self.term == before.term && !same_holder {
-            let holder = |record: &Self| record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+            let holder =
+                |record: &Self| record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
             return Err(BadChange::TermReused {
                 term: self.term,
                 recorded: holder(before),

@@ -231,7 +231,9 @@ impl Timing {
             part("promote: directive, lease and the engine's own promotion", self.promote_wait),
         ];
         let head = match class {
-            FailureClass::Crashed => vec![part("notice: the deadman saw the engine end", self.beat_master / 4)],
+            FailureClass::Crashed => {
+                vec![part("notice: the deadman saw the engine end", self.beat_master / 4)]
+            }
             FailureClass::Silent => vec![part("outer bound: the last grant runs out", self.lease_ttl)],
             FailureClass::SilentWithArbiter => vec![
                 part("predecessor bound: the dead arbiter's lock runs out", self.lock_ttl),
@@ -240,7 +242,10 @@ impl Timing {
             FailureClass::Stalled => vec![
                 part("stall timeout: a tiny write does not finish", self.stall_timeout),
                 part("next write-path check", self.beat_master),
-                part("fence: without the engine's help, by the deadman", self.fence_budget + self.kill_budget),
+                part(
+                    "fence: without the engine's help, by the deadman",
+                    self.fence_budget + self.kill_budget,
+                ),
             ],
             FailureClass::Switchover => vec![part("fence and final position", self.fence_budget)],
         };

@@ -210,7 +210,8 @@ impl Guard {
     }
 
     pub(super) fn engine_done(&mut self, now: Time, op: OpId, outcome: EngineOutcome) {
-        let Some((_, command)) = self.engine.outstanding.front().filter(|(front, _)| *front == op).cloned() else {
+        let Some((_, command)) = self.engine.outstanding.front().filter(|(front, _)| *front == op).cloned()
+        else {
             return;
         };
         self.engine.outstanding.pop_front();
@@ -250,8 +251,11 @@ impl Guard {
     }
 
     fn fence_done(&mut self, now: Time, probe: Probe) {
-        let later_promotion =
-            self.engine.outstanding.iter().any(|(_, command)| matches!(command, EngineCommand::Promote { .. }));
+        let later_promotion = self
+            .engine
+            .outstanding
+            .iter()
+            .any(|(_, command)| matches!(command, EngineCommand::Promote { .. }));
         let writable = probe.writable;
         let position = probe.position;
         self.engine.probe = Some(probe);
@@ -448,7 +452,8 @@ impl Guard {
 
     /// Takes the ability to write away from an engine that may have it.
     pub(super) fn fence_urgently(&mut self, _now: Time, why: GaveUp) {
-        let useless = why == GaveUp::Stalled || self.engine.promotion_lost && self.keep(Rule::SettlePromotion);
+        let useless =
+            why == GaveUp::Stalled || self.engine.promotion_lost && self.keep(Rule::SettlePromotion);
         if useless || !self.engine.connected {
             self.kill(why);
             return;

@@ -39,7 +39,8 @@ impl Guard {
         }
         if floor > Term(0) && self.engine.surely_fenced() {
             let position = self.engine.position();
-            self.relinquished = Some(Relinquished { term: floor, position, ended: self.engine.run().is_none() });
+            self.relinquished =
+                Some(Relinquished { term: floor, position, ended: self.engine.run().is_none() });
         }
     }
 

@@ -8,12 +8,12 @@ mod io;
 mod lease;
 mod orders;
 mod report;
-#[cfg(test)]
-mod tests;
 
 pub use io::{Action, GaveUp, Input, Note, Saved};
 
-use crate::ids::{DataId, Endpoint, Epoch, EngineRun, Incarnation, InstanceName, OpId, ReplicaSetName, Term, Version};
+use crate::ids::{
+    DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Term, Version,
+};
 use crate::message::{Honoured, Relinquished, Severed, ToGuard};
 use crate::position::Position;
 use crate::rules::{Rule, Rules};
@@ -122,8 +122,7 @@ impl Guard {
     #[must_use]
     pub fn new(now: Time, config: Config, earlier: Saved, same_boot: bool) -> Self {
         let hold_until = if same_boot { now } else { now + config.timing.lease_ttl };
-        let severance =
-            earlier.severed.map(|version| Severance { version, reach: None, report: None });
+        let severance = earlier.severed.map(|version| Severance { version, reach: None, report: None });
         let mut guard = Self {
             saved: earlier.clone(),
             persisted: earlier,
@@ -268,7 +267,10 @@ impl Guard {
             if self.keep(Rule::LeadAboveReadTerm) {
                 assert!(Some(lead.term) > self.floor, "a guard leads only above the term that it read");
             }
-            assert!(lead.term >= self.saved.highest_term, "a guard never leads below the highest term it has seen");
+            assert!(
+                lead.term >= self.saved.highest_term,
+                "a guard never leads below the highest term it has seen"
+            );
             if lead.promotion != Promotion::NotAsked && self.keep(Rule::PersistTermBeforePromote) {
                 assert!(self.persisted.highest_term >= lead.term, "a term is on disk before it is led");
             }

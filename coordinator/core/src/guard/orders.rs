@@ -76,13 +76,7 @@ impl Guard {
         }
     }
 
-    fn lead_ordered(
-        &mut self,
-        now: Time,
-        term: Term,
-        in_sync: BTreeSet<InstanceName>,
-        data_id: DataId,
-    ) {
+    fn lead_ordered(&mut self, now: Time, term: Term, in_sync: BTreeSet<InstanceName>, data_id: DataId) {
         if let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == term) {
             lead.in_sync = in_sync;
             return;

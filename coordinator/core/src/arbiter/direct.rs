@@ -1,0 +1,206 @@
+//! What each guard is told, and when: one order for each member, derived from the durable record and nothing else.
+//!
+//! It must not know why the record says what it says.
+
+use super::Arbiter;
+use super::io::{Action, WriteOutcome};
+use super::set::{Pending, Proposal, SetState};
+use crate::decision::{Decision, Phase};
+use crate::engine::DataState;
+use crate::ids::{DataId, InstanceName, OpId};
+use crate::message::{Directive, Order, ToGuard};
+use crate::record::Record;
+use crate::rules::Rule;
+use crate::time::Time;
+
+impl Arbiter {
+    /// Sends every attached guard its order, where it is another than the last that went out.
+    pub(super) fn direct(&mut self, now: Time, set: &mut SetState) {
+        if !self.is_active(now) {
+            return;
+        }
+        let Some(epoch) = self.epoch() else { return };
+        let Some(record) = set.record.clone() else { return };
+        let names: Vec<_> = set.guards.keys().cloned().collect();
+        for instance in names {
+            let Some(order) = order_for(set, &record, &instance) else { continue };
+            let Some(guard) = set.guards.get_mut(&instance) else { continue };
+            let Some(session) = guard.session else { continue };
+            let sent = guard.sent.as_ref().is_some_and(|(version, last)| {
+                *version == record.version && same_but_for_reach(last, &order)
+            });
+            if sent {
+                continue;
+            }
+            guard.sent = Some((record.version, order.clone()));
+            let directive = Directive {
+                incarnation: guard.hello.incarnation,
+                epoch,
+                version: record.version,
+                term: record.term,
+                order,
+            };
+            self.push(Action::Send { session, instance, message: ToGuard::Directive(directive) });
+        }
+    }
+
+    /// Writes a change; nothing of it is acted on before it is durable.
+    pub(super) fn write(
+        &mut self,
+        now: Time,
+        set: &mut SetState,
+        record: Record,
+        decision: Option<Box<Decision>>,
+    ) {
+        let expected = set.record.as_ref().map(|record| record.version);
+        let follows = record.check_follows(set.record.as_ref());
+        if self.keep(Rule::ChooseInSync) {
+            assert_eq!(follows, Ok(()), "the arbiter writes only steps of the protocol");
+        }
+        let op = self.send_write(set, expected, &record, decision.as_ref());
+        if !self.keep(Rule::RecordBeforeDirect) {
+            set.outer_bound = now;
+            set.take_record(record.clone());
+        }
+        set.pending = Some(Pending { op, expected, record, decision, since: now, retry_at: None });
+    }
+
+    fn send_write(
+        &mut self,
+        set: &SetState,
+        expected: Option<crate::ids::Version>,
+        record: &Record,
+        decision: Option<&Box<Decision>>,
+    ) -> OpId {
+        let op = self.next_op();
+        self.writes.insert(op, set.name.clone());
+        let (record, decision) = (Box::new(record.clone()), decision.cloned());
+        self.push(Action::Write { op, expected, record, decision });
+        op
+    }
+
+    /// Sends a write again whose outcome is unknown: the same change under the same condition. If the first one was
+    /// applied, the conflict shows our own record; if not, this one raises the version, and the first can never land.
+    pub(super) fn retry_pending(&mut self, now: Time, set: &mut SetState) {
+        let Some(mut pending) = set.pending.take() else { return };
+        if pending.retry_at.is_some_and(|at| now >= at) {
+            pending.retry_at = None;
+            pending.op = self.send_write(set, pending.expected, &pending.record, pending.decision.as_ref());
+        }
+        set.pending = Some(pending);
+    }
+
+    pub(super) fn written(&mut self, now: Time, op: OpId, outcome: WriteOutcome) {
+        let Some(name) = self.writes.remove(&op) else { return };
+        let settle = self.keep(Rule::SettleUnknown);
+        let Some(set) = self.sets.get_mut(&name) else { return };
+        let Some(pending) = set.pending.take_if(|pending| pending.op == op) else { return };
+        let ours = |current: &Option<Record>| {
+            current.as_ref().is_some_and(|current| {
+                let at_unix_millis = current.at_unix_millis;
+                *current == Record { at_unix_millis, ..pending.record.clone() }
+            })
+        };
+        match outcome {
+            WriteOutcome::Applied => self.applied(now, &name, pending),
+            WriteOutcome::Conflict(current) if ours(&current) => self.applied(now, &name, pending),
+            WriteOutcome::Conflict(current) => self.adopt(now, &name, current),
+            WriteOutcome::StaleEpoch => {
+                self.lock_lost();
+                return;
+            }
+            WriteOutcome::Unknown if !settle => self.applied(now, &name, pending),
+            WriteOutcome::NotApplied | WriteOutcome::Unknown => {
+                let retry_at = now + self.timing.lease_ttl / 60;
+                set.pending = Some(Pending { retry_at: Some(retry_at), ..pending });
+            }
+        }
+        self.drive(now, &name);
+    }
+
+    fn applied(&mut self, now: Time, name: &crate::ids::ReplicaSetName, pending: Pending) {
+        let promote_wait = self.timing.promote_wait;
+        let budget = self.timing.request_timeout;
+        let Some(set) = self.sets.get_mut(name) else { return };
+        let new_term = set.record.as_ref().is_none_or(|old| old.term < pending.record.term);
+        set.take_record(pending.record);
+        if new_term {
+            // Nobody was ever granted anything at this term: its bound starts now.
+            set.outer_bound = now;
+            set.patience = now + promote_wait;
+        }
+        if let Some(mut decision) = pending.decision {
+            decision.phases.push(Phase { name: "record", took: now.since(pending.since), budget });
+            set.unconfirmed = Some((decision, now));
+        }
+    }
+
+    /// Somebody else's record is there, though the epoch is ours (a restored or foreign provider). It is taken as it
+    /// is, with the longest right that its master could hold.
+    fn adopt(&mut self, now: Time, name: &crate::ids::ReplicaSetName, current: Option<Record>) {
+        let bound = now + self.timing.lease_ttl;
+        let Some(set) = self.sets.get_mut(name) else { return };
+        set.forget_decisions();
+        set.outer_bound = bound;
+        set.patience = bound;
+        set.record = current;
+    }
+}
+
+/// The reach of a follow order changes with every beat of the master; it goes out with the next repetition.
+fn same_but_for_reach(last: &Order, order: &Order) -> bool {
+    match (last, order) {
+        (
+            Order::Follow { master: m1, endpoint: e1, data_id: d1, start: s1, .. },
+            Order::Follow { master: m2, endpoint: e2, data_id: d2, start: s2, .. },
+        ) => (m1, e1, d1, s1) == (m2, e2, d2, s2),
+        _ => last == order,
+    }
+}
+
+fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option<Order> {
+    let guard = set.guards.get(instance)?;
+    if set.is_master(instance) {
+        let holder = record.incarnation == Some(guard.hello.incarnation);
+        return (holder && set.evidence.is_none()).then(|| master_order(set, record));
+    }
+    if set.evidence.is_some() {
+        let reach = set.succession.as_ref().and_then(|succession| succession.reach);
+        return set.succession.as_ref().map(|_| Order::Sever { reach });
+    }
+    if !set.confirmed {
+        return None;
+    }
+    let beat = guard.beat.as_ref()?;
+    let (master, endpoint) = (record.master.clone()?, record.endpoint.clone()?);
+    let data_id = record.data_id.clone()?;
+    let related = match &beat.engine.data {
+        DataState::Empty => true,
+        DataState::Marked { id, .. } => *id == data_id,
+        DataState::Unmarked => beat.engine.follows.as_ref() == Some(&endpoint),
+    };
+    // Where a commit waits for replicas, every connected one counts: it must be in the record before it connects.
+    let counts = record.ack_quorum > 0;
+    if !related || counts && !record.in_sync.contains(instance) {
+        return None;
+    }
+    let reach = set.master_beat().map(|beat| beat.engine.position).filter(|_| !beat.engine.whole);
+    Some(Order::Follow { master, endpoint, data_id, start: record.start, reach })
+}
+
+fn master_order(set: &SetState, record: &Record) -> Order {
+    let leaving = set.task.as_ref().is_some_and(|task| task.term_before == record.term);
+    if leaving {
+        return Order::Relinquish;
+    }
+    match set.proposal.as_ref().filter(|_| set.confirmed) {
+        Some(Proposal::Grow(member)) => Order::Grow { member: member.clone() },
+        Some(Proposal::Shrink(member)) => {
+            Order::Shrink { member: member.clone(), ack_quorum: record.ack_quorum }
+        }
+        None => Order::Lead {
+            in_sync: record.in_sync.clone(),
+            data_id: record.data_id.clone().unwrap_or_else(|| DataId("unmarked".into())),
+        },
+    }
+}

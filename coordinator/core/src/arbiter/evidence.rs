@@ -1,0 +1,62 @@
+//! When the recorded master may be replaced (design, *Dead evidence*). Nothing else counts: a closed stream is a reason
+//! to look, not evidence.
+
+use super::Arbiter;
+use super::set::{SetState, ago};
+use crate::decision::{Class, Evidence};
+use crate::message::Health;
+use crate::rules::Rule;
+use crate::time::Time;
+
+impl Arbiter {
+    /// Accepts evidence against the recorded master, once and for all at its term.
+    pub(super) fn look_for_evidence(&mut self, now: Time, set: &mut SetState) {
+        if set.evidence.is_some() || !self.may_appoint(now) {
+            return;
+        }
+        let found = self.relinquished(set).or_else(|| self.outer_bound_passed(now, set));
+        if let Some(evidence) = found {
+            set.evidence = Some((evidence, classify(set, evidence)));
+            set.proposal = None;
+        }
+    }
+
+    /// Evidence 1, from the run that holds the term or its successor on the same boot. The same name on another host is
+    /// nobody's evidence.
+    fn relinquished(&self, set: &SetState) -> Option<Evidence> {
+        let (record, guard) = set.master()?;
+        let beat = guard.beat.as_ref()?;
+        let relinquished =
+            beat.relinquished.as_ref().filter(|relinquished| relinquished.term >= record.term)?;
+        let holder = record.incarnation.is_some_and(|holder| beat.incarnation.is_or_succeeds(&holder));
+        (holder || !self.keep(Rule::EvidenceFromHolder))
+            .then_some(Evidence::Relinquished { ended: relinquished.ended, position: relinquished.position })
+    }
+
+    /// Evidence 2: every right that anybody granted has run out.
+    fn outer_bound_passed(&self, now: Time, set: &SetState) -> Option<Evidence> {
+        let heard = set.master().and_then(|(_, guard)| guard.heard_at);
+        let bound = if self.keep(Rule::WaitForOuterBound) {
+            set.outer_bound.max(set.patience)
+        } else {
+            // Broken on purpose: silence of two beats is taken for death.
+            heard.map_or(set.patience, |heard| heard + self.timing.beat_master * 2)
+        };
+        (now >= bound).then_some(Evidence::OuterBound { silent_for: ago(now, heard) })
+    }
+}
+
+/// The name under which people see it.
+fn classify(set: &SetState, evidence: Evidence) -> Class {
+    let switching = set.task.as_ref().is_some_and(|task| set.is_master(&task.old_master));
+    let health = set.master().and_then(|(_, guard)| guard.beat.as_ref()).map(|beat| beat.engine.health);
+    match evidence {
+        Evidence::Relinquished { ended: false, .. } if switching => Class::Switchover,
+        Evidence::Relinquished { .. } | Evidence::OuterBound { .. } if health == Some(Health::Stalled) => {
+            Class::Stalled
+        }
+        Evidence::Relinquished { ended: true, .. } => Class::Crashed,
+        Evidence::Relinquished { ended: false, .. } => Class::Lapsed,
+        Evidence::OuterBound { .. } => Class::Silent,
+    }
+}

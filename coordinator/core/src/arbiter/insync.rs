@@ -1,0 +1,147 @@
+//! The in-sync set (design, section of that name). At every moment: who counts ⊆ the recorded set ⊆ whose promise the
+//! master needs. So growing asks the master first and shrinking asks it too, and only then is the record written.
+//!
+//! It must not know how an engine counts acknowledgements.
+
+use super::Arbiter;
+use super::set::{GuardState, Proposal, SetState};
+use crate::engine::DataState;
+use crate::ids::InstanceName;
+use crate::message::{Health, Honoured};
+use crate::record::Record;
+use crate::time::Time;
+
+impl Arbiter {
+    /// One look: write what the master has acknowledged, or propose the next change.
+    pub(super) fn maintain_in_sync(&mut self, now: Time, set: &mut SetState) {
+        let busy = set.pending.is_some() || set.task.is_some() || !set.confirmed;
+        let Some(record) = set.record.clone().filter(|_| !busy) else { return };
+        if let Some(proposal) = set.proposal.clone() {
+            let acknowledged = set.master_beat().and_then(|beat| beat.honoured.clone());
+            if let Some(next) = acknowledged.and_then(|honoured| agreed(&record, &proposal, honoured)) {
+                self.write_in_sync(now, set, &record, &proposal, next);
+            }
+            return;
+        }
+        let suspect = set.master().is_none_or(|(_, guard)| {
+            guard.heard_at.is_none_or(|heard| now.since(heard) > self.timing.beat_master * 2)
+        });
+        if suspect {
+            return;
+        }
+        set.proposal = self
+            .leaver(now, set, &record)
+            .map(Proposal::Shrink)
+            .or_else(|| newcomer(set, &record).map(Proposal::Grow));
+    }
+
+    fn write_in_sync(
+        &mut self,
+        now: Time,
+        set: &mut SetState,
+        record: &Record,
+        proposal: &Proposal,
+        next: std::collections::BTreeSet<InstanceName>,
+    ) {
+        let Some(epoch) = self.epoch() else { return };
+        let reason = match proposal {
+            Proposal::Grow(member) => format!("grow {member}"),
+            Proposal::Shrink(member) => format!("shrink {member}"),
+        };
+        let record = Record {
+            version: record.version.next(),
+            in_sync: next,
+            ack_quorum: record.ack_quorum,
+            reason,
+            decided_by: self.config.coordinator.clone(),
+            epoch,
+            at_unix_millis: 0,
+            ..record.clone()
+        };
+        self.write(now, set, record, None);
+    }
+
+    /// A member that has been no sound replica for a lease. Where commits wait for replicas, it must surely be cut off
+    /// as well: its engine is down or severed by its own guard.
+    fn leaver(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
+        let patience = self.timing.lease_ttl;
+        let unsound = |instance: &&InstanceName| match set.guards.get(*instance) {
+            None => now >= set.patience + patience,
+            Some(guard) => {
+                let silent = guard.heard_at.is_none_or(|heard| now.since(heard) >= patience);
+                silent || guard.unsound_since.is_some_and(|since| now.since(since) >= patience)
+            }
+        };
+        let cut = |instance: &&InstanceName| record.ack_quorum == 0 || surely_cut(set.guards.get(*instance));
+        let others = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        others.filter(unsound).find(cut).cloned()
+    }
+
+    /// When the next look at the in-sync set is due.
+    pub(super) fn in_sync_alarm(&self, set: &SetState) -> Option<Time> {
+        let record = set.record.as_ref().filter(|_| set.confirmed)?;
+        let patience = self.timing.lease_ttl;
+        let others = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        others
+            .filter_map(|instance| match set.guards.get(instance) {
+                None => Some(set.patience + patience),
+                Some(guard) => {
+                    let silent = guard.heard_at.map(|heard| heard + patience);
+                    let unsound = guard.unsound_since.map(|since| since + patience);
+                    [silent, unsound].into_iter().flatten().min()
+                }
+            })
+            .min()
+    }
+}
+
+fn surely_cut(guard: Option<&GuardState>) -> bool {
+    guard.filter(|guard| guard.session.is_some()).and_then(|guard| guard.beat.as_ref()).is_some_and(|beat| {
+        beat.engine.health == Health::Down && beat.engine.run.is_none() || beat.severed.is_some()
+    })
+}
+
+/// A member that may join: it has caught up with the master at this term; or, where commits wait for replicas and every
+/// connected one counts, it is ready to connect.
+fn newcomer(set: &SetState, record: &Record) -> Option<InstanceName> {
+    let joins = |guard: &&GuardState| {
+        let Some(beat) = guard.beat.as_ref().filter(|_| guard.session.is_some() && guard.is_up()) else {
+            return false;
+        };
+        let engine = &beat.engine;
+        let same = |id: &crate::ids::DataId| Some(id) == record.data_id.as_ref();
+        if record.ack_quorum > 0 {
+            return match &engine.data {
+                DataState::Empty => true,
+                DataState::Marked { id, .. } => same(id),
+                DataState::Unmarked => engine.follows.is_some() && engine.follows == record.endpoint,
+            };
+        }
+        let current =
+            matches!(&engine.data, DataState::Marked { id, term } if same(id) && *term == record.term);
+        current && engine.follows.is_some() && engine.follows == record.endpoint && engine.whole
+    };
+    let outside = |guard: &&GuardState| !record.in_sync.contains(&guard.hello.instance);
+    set.guards.values().filter(outside).find(joins).map(|guard| guard.hello.instance.clone())
+}
+
+/// The new in-sync set, where the master's acknowledgement is of this very proposal and version.
+fn agreed(
+    record: &Record,
+    proposal: &Proposal,
+    honoured: Honoured,
+) -> Option<std::collections::BTreeSet<InstanceName>> {
+    let mut next = record.in_sync.clone();
+    let dropped = match proposal {
+        Proposal::Grow(member) => {
+            next.insert(member.clone());
+            None
+        }
+        Proposal::Shrink(member) => {
+            next.remove(member);
+            Some(member.clone())
+        }
+    };
+    (honoured.version == record.version && honoured.members == next && honoured.dropped == dropped)
+        .then_some(next)
+}

@@ -1,0 +1,167 @@
+//! The arbiter's door: what can come in, what goes out.
+
+use crate::decision::Decision;
+use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
+use crate::message::{Beat, Hello, ToGuard};
+use crate::record::{Member, Record, Settings};
+use crate::time::{Span, Time};
+
+/// One stream of one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// One task of an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u64);
+
+/// How a conditional write ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WriteOutcome {
+    /// Durable.
+    Applied,
+    /// Not applied: this is there instead.
+    Conflict(Option<Record>),
+    /// Not applied: somebody holds a later epoch.
+    StaleEpoch,
+    /// Surely not applied, and may be tried again.
+    NotApplied,
+    /// May have been applied, or may yet be.
+    Unknown,
+}
+
+/// Everything that can happen to an arbiter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Nothing but time.
+    Tick,
+    /// The lock is ours.
+    LockAcquired {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Until when, counted from before the successful renewal was sent, the margin taken off.
+        valid_until: Time,
+        /// Until when an earlier holder, or a grant of one, could be believed, counted from the receipt.
+        predecessor_bound: Time,
+    },
+    /// The lock was renewed.
+    LockRenewed {
+        /// As above.
+        valid_until: Time,
+    },
+    /// The lock is another's.
+    LockLost,
+    /// A linearizable read of everything, made after the lock was acquired.
+    Loaded {
+        /// All records.
+        records: Vec<Record>,
+        /// All members.
+        members: Vec<Member>,
+        /// The settings.
+        settings: Settings,
+    },
+    /// A host opened its stream.
+    Attached {
+        /// The stream.
+        session: SessionId,
+        /// Its guards.
+        guards: Vec<Hello>,
+    },
+    /// A stream closed. A reason to look, not evidence.
+    Detached {
+        /// The stream.
+        session: SessionId,
+    },
+    /// A guard reports.
+    Beat {
+        /// The stream that it came over.
+        session: SessionId,
+        /// The report.
+        beat: Beat,
+    },
+    /// A write ended.
+    Written {
+        /// Which.
+        op: OpId,
+        /// How.
+        outcome: WriteOutcome,
+    },
+    /// A person asks for a planned change of master.
+    Switchover {
+        /// Named by the caller.
+        task: TaskId,
+        /// The set.
+        replicaset: ReplicaSetName,
+        /// To whom; `None`: to the best.
+        target: Option<InstanceName>,
+        /// How long the target may take to reach the old master's final position.
+        timeout: Span,
+    },
+}
+
+/// How a task stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TaskState {
+    /// Under way.
+    Running,
+    /// Done: who is master, at which term.
+    Done {
+        /// The new master.
+        master: InstanceName,
+        /// Its term.
+        term: Term,
+    },
+    /// Ended without what was asked for; the set has the master that it says.
+    Failed {
+        /// Why, for people.
+        why: String,
+        /// Who is master now, if anybody.
+        master: Option<InstanceName>,
+        /// The term now.
+        term: Term,
+    },
+}
+
+/// Everything that an arbiter can ask of its driver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Read the provider, linearizably; answer with [`Input::Loaded`].
+    Load,
+    /// Write one record under the current epoch, if its version is `expected`; answer with [`Input::Written`].
+    Write {
+        /// To be echoed.
+        op: OpId,
+        /// What must be there now.
+        expected: Option<Version>,
+        /// What shall be there. Its wall-clock time is for the driver to fill in.
+        record: Box<Record>,
+        /// Why, where the term rises.
+        decision: Option<Box<Decision>>,
+    },
+    /// List a member, under the current epoch. Repeated by a later attach if it fails.
+    PutMember(Member),
+    /// Send to a guard.
+    Send {
+        /// Over which stream.
+        session: SessionId,
+        /// To whom.
+        instance: InstanceName,
+        /// What.
+        message: ToGuard,
+    },
+    /// A decision was made, or could not be: for the log, the metrics, `explain`.
+    Decided(Box<Decision>),
+    /// What routers should see of this set changed.
+    Publish(ReplicaSetName),
+    /// A task moved.
+    Task {
+        /// Which.
+        task: TaskId,
+        /// Where to.
+        state: TaskState,
+    },
+    /// Two guards use one name; the newcomer was told to stand down.
+    NameUsedTwice {
+        /// The name.
+        instance: InstanceName,
+    },
+}

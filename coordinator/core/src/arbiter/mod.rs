@@ -1,0 +1,223 @@
+//! The arbiter: the one active decider of a cluster. It grants leases to recorded masters, and when the evidence allows
+//! it, replaces one. Dispatch only; the rules are in the files beside this one.
+//!
+//! It must not know: how the provider keeps records, how guards are reached, what time of day it is.
+
+mod bootstrap;
+mod direct;
+mod evidence;
+mod insync;
+mod io;
+mod lock;
+mod observe;
+pub mod select;
+mod set;
+mod succession;
+mod switchover;
+mod view;
+
+pub use io::{Action, Input, SessionId, TaskId, TaskState, WriteOutcome};
+pub use view::{MasterState, MemberView, SetView};
+
+use crate::ids::{CoordinatorName, Epoch, InstanceName, OpId, ReplicaSetName};
+use crate::record::Settings;
+use crate::rules::{Rule, Rules};
+use crate::time::Time;
+use crate::timing::Timing;
+use lock::Lock;
+use set::SetState;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What an arbiter is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Who decides.
+    pub coordinator: CoordinatorName,
+    /// What new data identities are drawn from.
+    pub seed: u64,
+    /// Which rules are kept (all, outside tests).
+    pub rules: Rules,
+}
+
+/// The machine. Drive it as the crate's contract says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Arbiter {
+    config: Config,
+    settings: Settings,
+    timing: Timing,
+    lock: Option<Lock>,
+    sets: BTreeMap<ReplicaSetName, SetState>,
+    /// Which set a guarded name belongs to.
+    homes: BTreeMap<InstanceName, ReplicaSetName>,
+    /// When each set wants to be looked at again.
+    alarms: BTreeSet<(Time, ReplicaSetName)>,
+    /// Which set each write under way is of.
+    writes: BTreeMap<OpId, ReplicaSetName>,
+    last_op: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Arbiter {
+    /// An arbiter without the lock: it listens, and decides nothing.
+    ///
+    /// # Errors
+    /// The settings are not safe together.
+    pub fn new(config: Config, settings: Settings) -> Result<Self, crate::timing::BadTiming> {
+        let timing = Timing::new(&settings)?;
+        Ok(Self::with_timing(config, settings, timing))
+    }
+
+    /// The same with a timing that was made by hand (models).
+    #[must_use]
+    pub fn with_timing(config: Config, settings: Settings, timing: Timing) -> Self {
+        Self {
+            config,
+            settings,
+            timing,
+            lock: None,
+            sets: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            writes: BTreeMap::new(),
+            last_op: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input in. `now` never goes back, and was read after the input was received.
+    pub fn step(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::LockAcquired { epoch, valid_until, predecessor_bound } => {
+                self.lock_acquired(now, epoch, valid_until, predecessor_bound);
+            }
+            Input::LockRenewed { valid_until } => self.lock_renewed(now, valid_until),
+            Input::LockLost => self.lock_lost(),
+            Input::Loaded { records, members, settings } => self.loaded(now, records, members, settings),
+            Input::Attached { session, guards } => self.attached(now, session, guards),
+            Input::Detached { session } => self.detached(now, session),
+            Input::Beat { session, beat } => self.beat(now, session, beat),
+            Input::Written { op, outcome } => self.written(now, op, outcome),
+            Input::Switchover { task, replicaset, target, timeout } => {
+                self.switchover_asked(now, task, replicaset, target, timeout);
+            }
+        }
+        self.ring(now);
+    }
+
+    /// The next action, in order.
+    pub fn pop_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Arbiter::step`] must be called again, at the latest, with [`Input::Tick`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.lock.as_ref()?;
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// The epoch of the lock that it holds, if it does.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.lock.as_ref().map(|lock| lock.epoch)
+    }
+
+    /// The timings in force.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Until when the last grant that was given lives, on this node's clock: what a release has to tell.
+    #[must_use]
+    pub fn last_grant_until(&self) -> Time {
+        self.sets.values().map(|set| set.outer_bound).max().unwrap_or_default()
+    }
+
+    /// Looks at every set whose time has come.
+    fn ring(&mut self, now: Time) {
+        if !self.is_active(now) {
+            return;
+        }
+        let due: Vec<_> = self.alarms.iter().take_while(|(at, _)| *at <= now).cloned().collect();
+        for (_, name) in due {
+            self.drive(now, &name);
+        }
+    }
+
+    fn drive_all(&mut self, now: Time) {
+        let names: Vec<_> = self.sets.keys().cloned().collect();
+        for name in names {
+            self.drive(now, &name);
+        }
+    }
+
+    /// Looks at one set: what is known decides, never the event that made us look.
+    fn drive(&mut self, now: Time, name: &ReplicaSetName) {
+        if !self.is_active(now) {
+            return;
+        }
+        let Some(mut set) = self.sets.remove(name) else { return };
+        if let Some(alarm) = set.alarm.take() {
+            self.alarms.remove(&(alarm, name.clone()));
+        }
+        let before = set.publication();
+        if set.pending.is_none() {
+            match set.record.as_ref().map(|record| record.master.is_some()) {
+                None => self.bootstrap(now, &mut set),
+                Some(true) => self.succeed_or_maintain(now, &mut set),
+                // A tombstone: the set was deleted, and its term is kept.
+                Some(false) => {}
+            }
+        }
+        self.retry_pending(now, &mut set);
+        self.direct(now, &mut set);
+        if set.publication() != before {
+            self.push(Action::Publish(name.clone()));
+        }
+        set.alarm = self.alarm_of(now, &set);
+        if let Some(alarm) = set.alarm {
+            self.alarms.insert((alarm, name.clone()));
+        }
+        self.sets.insert(name.clone(), set);
+    }
+
+    fn succeed_or_maintain(&mut self, now: Time, set: &mut SetState) {
+        self.look_for_evidence(now, set);
+        if set.evidence.is_some() {
+            self.succeed(now, set);
+        } else {
+            self.confirm(now, set);
+            self.drive_switchover(now, set);
+            self.maintain_in_sync(now, set);
+        }
+    }
+
+    fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.last_op += 1;
+        OpId(self.last_op)
+    }
+
+    fn keep(&self, rule: Rule) -> bool {
+        self.config.rules.keep(rule)
+    }
+}
+
+#[cfg(feature = "model")]
+impl Arbiter {
+    /// Moves every time of this machine `by` back, so that states that differ only by when they are fold into one.
+    pub fn rebase(&mut self, by: crate::time::Span) {
+        if let Some(lock) = &mut self.lock {
+            lock.rebase(by);
+        }
+        for set in self.sets.values_mut() {
+            set.rebase(by);
+        }
+        self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
+    }
+}

@@ -1,0 +1,212 @@
+//! What guards say: attach, detach, beat; and the grant that answers a master's beat (design, *The lease*).
+//!
+//! It must not know what is decided from it.
+
+use super::Arbiter;
+use super::io::{Action, SessionId};
+use super::set::{GuardState, SetState};
+use crate::ids::Version;
+use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
+use crate::record::Member;
+use crate::rules::Rule;
+use crate::time::Time;
+
+impl Arbiter {
+    pub(super) fn attached(&mut self, now: Time, session: SessionId, guards: Vec<Hello>) {
+        for hello in guards {
+            let name = hello.replicaset.clone();
+            self.attach_one(now, session, hello);
+            self.drive(now, &name);
+        }
+    }
+
+    fn attach_one(&mut self, now: Time, session: SessionId, hello: Hello) {
+        let patience = self.timing.lease_ttl;
+        if let Some(home) = self.homes.get(&hello.instance)
+            && *home != hello.replicaset
+        {
+            self.refuse_name(session, &hello);
+            return;
+        }
+        let set = self.set_mut(&hello.replicaset);
+        if let Some(known) = set.guards.get(&hello.instance) {
+            let successor = hello.incarnation.is_or_succeeds(&known.hello.incarnation);
+            let silent =
+                known.session.is_none() && known.heard_at.is_none_or(|heard| now.since(heard) > patience);
+            if !successor && !silent {
+                self.refuse_name(session, &hello);
+                return;
+            }
+            let old = known.clone();
+            if old.hello.incarnation != hello.incarnation
+                && let Some(old_session) = old.session
+            {
+                self.stand_down(old_session, &old.hello);
+            }
+        }
+        self.homes.insert(hello.instance.clone(), hello.replicaset.clone());
+        self.list_member(&hello);
+        let set = self.set_mut(&hello.replicaset);
+        let mut guard = GuardState::new(hello, session);
+        if let Some(known) = set.guards.get(&guard.hello.instance)
+            && known.hello.incarnation == guard.hello.incarnation
+        {
+            // The same run over a new stream: what it said still holds.
+            guard.beat.clone_from(&known.beat);
+            guard.heard_at = known.heard_at;
+        }
+        set.guards.insert(guard.hello.instance.clone(), guard);
+    }
+
+    /// Two guards use one name, on two hosts: the one that was there first, and is heard, stays.
+    fn refuse_name(&mut self, session: SessionId, hello: &Hello) {
+        self.stand_down(session, hello);
+        self.push(Action::NameUsedTwice { instance: hello.instance.clone() });
+    }
+
+    fn stand_down(&mut self, session: SessionId, hello: &Hello) {
+        let Some(epoch) = self.epoch() else { return };
+        let directive = Directive {
+            incarnation: hello.incarnation,
+            epoch,
+            version: Version(0),
+            term: crate::ids::Term(0),
+            order: Order::StandDown,
+        };
+        let message = ToGuard::Directive(directive);
+        self.push(Action::Send { session, instance: hello.instance.clone(), message });
+    }
+
+    /// Lists every attached guard that the provider does not list as it is.
+    pub(super) fn list_guards(&mut self) {
+        let hellos: Vec<Hello> =
+            self.sets.values().flat_map(|set| set.guards.values()).map(|guard| guard.hello.clone()).collect();
+        for hello in hellos {
+            self.list_member(&hello);
+        }
+    }
+
+    /// Lists a member in the provider where it is new or has changed; not before it is known what is listed.
+    fn list_member(&mut self, hello: &Hello) {
+        if !self.is_loaded() {
+            return;
+        }
+        let set = self.set_mut(&hello.replicaset);
+        let known = set.members.get(&hello.instance);
+        let member = Member {
+            instance: hello.instance.clone(),
+            replicaset: hello.replicaset.clone(),
+            coordinator: hello.coordinator.clone(),
+            endpoint: hello.endpoint.clone(),
+            zone: hello.zone.clone(),
+            priority: hello.priority,
+            electable: hello.electable,
+            bootstrap_members: hello.bootstrap_members,
+            version: known.map_or(Version(0), |known| known.version),
+        };
+        if known != Some(&member) {
+            set.members.insert(hello.instance.clone(), member.clone());
+            self.push(Action::PutMember(member));
+        }
+    }
+
+    pub(super) fn detached(&mut self, now: Time, session: SessionId) {
+        let mut touched = Vec::new();
+        for set in self.sets.values_mut() {
+            for guard in set.guards.values_mut().filter(|guard| guard.session == Some(session)) {
+                guard.session = None;
+                guard.sent = None;
+                touched.push(set.name.clone());
+            }
+        }
+        for name in touched {
+            self.drive(now, &name);
+        }
+    }
+
+    pub(super) fn beat(&mut self, now: Time, session: SessionId, beat: Beat) {
+        let Some(name) = self.homes.get(&beat.instance).cloned() else { return };
+        let Some(set) = self.sets.get_mut(&name) else { return };
+        let Some(guard) = set.guards.get_mut(&beat.instance) else { return };
+        if guard.session != Some(session) || guard.hello.incarnation != beat.incarnation {
+            return;
+        }
+        let instance = beat.instance.clone();
+        guard.heard_at = Some(now);
+        guard.beat = Some(beat);
+        self.grant(now, &name, &instance);
+        if let Some(set) = self.sets.get_mut(&name) {
+            set.judge_soundness(now, &instance);
+            set.resend(&instance);
+        }
+        self.drive(now, &name);
+    }
+
+    /// Answers a master's beat. The outer bound is noted before the grant leaves, so that no right is ever given that
+    /// the arbiter does not wait for.
+    fn grant(&mut self, now: Time, name: &crate::ids::ReplicaSetName, instance: &crate::ids::InstanceName) {
+        if !self.is_active(now) {
+            return;
+        }
+        let ttl = self.grantable(now);
+        let after_evidence = !self.keep(Rule::NoGrantAfterEvidence);
+        let (Some(epoch), Some(set)) = (self.epoch(), self.sets.get_mut(name)) else { return };
+        if !set.is_master(instance) || set.refused || set.evidence.is_some() && !after_evidence {
+            return;
+        }
+        let Some(term) = set.record.as_ref().map(|record| record.term) else { return };
+        let Some(beat) = set.master_beat() else { return };
+        match beat.stand {
+            Stand::Candidate(asked) | Stand::Leading { term: asked, .. } if asked == term => {}
+            Stand::Starting | Stand::Standby | Stand::Candidate(_) | Stand::Leading { .. } => return,
+        }
+        if beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term) {
+            return;
+        }
+        let grant = Grant { beat: beat.sent_at, incarnation: beat.incarnation, epoch, term, ttl };
+        let Some(session) = set.guards.get(instance).and_then(|guard| guard.session) else { return };
+        set.outer_bound = set.outer_bound.max(now + ttl);
+        self.push(Action::Send { session, instance: instance.clone(), message: ToGuard::Grant(grant) });
+    }
+}
+
+impl SetState {
+    /// Notes since when a member has been no sound replica of the recorded master.
+    fn judge_soundness(&mut self, now: Time, instance: &crate::ids::InstanceName) {
+        let endpoint = self.record.as_ref().and_then(|record| record.endpoint.clone());
+        let master = self.is_master(instance);
+        let Some(guard) = self.guards.get_mut(instance) else { return };
+        let sound = guard.beat.as_ref().is_some_and(|beat| {
+            beat.engine.health == Health::Up
+                && (master || endpoint.is_some() && beat.engine.follows == endpoint)
+        });
+        guard.unsound_since = if sound { None } else { guard.unsound_since.or(Some(now)) };
+    }
+
+    /// A beat that does not show what was directed makes the directive go out again.
+    fn resend(&mut self, instance: &crate::ids::InstanceName) {
+        if let Some(guard) = self.guards.get_mut(instance) {
+            let satisfied = match (&guard.beat, &guard.sent) {
+                (Some(beat), Some((version, order))) => satisfied(beat, *version, order),
+                _ => true,
+            };
+            if !satisfied {
+                guard.sent = None;
+            }
+        }
+    }
+}
+
+/// Whether a beat shows that an order was carried out.
+fn satisfied(beat: &Beat, version: Version, order: &Order) -> bool {
+    match order {
+        Order::Lead { .. } => matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }),
+        Order::Follow { endpoint, .. } => beat.engine.follows.as_ref() == Some(endpoint) && beat.engine.whole,
+        Order::Sever { .. } => beat.severed.as_ref().is_some_and(|severed| severed.version == version),
+        Order::Relinquish => beat.relinquished.is_some(),
+        Order::Grow { .. } | Order::Shrink { .. } => {
+            beat.honoured.as_ref().is_some_and(|honoured| honoured.version == version)
+        }
+        Order::StandDown => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! What the arbiter knows of one replica set. State only; the rules are elsewhere.
+
+use super::io::{SessionId, TaskId};
+use super::view::MasterState;
+use crate::decision::{Class, Decision, Evidence};
+use crate::ids::{Endpoint, InstanceName, OpId, ReplicaSetName, Term, Version};
+use crate::message::{Beat, Health, Hello, Order};
+use crate::position::Position;
+use crate::record::{Member, Record};
+use crate::time::{Span, Time};
+use std::collections::BTreeMap;
+
+/// One replica set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SetState {
+    pub(super) name: ReplicaSetName,
+    /// What is surely durable.
+    pub(super) record: Option<Record>,
+    pub(super) members: BTreeMap<InstanceName, Member>,
+    pub(super) guards: BTreeMap<InstanceName, GuardState>,
+    /// No right of the recorded master, by whomever granted, lives beyond this.
+    pub(super) outer_bound: Time,
+    /// Silence means nothing before this (a takeover or an appointment is fresh).
+    pub(super) patience: Time,
+    /// The appointed master did not become writable in time: no grant any more, so that its right runs out.
+    pub(super) refused: bool,
+    /// Accepted against the recorded master at the recorded term; from then on it is never granted again.
+    pub(super) evidence: Option<(Evidence, Class)>,
+    pub(super) succession: Option<Succession>,
+    pub(super) pending: Option<Pending>,
+    /// The recorded master has confirmed that it accepts writes.
+    pub(super) confirmed: bool,
+    /// What was decided and waits for its confirmation.
+    pub(super) unconfirmed: Option<(Box<Decision>, Time)>,
+    pub(super) task: Option<Task>,
+    pub(super) proposal: Option<Proposal>,
+    pub(super) last_decision: Option<Box<Decision>>,
+    pub(super) alarm: Option<Time>,
+}
+
+/// A guard as its beats show it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GuardState {
+    pub(super) hello: Hello,
+    pub(super) session: Option<SessionId>,
+    pub(super) beat: Option<Beat>,
+    pub(super) heard_at: Option<Time>,
+    /// Since when it was, without a break, no sound replica of the recorded master.
+    pub(super) unsound_since: Option<Time>,
+    pub(super) sent: Option<(Version, Order)>,
+}
+
+/// A change of master under way, from evidence to the write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Succession {
+    pub(super) since: Time,
+    /// The final position of the old master, which every member is to reach (switchover).
+    pub(super) reach: Option<Position>,
+    /// The last refusal that was told.
+    pub(super) told: Option<Box<Decision>>,
+}
+
+/// A write whose outcome is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Pending {
+    pub(super) op: OpId,
+    pub(super) expected: Option<Version>,
+    pub(super) record: Record,
+    pub(super) decision: Option<Box<Decision>>,
+    pub(super) since: Time,
+    /// Set while it waits to be sent again.
+    pub(super) retry_at: Option<Time>,
+}
+
+/// A planned change of master.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) target: Option<InstanceName>,
+    pub(super) old_master: InstanceName,
+    pub(super) term_before: Term,
+    pub(super) deadline: Time,
+}
+
+/// A change of the in-sync set that the master is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Proposal {
+    /// Take this one in.
+    Grow(InstanceName),
+    /// Take this one out.
+    Shrink(InstanceName),
+}
+
+impl GuardState {
+    pub(super) fn new(hello: Hello, session: SessionId) -> Self {
+        Self { hello, session: Some(session), beat: None, heard_at: None, unsound_since: None, sent: None }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.beat.as_ref().is_some_and(|beat| beat.engine.health == Health::Up)
+    }
+}
+
+impl SetState {
+    pub(super) fn new(name: ReplicaSetName) -> Self {
+        Self {
+            name,
+            record: None,
+            members: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            outer_bound: Time::default(),
+            patience: Time::default(),
+            refused: false,
+            evidence: None,
+            succession: None,
+            pending: None,
+            confirmed: false,
+            unconfirmed: None,
+            task: None,
+            proposal: None,
+            last_decision: None,
+            alarm: None,
+        }
+    }
+
+    /// The recorded master and its guard.
+    pub(super) fn master(&self) -> Option<(&Record, &GuardState)> {
+        let record = self.record.as_ref()?;
+        Some((record, self.guards.get(record.master.as_ref()?)?))
+    }
+
+    /// The last beat of the recorded master, if it is from the run that holds the term.
+    pub(super) fn master_beat(&self) -> Option<&Beat> {
+        let (record, guard) = self.master()?;
+        guard.beat.as_ref().filter(|beat| Some(beat.incarnation) == record.incarnation)
+    }
+
+    pub(super) fn is_master(&self, instance: &InstanceName) -> bool {
+        self.record.as_ref().is_some_and(|record| record.master.as_ref() == Some(instance))
+    }
+
+    /// A new record is durable: what belonged to the old one is over.
+    pub(super) fn take_record(&mut self, record: Record) {
+        let new_term = self.record.as_ref().is_none_or(|old| old.term < record.term);
+        if new_term {
+            self.evidence = None;
+            self.succession = None;
+            self.confirmed = false;
+            self.refused = false;
+            for guard in self.guards.values_mut() {
+                guard.unsound_since = None;
+            }
+        }
+        self.proposal = None;
+        self.record = Some(record);
+    }
+
+    /// The lock is another's: what is under way is nobody's any more.
+    pub(super) fn forget_decisions(&mut self) {
+        self.record = None;
+        self.evidence = None;
+        self.succession = None;
+        self.pending = None;
+        self.unconfirmed = None;
+        self.task = None;
+        self.proposal = None;
+        self.confirmed = false;
+        self.refused = false;
+        self.alarm = None;
+    }
+
+    /// What routers see; a change of it is published.
+    pub(super) fn publication(&self) -> Option<(Term, Option<InstanceName>, Option<Endpoint>, MasterState)> {
+        let record = self.record.as_ref()?;
+        Some((record.term, record.master.clone(), record.endpoint.clone(), self.master_state()))
+    }
+
+    pub(super) fn master_state(&self) -> MasterState {
+        match &self.record {
+            Some(record) if record.master.is_some() && self.evidence.is_none() => {
+                if self.confirmed {
+                    MasterState::Active
+                } else {
+                    MasterState::Appointed
+                }
+            }
+            _ => MasterState::None,
+        }
+    }
+
+    #[cfg(feature = "model")]
+    pub(super) fn rebase(&mut self, by: Span) {
+        let shift = |time: &mut Time| *time = time.back(by);
+        shift(&mut self.outer_bound);
+        shift(&mut self.patience);
+        self.alarm.iter_mut().for_each(shift);
+        for guard in self.guards.values_mut() {
+            guard.heard_at.iter_mut().for_each(shift);
+            guard.unsound_since.iter_mut().for_each(shift);
+        }
+        if let Some(succession) = &mut self.succession {
+            shift(&mut succession.since);
+        }
+        if let Some(pending) = &mut self.pending {
+            shift(&mut pending.since);
+            pending.retry_at.iter_mut().for_each(shift);
+        }
+        if let Some((_, since)) = &mut self.unconfirmed {
+            shift(since);
+        }
+        if let Some(task) = &mut self.task {
+            shift(&mut task.deadline);
+        }
+    }
+}
+
+/// How long ago something was, where it was at all.
+pub(super) fn ago(now: Time, then: Option<Time>) -> Option<Span> {
+    then.map(|then| now.since(then))
+}

@@ -1,0 +1,311 @@
+//! From evidence to the record of the next term: sever, choose, write; and after it, the confirmation (design,
+//! *Promotion*).
+//!
+//! It must not know how evidence is found, or how the choice is made.
+
+use super::Arbiter;
+use super::io::{Action, TaskState};
+use super::select::{Candidate, Choice, Question, choose};
+use super::set::{GuardState, SetState, Succession, ago};
+use crate::decision::{Class, Decision, Evidence, Observed, Phase};
+use crate::ids::{InstanceName, Term};
+use crate::message::{Beat, Health, Severed, Stand};
+use crate::position::Position;
+use crate::record::Record;
+use crate::rules::Rule;
+use crate::time::{Span, Time};
+use std::collections::BTreeSet;
+
+impl Arbiter {
+    /// One look at a set whose master may be replaced.
+    pub(super) fn succeed(&mut self, now: Time, set: &mut SetState) {
+        let Some((evidence, class)) = set.evidence else { return };
+        if set.succession.is_none() {
+            let reach = switchover_reach(set, evidence, class);
+            set.succession = Some(Succession { since: now, reach, told: None });
+        }
+        let Some(record) = set.record.clone() else { return };
+        if self.waits(now, set, &record) || !self.may_appoint(now) {
+            return;
+        }
+        let question = self.question(now, set, &record);
+        let choice = choose(&question);
+        let missing = self.missing_quorum(set, &record, &choice);
+        let mut decision = self.decision(now, set, class, &choice);
+        decision.missing.clone_from(&missing);
+        match choice.chosen.filter(|_| missing.is_none()) {
+            Some((instance, position)) => self.appoint(now, set, &record, instance, position, decision),
+            None => self.tell_refusal(set, decision),
+        }
+    }
+
+    /// Whether reports that will likely come are still worth waiting for.
+    fn waits(&self, now: Time, set: &SetState, record: &Record) -> bool {
+        let Some(succession) = &set.succession else { return false };
+        let missing = |instance: &InstanceName| {
+            let guard = set.guards.get(instance);
+            let attached = guard.is_some_and(|guard| guard.session.is_some() && guard.beat.is_some());
+            attached && severed(guard, record).is_none()
+        };
+        let mut replicas = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        if let Some(task) = set.task.as_ref().filter(|task| succession.reach.is_some() && now < task.deadline)
+        {
+            let awaited = match &task.target {
+                Some(target) => missing(target),
+                None => replicas.clone().all(missing),
+            };
+            if awaited {
+                return true;
+            }
+        }
+        replicas.any(missing) && now < succession.since + self.timing.sever_wait
+    }
+
+    fn question(&self, now: Time, set: &SetState, record: &Record) -> Question {
+        let reach = set.succession.as_ref().and_then(|succession| succession.reach);
+        let in_time = set.task.as_ref().filter(|task| now < task.deadline && reach.is_some());
+        let old = record.master.as_ref();
+        Question {
+            candidates: set.guards.values().map(|guard| candidate(now, set, record, guard)).collect(),
+            data_id: record.data_id.clone(),
+            start: record.start,
+            reach: reach.filter(|_| in_time.is_some()),
+            target: in_time.and_then(|task| task.target.clone()),
+            spare_old_master: in_time.is_some(),
+            max_lag_bytes: self.settings.max_lag_bytes_of(&set.name),
+            zone: old.and_then(|old| set.guards.get(old)).and_then(|guard| guard.hello.zone.clone()),
+            rules: self.config.rules,
+        }
+    }
+
+    /// Where a commit waits for `k` replicas, at least `|in-sync replicas| - k + 1` of them must have severed and
+    /// reported, each with a whole run; only then is the most advanced sure to hold every acknowledged write. A fenced
+    /// old master that reported its final position is such a quorum by itself, for whoever holds that position.
+    fn missing_quorum(&self, set: &SetState, record: &Record, choice: &Choice) -> Option<String> {
+        let k = record.ack_quorum as usize;
+        if k == 0 || !self.keep(Rule::SeverQuorum) {
+            return None;
+        }
+        if let Some((Evidence::Relinquished { ended: false, position }, _)) = &set.evidence
+            && choice.chosen.as_ref().is_some_and(|(_, own)| own.holds(position))
+        {
+            return None;
+        }
+        let replicas: Vec<_> = record.in_sync.iter().filter(|instance| !set.is_master(instance)).collect();
+        let needed = (replicas.len() + 1).saturating_sub(k);
+        let reported = replicas
+            .iter()
+            .filter(|instance| {
+                severed(set.guards.get(**instance), record).is_some_and(|severed| severed.whole)
+            })
+            .count();
+        (reported < needed).then(|| {
+            format!(
+                "{reported} of {needed} in-sync replicas have severed and reported (commits wait for {k})"
+            )
+        })
+    }
+
+    fn appoint(
+        &mut self,
+        now: Time,
+        set: &mut SetState,
+        record: &Record,
+        instance: InstanceName,
+        position: Position,
+        mut decision: Decision,
+    ) {
+        let Some(epoch) = self.epoch() else { return };
+        let Some(hello) = set.guards.get(&instance).map(|guard| guard.hello.clone()) else { return };
+        let term = record.term.next();
+        let since = set.succession.as_ref().map_or(now, |succession| succession.since);
+        decision.appointed = Some((instance.clone(), term));
+        decision.phases.push(Phase { name: "sever", took: now.since(since), budget: self.timing.sever_wait });
+        let successor = Record {
+            replicaset: set.name.clone(),
+            term,
+            version: record.version.next(),
+            master: Some(instance.clone()),
+            endpoint: Some(hello.endpoint),
+            incarnation: Some(hello.incarnation),
+            start: position,
+            in_sync: self.next_in_sync(set, record, &instance, position),
+            ack_quorum: record.ack_quorum,
+            data_id: record.data_id.clone(),
+            pinned: false,
+            reason: decision.class.name().to_owned(),
+            decided_by: self.config.coordinator.clone(),
+            epoch,
+            at_unix_millis: 0,
+        };
+        self.write(now, set, successor, Some(Box::new(decision)));
+    }
+
+    /// The chosen, and those of the old set that severed and reported nothing that the chosen does not hold.
+    fn next_in_sync(
+        &self,
+        set: &SetState,
+        record: &Record,
+        chosen: &InstanceName,
+        position: Position,
+    ) -> BTreeSet<InstanceName> {
+        let relinquished_at = match set.evidence {
+            Some((Evidence::Relinquished { ended: false, position }, _)) => position,
+            _ => Position::Unknown,
+        };
+        let holds = |instance: &&InstanceName| {
+            let reported = if set.is_master(instance) {
+                relinquished_at
+            } else {
+                severed(set.guards.get(*instance), record).map_or(Position::Unknown, |report| report.position)
+            };
+            *instance == chosen || position.holds(&reported)
+        };
+        let mut next: BTreeSet<_> = record.in_sync.iter().filter(holds).cloned().collect();
+        next.insert(chosen.clone());
+        next
+    }
+
+    pub(super) fn decision(&self, now: Time, set: &SetState, class: Class, choice: &Choice) -> Decision {
+        let record = set.record.as_ref();
+        let silent = match set.evidence {
+            Some((Evidence::OuterBound { silent_for }, _)) => silent_for.unwrap_or(self.timing.lock_ttl),
+            _ => Span::ZERO,
+        };
+        Decision {
+            replicaset: set.name.clone(),
+            epoch: self.epoch().unwrap_or_default(),
+            class,
+            evidence: set.evidence.map(|(evidence, _)| evidence),
+            old_master: record.and_then(|record| record.master.clone()),
+            term_before: record.map_or(Term(0), |record| record.term),
+            appointed: None,
+            observed: set.guards.values().map(|guard| observed(now, set, guard)).collect(),
+            ranking: choice.ranking.clone(),
+            missing: None,
+            phases: vec![Phase { name: "evidence", took: silent, budget: self.timing.lease_ttl }],
+        }
+    }
+
+    /// Says that nobody can be appointed, and why; once, until the reasons change.
+    pub(super) fn tell_refusal(&mut self, set: &mut SetState, decision: Decision) {
+        let Some(succession) = &mut set.succession else { return };
+        let known = succession
+            .told
+            .as_ref()
+            .is_some_and(|told| (&told.ranking, &told.missing) == (&decision.ranking, &decision.missing));
+        if !known {
+            let decision = Box::new(decision);
+            succession.told = Some(decision.clone());
+            set.last_decision = Some(decision.clone());
+            self.push(Action::Decided(decision));
+        }
+    }
+
+    /// Notes that the recorded master accepts writes, or that it does not in time.
+    pub(super) fn confirm(&mut self, now: Time, set: &mut SetState) {
+        let Some(term) = set.record.as_ref().map(|record| record.term) else { return };
+        let stand = set.master_beat().map(|beat| beat.stand);
+        if stand == Some(Stand::Leading { term, writable: true }) {
+            set.confirmed = true;
+            set.refused = false;
+        }
+        let Some((mut decision, since)) = set.unconfirmed.take() else { return };
+        if set.confirmed {
+            let budget = self.timing.promote_wait;
+            decision.phases.push(Phase { name: "promote", took: now.since(since), budget });
+            set.last_decision = Some(decision.clone());
+            self.push(Action::Decided(decision));
+        } else {
+            // Not in time: no grant any more, so that its right runs out and another can be appointed.
+            set.refused = set.refused || now >= since + self.timing.promote_wait;
+            set.unconfirmed = Some((decision, since));
+        }
+    }
+
+    /// Ends a task where the set has come to rest at a later term.
+    pub(super) fn conclude_task(&mut self, set: &mut SetState) {
+        let Some(record) = &set.record else { return };
+        let Some(task) = set.task.take_if(|task| set.confirmed && record.term > task.term_before) else {
+            return;
+        };
+        let master = record.master.clone();
+        let wanted = match &task.target {
+            Some(target) => master.as_ref() == Some(target),
+            None => master.as_ref() != Some(&task.old_master),
+        };
+        let term = record.term;
+        let state = match master {
+            Some(master) if wanted => TaskState::Done { master, term },
+            master => TaskState::Failed {
+                why: "the target did not reach the old master's final position in time".to_owned(),
+                master,
+                term,
+            },
+        };
+        self.push(Action::Task { task: task.id, state });
+    }
+}
+
+fn switchover_reach(set: &SetState, evidence: Evidence, class: Class) -> Option<Position> {
+    match (evidence, class) {
+        (Evidence::Relinquished { ended: false, position }, Class::Switchover) if set.task.is_some() => {
+            Some(position).filter(|position| *position != Position::Unknown)
+        }
+        _ => None,
+    }
+}
+
+/// A member's report since replication from the old master was to stop.
+fn severed<'a>(guard: Option<&'a GuardState>, record: &Record) -> Option<&'a Severed> {
+    let beat = guard?.beat.as_ref()?;
+    beat.severed.as_ref().filter(|severed| severed.version == record.version)
+}
+
+fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> Candidate {
+    let hello = &guard.hello;
+    let old_master = set.is_master(&hello.instance);
+    let beat = guard.beat.as_ref();
+    let relinquished = beat.and_then(|beat| beat.relinquished.as_ref()).filter(|_| old_master);
+    let restarted = relinquished.is_some_and(|relinquished| relinquished.ended);
+    let reported = match relinquished {
+        Some(relinquished) if relinquished.position == Position::Unknown => {
+            beat.filter(|beat| beat.engine.health == Health::Up).map(|beat| beat.engine.position)
+        }
+        Some(relinquished) => Some(relinquished.position),
+        None => severed(Some(guard), record).map(|report| report.position),
+    };
+    Candidate {
+        instance: hello.instance.clone(),
+        electable: hello.electable,
+        in_sync: record.in_sync.contains(&hello.instance),
+        attached: guard.session.is_some(),
+        ready: beat.is_some_and(|beat| beat.stand != Stand::Starting),
+        reported: reported.filter(|position| *position != Position::Unknown),
+        restarted,
+        old_master,
+        health: beat.map_or(Health::Down, |beat| beat.engine.health),
+        data: beat.map(|beat| beat.engine.data.clone()).unwrap_or_default(),
+        hold: hold_left(now, guard, beat),
+        priority: hello.priority,
+        zone: hello.zone.clone(),
+    }
+}
+
+/// What is left of the time that a guard may not lead yet, as it said when it was last heard.
+fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
+    let since = ago(now, guard.heard_at).unwrap_or(Span::ZERO);
+    beat.map_or(Span::ZERO, |beat| beat.hold.less(since))
+}
+
+fn observed(now: Time, set: &SetState, guard: &GuardState) -> Observed {
+    let beat = guard.beat.as_ref();
+    let severed = beat.and_then(|beat| beat.severed.as_ref()).map(|severed| severed.position);
+    Observed {
+        instance: guard.hello.instance.clone(),
+        seen_ago: ago(now, guard.heard_at),
+        health: beat.map(|beat| beat.engine.health),
+        position: severed.or(beat.map(|beat| beat.engine.position)).unwrap_or_default(),
+        in_sync: set.record.as_ref().is_some_and(|record| record.in_sync.contains(&guard.hello.instance)),
+    }
+}

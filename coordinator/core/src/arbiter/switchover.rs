@@ -1,0 +1,101 @@
+//! A planned change of master: asked for, checked, carried by the ordinary succession, concluded (design, *Operators*).
+//!
+//! It must not know how the old master is fenced or the new one chosen.
+
+use super::Arbiter;
+use super::io::{Action, TaskId, TaskState};
+use super::set::{SetState, Task};
+use crate::ids::{InstanceName, ReplicaSetName, Term};
+use crate::time::{Span, Time};
+
+impl Arbiter {
+    pub(super) fn switchover_asked(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        name: ReplicaSetName,
+        target: Option<InstanceName>,
+        timeout: Span,
+    ) {
+        let state = match self.begin_switchover(now, id, &name, target, timeout) {
+            Ok(()) => TaskState::Running,
+            Err(why) => {
+                let record = self.sets.get(&name).and_then(|set| set.record.as_ref());
+                let master = record.and_then(|record| record.master.clone());
+                TaskState::Failed { why, master, term: record.map_or(Term(0), |record| record.term) }
+            }
+        };
+        self.push(Action::Task { task: id, state });
+        self.drive(now, &name);
+    }
+
+    fn begin_switchover(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        name: &ReplicaSetName,
+        target: Option<InstanceName>,
+        timeout: Span,
+    ) -> Result<(), String> {
+        if !self.is_active(now) {
+            return Err("this coordinator is not the active arbiter".to_owned());
+        }
+        let Some(set) = self.sets.get_mut(name) else {
+            return Err(format!("there is no replica set {name}"));
+        };
+        let old_master = check_switchover(set, target.as_ref())?;
+        let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
+        set.proposal = None;
+        set.task = Some(Task { id, target, old_master, term_before, deadline: now + timeout });
+        Ok(())
+    }
+
+    /// While the old master still holds its right: gives up on a task whose time is over; and concludes one whose set
+    /// has come to rest.
+    pub(super) fn drive_switchover(&mut self, now: Time, set: &mut SetState) {
+        self.conclude_task(set);
+        let Some(record) = &set.record else { return };
+        let (term, master) = (record.term, record.master.clone());
+        let over = |task: &mut Task| task.term_before == term && now >= task.deadline;
+        if let Some(task) = set.task.take_if(over) {
+            let why = "the master did not relinquish in time; it stays the master".to_owned();
+            self.push(Action::Task { task: task.id, state: TaskState::Failed { why, master, term } });
+        }
+    }
+}
+
+/// Whether a switchover can begin; the old master if so, the reason for people if not.
+fn check_switchover(set: &SetState, target: Option<&InstanceName>) -> Result<InstanceName, String> {
+    let name = &set.name;
+    let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
+    let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
+    if set.task.is_some() {
+        return Err(format!("another switchover of {name} is under way"));
+    }
+    if set.evidence.is_some() || set.pending.is_some() || !set.confirmed {
+        return Err(format!("{master} is not an active master at this moment"));
+    }
+    let fit = |instance: &InstanceName| -> Result<(), String> {
+        let guard = set.guards.get(instance).ok_or_else(|| format!("{name} has no member {instance}"))?;
+        let problem = if *instance == master {
+            "is the master already"
+        } else if !guard.hello.electable {
+            "is not electable"
+        } else if !record.in_sync.contains(instance) {
+            "is not in the in-sync set"
+        } else if guard.session.is_none() {
+            "has no coordinator attached"
+        } else if !guard.is_up() {
+            "has an engine that is not up"
+        } else {
+            return Ok(());
+        };
+        Err(format!("{instance} {problem}"))
+    };
+    match target {
+        Some(target) => fit(target)?,
+        None if set.guards.keys().any(|instance| fit(instance).is_ok()) => {}
+        None => return Err(format!("no other member of {name} can be appointed")),
+    }
+    Ok(master)
+}

@@ -1,0 +1,130 @@
+//! The arbiter as people and routers see it: values for reading only, made on demand.
+
+use super::Arbiter;
+use super::set::{GuardState, SetState, ago};
+use crate::decision::Decision;
+use crate::ids::{CoordinatorName, ReplicaSetName};
+use crate::message::{Beat, Hello};
+use crate::record::{Member, Record};
+use crate::time::{Span, Time};
+
+/// What routers see of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MasterState {
+    /// Recorded, not yet confirmed.
+    Appointed,
+    /// Confirmed to accept writes.
+    Active,
+    /// There is none that may.
+    None,
+}
+
+impl MasterState {
+    /// The word of the contracts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Appointed => "appointed",
+            Self::Active => "active",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// As it is listed in the provider.
+    pub listed: Member,
+    /// What its guard said when it attached, while it is attached.
+    pub hello: Option<Hello>,
+    /// What it last said.
+    pub beat: Option<Beat>,
+    /// How long ago.
+    pub beat_age: Option<Span>,
+    /// The coordinator that brings its beats; `None` if it is not attached.
+    pub attached_by: Option<CoordinatorName>,
+    /// In the recorded in-sync set.
+    pub in_sync: bool,
+}
+
+/// One set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetView {
+    /// Its name.
+    pub name: ReplicaSetName,
+    /// The durable record.
+    pub record: Option<Record>,
+    /// What routers see.
+    pub state: MasterState,
+    /// What is being done, in a few words; `steady` if nothing.
+    pub phase: String,
+    /// Its members, listed ones and attached ones.
+    pub members: Vec<MemberView>,
+    /// The last decision, refusals too.
+    pub last_decision: Option<Box<Decision>>,
+}
+
+impl Arbiter {
+    /// All sets that are known.
+    pub fn set_names(&self) -> impl Iterator<Item = &ReplicaSetName> {
+        self.sets.keys()
+    }
+
+    /// One set.
+    #[must_use]
+    pub fn set_view(&self, now: Time, name: &ReplicaSetName) -> Option<SetView> {
+        let set = self.sets.get(name)?;
+        let members = set.members.values().map(|listed| member_view(now, set, listed)).collect();
+        Some(SetView {
+            name: name.clone(),
+            record: set.record.clone(),
+            state: set.master_state(),
+            phase: phase(now, set),
+            members,
+            last_decision: set.last_decision.clone(),
+        })
+    }
+
+    /// What routers see of one set: its record and state, without the cost of a whole view.
+    #[must_use]
+    pub fn master_of(&self, name: &ReplicaSetName) -> Option<(&Record, MasterState)> {
+        let set = self.sets.get(name)?;
+        Some((set.record.as_ref()?, set.master_state()))
+    }
+}
+
+fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
+    let guard: Option<&GuardState> = set.guards.get(&listed.instance);
+    let attached = guard.filter(|guard| guard.session.is_some());
+    MemberView {
+        listed: listed.clone(),
+        hello: attached.map(|guard| guard.hello.clone()),
+        beat: guard.and_then(|guard| guard.beat.clone()),
+        beat_age: guard.and_then(|guard| ago(now, guard.heard_at)),
+        attached_by: attached.map(|guard| guard.hello.coordinator.clone()),
+        in_sync: set.record.as_ref().is_some_and(|record| record.in_sync.contains(&listed.instance)),
+    }
+}
+
+fn phase(now: Time, set: &SetState) -> String {
+    if let Some(pending) = &set.pending {
+        let again = if pending.retry_at.is_some() { "again " } else { "" };
+        return format!("writing {again}term {} ({})", pending.record.term, pending.record.reason);
+    }
+    if set.record.is_none() {
+        return "waiting for the first appointment".to_owned();
+    }
+    if let (Some((evidence, class)), Some(succession)) = (&set.evidence, &set.succession) {
+        let since = now.since(succession.since);
+        return format!("replacing the master ({}: {evidence}), for {since}", class.name());
+    }
+    if set.task.is_some() {
+        return "switchover: waiting for the master to relinquish".to_owned();
+    }
+    match (set.confirmed, &set.proposal) {
+        (false, _) => "waiting for the master's confirmation".to_owned(),
+        (true, Some(_)) => "changing the in-sync set".to_owned(),
+        (true, None) => "steady".to_owned(),
+    }
+}

@@ -57,7 +57,7 @@ impl Arbiter {
         if self.keep(Rule::ChooseInSync) {
             assert_eq!(follows, Ok(()), "the arbiter writes only steps of the protocol");
         }
-        let op = self.send_write(set, expected, &record, decision.as_ref());
+        let op = self.send_write(set, expected, &record, decision.as_deref());
         if !self.keep(Rule::RecordBeforeDirect) {
             set.outer_bound = now;
             set.take_record(record.clone());
@@ -70,11 +70,11 @@ impl Arbiter {
         set: &SetState,
         expected: Option<crate::ids::Version>,
         record: &Record,
-        decision: Option<&Box<Decision>>,
+        decision: Option<&Decision>,
     ) -> OpId {
         let op = self.next_op();
         self.writes.insert(op, set.name.clone());
-        let (record, decision) = (Box::new(record.clone()), decision.cloned());
+        let (record, decision) = (Box::new(record.clone()), decision.cloned().map(Box::new));
         self.push(Action::Write { op, expected, record, decision });
         op
     }
@@ -85,7 +85,7 @@ impl Arbiter {
         let Some(mut pending) = set.pending.take() else { return };
         if pending.retry_at.is_some_and(|at| now >= at) {
             pending.retry_at = None;
-            pending.op = self.send_write(set, pending.expected, &pending.record, pending.decision.as_ref());
+            pending.op = self.send_write(set, pending.expected, &pending.record, pending.decision.as_deref());
         }
         set.pending = Some(pending);
     }
@@ -95,16 +95,16 @@ impl Arbiter {
         let settle = self.keep(Rule::SettleUnknown);
         let Some(set) = self.sets.get_mut(&name) else { return };
         let Some(pending) = set.pending.take_if(|pending| pending.op == op) else { return };
-        let ours = |current: &Option<Record>| {
+        let ours = |current: &Option<Box<Record>>| {
             current.as_ref().is_some_and(|current| {
                 let at_unix_millis = current.at_unix_millis;
-                *current == Record { at_unix_millis, ..pending.record.clone() }
+                **current == Record { at_unix_millis, ..pending.record.clone() }
             })
         };
         match outcome {
             WriteOutcome::Applied => self.applied(now, &name, pending),
             WriteOutcome::Conflict(current) if ours(&current) => self.applied(now, &name, pending),
-            WriteOutcome::Conflict(current) => self.adopt(now, &name, current),
+            WriteOutcome::Conflict(current) => self.adopt(now, &name, current.map(|record| *record)),
             WriteOutcome::StaleEpoch => {
                 self.lock_lost();
                 return;

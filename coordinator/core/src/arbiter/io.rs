@@ -20,7 +20,7 @@ pub enum WriteOutcome {
     /// Durable.
     Applied,
     /// Not applied: this is there instead.
-    Conflict(Option<Record>),
+    Conflict(Option<Box<Record>>),
     /// Not applied: somebody holds a later epoch.
     StaleEpoch,
     /// Surely not applied, and may be tried again.

@@ -77,7 +77,7 @@ pub enum Action {
         saved: Saved,
     },
     /// Send a beat to the arbiter; drop it if there is no stream. Its `sent_at` is the step's `now`.
-    Beat(Beat),
+    Beat(Box<Beat>),
     /// Ask the engine, after everything asked before, over the same connection; never re-send.
     Engine {
         /// To be echoed.

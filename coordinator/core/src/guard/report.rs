@@ -31,7 +31,7 @@ impl Guard {
             hold: self.hold_until.since(now),
             engine: self.engine_view(),
         };
-        self.push(Action::Beat(beat));
+        self.push(Action::Beat(Box::new(beat)));
     }
 
     fn stand(&self, now: Time) -> Stand {

@@ -57,7 +57,7 @@ pub enum Input {
         /// All members.
         members: Vec<Member>,
         /// The settings.
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// A host opened its stream.
     Attached {
@@ -76,7 +76,7 @@ pub enum Input {
         /// The stream that it came over.
         session: SessionId,
         /// The report.
-        beat: Beat,
+        beat: Box<Beat>,
     },
     /// A write ended.
     Written {

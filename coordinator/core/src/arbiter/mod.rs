@@ -93,10 +93,10 @@ impl Arbiter {
             }
             Input::LockRenewed { valid_until } => self.lock_renewed(now, valid_until),
             Input::LockLost => self.lock_lost(),
-            Input::Loaded { records, members, settings } => self.loaded(now, records, members, settings),
+            Input::Loaded { records, members, settings } => self.loaded(now, records, members, *settings),
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
-            Input::Beat { session, beat } => self.beat(now, session, beat),
+            Input::Beat { session, beat } => self.beat(now, session, *beat),
             Input::Written { op, outcome } => self.written(now, op, outcome),
             Input::Switchover { task, replicaset, target, timeout } => {
                 self.switchover_asked(now, task, replicaset, target, timeout);

@@ -7,6 +7,8 @@
 mod error;
 mod identity;
 pub mod memory;
+pub mod stateboard;
+pub mod wire;
 
 pub use baton_board::{
     AppointOutcome, Candidate, ForeignCluster, Identity, Item, Limits, LockSecret, LockToken, LockView,

@@ -1,0 +1,288 @@
+//! Records, members, settings and history on the wire and in storage.
+
+use super::{Malformed, RECORD_FORMAT, required};
+use baton_core::ids::{
+    CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version, Zone,
+};
+use baton_core::position::Position;
+use baton_core::record::{Change, HistoryEntry, Member, Record, SetSettings, Settings};
+use baton_core::time::Span;
+use baton_proto::v1;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Out.
+#[must_use]
+pub fn epoch_to_wire(epoch: Epoch) -> v1::Epoch {
+    v1::Epoch { generation: epoch.generation, number: epoch.number }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] where it is missing.
+pub fn epoch_from_wire(epoch: Option<v1::Epoch>) -> Result<Epoch, Malformed> {
+    let epoch = required(epoch, "epoch")?;
+    Ok(Epoch { generation: epoch.generation, number: epoch.number })
+}
+
+/// Out.
+#[must_use]
+pub fn record_to_wire(record: &Record) -> v1::Record {
+    v1::Record {
+        format: RECORD_FORMAT,
+        replicaset: record.replicaset.to_string(),
+        term: record.term.0,
+        version: record.version.0,
+        master: record.master.as_ref().map(ToString::to_string).unwrap_or_default(),
+        endpoint: record.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        incarnation: record.incarnation.map(|run| v1::Incarnation {
+            home: run.home,
+            boot: run.boot,
+            run: run.run,
+        }),
+        start: match record.start {
+            Position::Unknown => None,
+            Position::At { term, offset } => Some(v1::Position { term: term.0, offset }),
+        },
+        in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
+        ack_quorum: record.ack_quorum,
+        data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        pinned: record.pinned,
+        reason: record.reason.clone(),
+        decided_by: record.decided_by.to_string(),
+        epoch: Some(epoch_to_wire(record.epoch)),
+        at_unix_millis: record.at_unix_millis,
+    }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
+    if record.format == 0 || record.format > RECORD_FORMAT {
+        return Err(Malformed::Format { what: "record", found: record.format, highest: RECORD_FORMAT });
+    }
+    let mut in_sync = BTreeSet::new();
+    for name in &record.in_sync {
+        if !in_sync.insert(InstanceName::parse(name)?) {
+            return Err(Malformed::Twice(format!("in-sync member {name}")));
+        }
+    }
+    Ok(Record {
+        replicaset: ReplicaSetName::parse(&record.replicaset)?,
+        term: Term(record.term),
+        version: Version(record.version),
+        master: non_empty(record.master).map(|name| InstanceName::parse(&name)).transpose()?,
+        endpoint: non_empty(record.endpoint).map(endpoint),
+        incarnation: record.incarnation.map(|run| Incarnation {
+            home: run.home,
+            boot: run.boot,
+            run: run.run,
+        }),
+        start: record.start.map_or(Position::Unknown, |it| Position::at(it.term, it.offset)),
+        in_sync,
+        ack_quorum: record.ack_quorum,
+        data_id: non_empty(record.data_id).map(|id| DataId(Arc::from(id))),
+        pinned: record.pinned,
+        reason: record.reason,
+        decided_by: CoordinatorName::parse(&record.decided_by)?,
+        epoch: epoch_from_wire(record.epoch)?,
+        at_unix_millis: record.at_unix_millis,
+    })
+}
+
+/// Out.
+#[must_use]
+pub fn change_to_wire(change: &Change) -> v1::Change {
+    v1::Change {
+        expected_version: change.expected.map(|version| version.0),
+        record: Some(record_to_wire(&change.record)),
+        decision: change.decision.clone(),
+    }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn change_from_wire(change: v1::Change) -> Result<Change, Malformed> {
+    Ok(Change {
+        expected: change.expected_version.map(Version),
+        record: record_from_wire(required(change.record, "record")?)?,
+        decision: change.decision,
+    })
+}
+
+/// Out.
+#[must_use]
+pub fn member_to_wire(member: &Member) -> v1::Member {
+    v1::Member {
+        instance: member.instance.to_string(),
+        replicaset: member.replicaset.to_string(),
+        coordinator: member.coordinator.to_string(),
+        endpoint: member.endpoint.to_string(),
+        zone: member.zone.as_ref().map(ToString::to_string).unwrap_or_default(),
+        priority: member.priority,
+        electable: member.electable,
+        bootstrap_members: member.bootstrap_members,
+        version: member.version.0,
+    }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn member_from_wire(member: v1::Member) -> Result<Member, Malformed> {
+    Ok(Member {
+        instance: InstanceName::parse(&member.instance)?,
+        replicaset: ReplicaSetName::parse(&member.replicaset)?,
+        coordinator: CoordinatorName::parse(&member.coordinator)?,
+        endpoint: endpoint(member.endpoint),
+        zone: non_empty(member.zone).map(|zone| Zone::parse(&zone)).transpose()?,
+        priority: member.priority,
+        electable: member.electable,
+        bootstrap_members: member.bootstrap_members,
+        version: Version(member.version),
+    })
+}
+
+/// Out. Every value is written, also one that equals its default: a later version may have other defaults.
+#[must_use]
+pub fn settings_to_wire(settings: &Settings) -> v1::Settings {
+    v1::Settings {
+        lease_ttl_us: Some(settings.lease_ttl.0),
+        stall_timeout_us: settings.stall_timeout.map(|span| span.0),
+        max_lag_bytes: settings.max_lag_bytes,
+        ack_quorum: Some(settings.ack_quorum),
+        clock_drift_ppm: Some(settings.clock_drift_ppm),
+        overrides: settings
+            .overrides
+            .iter()
+            .map(|(set, own)| {
+                let own = v1::SetSettings { max_lag_bytes: own.max_lag_bytes, ack_quorum: own.ack_quorum };
+                (set.to_string(), own)
+            })
+            .collect(),
+        version: settings.version.0,
+    }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn settings_from_wire(settings: v1::Settings) -> Result<Settings, Malformed> {
+    let default = Settings::default();
+    let mut overrides = BTreeMap::new();
+    for (set, own) in settings.overrides {
+        let own = SetSettings { max_lag_bytes: own.max_lag_bytes, ack_quorum: own.ack_quorum };
+        overrides.insert(ReplicaSetName::parse(&set)?, own);
+    }
+    Ok(Settings {
+        lease_ttl: settings.lease_ttl_us.map_or(default.lease_ttl, Span),
+        stall_timeout: settings.stall_timeout_us.map(Span),
+        max_lag_bytes: settings.max_lag_bytes,
+        ack_quorum: settings.ack_quorum.unwrap_or(default.ack_quorum),
+        clock_drift_ppm: settings.clock_drift_ppm.unwrap_or(default.clock_drift_ppm),
+        overrides,
+        version: Version(settings.version),
+    })
+}
+
+/// Out.
+#[must_use]
+pub fn history_to_wire(entry: &HistoryEntry) -> v1::HistoryEntry {
+    v1::HistoryEntry { record: Some(record_to_wire(&entry.record)), decision: entry.decision.clone() }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn history_from_wire(entry: v1::HistoryEntry) -> Result<HistoryEntry, Malformed> {
+    Ok(HistoryEntry {
+        record: record_from_wire(required(entry.record, "record")?)?,
+        decision: entry.decision,
+    })
+}
+
+fn endpoint(text: String) -> Endpoint {
+    Endpoint(Arc::from(text))
+}
+
+fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let name = |text| InstanceName::parse(text).expect("a name");
+        Record {
+            replicaset: ReplicaSetName::parse("orders-1").expect("a name"),
+            term: Term(7),
+            version: Version(19),
+            master: Some(name("a2")),
+            endpoint: Some(Endpoint(Arc::from("10.0.0.2:6379"))),
+            incarnation: Some(Incarnation { home: 1, boot: 2, run: 3 }),
+            start: Position::at(7, 5_120),
+            in_sync: [name("a1"), name("a2")].into(),
+            ack_quorum: 1,
+            data_id: Some(DataId(Arc::from("d-1"))),
+            pinned: true,
+            reason: "crashed".into(),
+            decided_by: CoordinatorName::parse("host-b").expect("a name"),
+            epoch: Epoch { generation: 1, number: 12 },
+            at_unix_millis: 1_795_287_791_123,
+        }
+    }
+
+    #[test]
+    fn a_record_goes_both_ways() {
+        let full = record();
+        assert_eq!(record_from_wire(record_to_wire(&full)), Ok(full.clone()));
+        let tombstone = Record {
+            master: None,
+            endpoint: None,
+            incarnation: None,
+            start: Position::Unknown,
+            in_sync: BTreeSet::new(),
+            data_id: None,
+            ..full
+        };
+        assert_eq!(record_from_wire(record_to_wire(&tombstone)), Ok(tombstone.clone()));
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let good = record_to_wire(&record());
+        let newer = v1::Record { format: 2, ..good.clone() };
+        assert!(matches!(record_from_wire(newer), Err(Malformed::Format { found: 2, .. })));
+        let nameless = v1::Record { replicaset: String::new(), ..good.clone() };
+        assert!(matches!(record_from_wire(nameless), Err(Malformed::Name(_))));
+        let twice = v1::Record { in_sync: vec!["a2".into(), "a2".into()], ..good.clone() };
+        assert!(matches!(record_from_wire(twice), Err(Malformed::Twice(_))));
+        let epochless = v1::Record { epoch: None, ..good };
+        assert_eq!(record_from_wire(epochless), Err(Malformed::Missing("epoch")));
+    }
+
+    #[test]
+    fn settings_go_both_ways_and_what_is_absent_is_the_default() {
+        let set = ReplicaSetName::parse("orders-1").expect("a name");
+        let settings = Settings {
+            lease_ttl: Span::from_millis(300),
+            stall_timeout: Some(Span::from_millis(200)),
+            max_lag_bytes: Some(9),
+            overrides: [(set, SetSettings { max_lag_bytes: None, ack_quorum: Some(2) })].into(),
+            version: Version(4),
+            ..Settings::default()
+        };
+        assert_eq!(settings_from_wire(settings_to_wire(&settings)), Ok(settings.clone()));
+        assert_eq!(settings_from_wire(v1::Settings::default()), Ok(Settings::default()));
+    }
+}

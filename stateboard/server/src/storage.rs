@@ -1,0 +1,187 @@
+//! The durable side: one redb file with one table, one commit for many writes. Decides nothing about the protocol;
+//! what it hands back at the start is checked, and a file that is damaged or foreign is refused and left as it is.
+
+mod check;
+mod codec;
+
+pub use codec::BadEntry;
+
+use baton_board::{Durable, Identity, Persist};
+use baton_core::record::Settings;
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+/// The file in the data directory.
+pub const FILE_NAME: &str = "stateboard.redb";
+/// Held while a stateboard runs on the directory.
+const LOCK_NAME: &str = "stateboard.lock";
+/// Everything in one tree: a commit then writes one path of pages, not one for each kind of thing.
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+
+/// Why the storage cannot be opened. In each case nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or the file cannot be used.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// Another stateboard runs on it.
+    #[error(
+        "{path}: another stateboard is running on this directory; stop it, or give this one another data_dir"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Not what was written, or not written by a stateboard.
+    #[error(
+        "{path} is damaged or was not written by a stateboard ({what}); nothing was changed. Keep a copy of the \
+         file, then restore it from a backup, or move it away to start with an empty stateboard (every replica set \
+         then needs a person's confirmation before it is given a master again)"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Written for another cluster.
+    #[error(
+        "{path} belongs to another cluster: {error}; nothing was changed. Give this stateboard its own data_dir"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        #[source]
+        error: baton_board::ForeignCluster,
+    },
+}
+
+/// A commit that failed: what is on the disk is unknown, so the process must end.
+#[derive(Debug, thiserror::Error)]
+#[error("a change could not be made durable: {0}")]
+pub struct CommitError(#[from] redb::Error);
+
+/// The open file.
+#[derive(Debug)]
+pub struct Storage {
+    database: Database,
+    /// The lock on the directory, until the end of the process or of this.
+    _lock: File,
+}
+
+impl Storage {
+    /// Opens the file in `directory`, or makes one for `identity` with `seed` as its first settings.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed then.
+    pub fn open(
+        directory: &Path,
+        identity: &Identity,
+        seed: &Settings,
+    ) -> Result<(Self, Durable), OpenError> {
+        std::fs::create_dir_all(directory).map_err(at(directory))?;
+        let lock = lock(directory)?;
+        let path = directory.join(FILE_NAME);
+        let exists = path.try_exists().map_err(at(&path))?;
+        if exists {
+            // On a copy: opening the file itself may write to it (a repair), and a damaged one must stay as it is.
+            check::check_copy(&path, identity)?;
+        }
+        let damaged = |what: String| OpenError::Damaged { path: path.clone(), what };
+        let database = Database::create(&path).map_err(|error| damaged(error.to_string()))?;
+        let storage = Self { database, _lock: lock };
+        if !exists {
+            let durable = Durable::genesis(identity.clone(), seed.clone());
+            storage.initialize(&durable).map_err(|error| damaged(error.to_string()))?;
+            // The name of the file must survive power loss as well as its contents.
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))?;
+        }
+        let durable = load(&storage.database).map_err(damaged)?;
+        Ok((storage, durable))
+    }
+
+    fn initialize(&self, durable: &Durable) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut table = transaction.open_table(STATE)?;
+            for (key, value) in codec::genesis_entries(durable) {
+                table.insert(key.as_str(), value.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Makes all of it durable with one sync.
+    ///
+    /// # Errors
+    /// [`CommitError`], after which the process must end.
+    pub fn commit(&self, batch: &[Persist]) -> Result<(), CommitError> {
+        self.try_commit(batch).map_err(CommitError)
+    }
+
+    fn try_commit(&self, batch: &[Persist]) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut table = transaction.open_table(STATE)?;
+            for persist in batch {
+                for write in &persist.writes {
+                    match codec::entry(write) {
+                        (key, Some(value)) => {
+                            table.insert(key.as_str(), value.as_slice())?;
+                        }
+                        (key, None) => {
+                            table.remove(key.as_str())?;
+                        }
+                    }
+                }
+            }
+            if let Some(last) = batch.last() {
+                let (key, value) = codec::revision_entry(last.revision);
+                table.insert(key, value.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Reads and checks everything.
+fn load(database: &Database) -> Result<Durable, String> {
+    let transaction = database.begin_read().map_err(|error| error.to_string())?;
+    let table = transaction.open_table(STATE).map_err(|error| error.to_string())?;
+    let mut loader = codec::Loader::default();
+    for entry in table.iter().map_err(|error| error.to_string())? {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        loader.take(key.value(), value.value()).map_err(|error| error.to_string())?;
+    }
+    loader.finish().map_err(|error| error.to_string())
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK_NAME);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse { path: directory.to_owned() }),
+        Err(errno) => Err(OpenError::Io { path, error: errno.into() }),
+    }
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| OpenError::Io { path: path.clone(), error }
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,27 @@ pub struct DecisionRecord {
     pub epoch: String,
 }
 
+/// A text that is no decision record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a decision record cannot be read: {0}")]
+pub struct BadDecision(String);
+
+impl DecisionRecord {
+    /// As every reader of it gets it: one line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers always encode")
+    }
+
+    /// From what a writer of any version wrote; fields that are not known here are skipped.
+    ///
+    /// # Errors
+    /// [`BadDecision`] for what is no JSON of this shape.
+    pub fn from_json(text: &str) -> Result<Self, BadDecision> {
+        serde_json::from_str(text).map_err(|error| BadDecision(error.to_string()))
+    }
+}
+
 /// What was known of one member at the moment of the decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
@@ -106,20 +127,20 @@ mod tests {
             decided_by: "host-b".into(),
             epoch: "1.12".into(),
         };
-        let text = serde_json::to_string(&decision).expect("plain values always encode");
+        let text = decision.to_json();
         assert_eq!(
             text,
             r#"{"replicaset":"orders-1","term_before":6,"term_after":7,"class":"crashed","rule":"the engine of a1 ended","observed":[{"instance":"a2","seen_ago_ms":12,"health":"up","position":"6:5120","in_sync":true,"stand":"standby"}],"ranking":[{"instance":"a2","verdict":"chosen"}],"effects":["record a2 at term 7"],"phases":[{"name":"sever","took_us":900,"budget_us":250000}],"at_unix_millis":1000,"decided_by":"host-b","epoch":"1.12"}"#
         );
-        let back: DecisionRecord = serde_json::from_str(&text).expect("what was written can be read");
-        assert_eq!(back, decision);
+        assert_eq!(DecisionRecord::from_json(&text), Ok(decision));
+        assert!(DecisionRecord::from_json("{}").is_err());
     }
 
     #[test]
     fn a_newer_writer_with_more_fields_is_understood() {
         let text = r#"{"replicaset":"s","term_before":1,"term_after":1,"class":"silent","rule":"r",
             "at_unix_millis":1,"decided_by":"h","epoch":"1.1","something_new":true}"#;
-        let decision: DecisionRecord = serde_json::from_str(text).expect("unknown fields are skipped");
+        let decision = DecisionRecord::from_json(text).expect("unknown fields are skipped");
         assert!(decision.ranking.is_empty());
     }
 }

@@ -14,6 +14,14 @@ pub struct BadEndpoint {
     rule: String,
 }
 
+impl BadEndpoint {
+    /// The rule alone, for those who show the address themselves.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}
+
 /// Checks an address and makes it absolute; a bare `host:port` is taken as plain HTTP/2.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The state of a cluster as people and programs see it: one shape for `batonctl status --json`, the daemon's HTTP and
 //! the gRPC of operators. Plain texts and numbers; nothing is decided from them.
 
+use crate::decision::DecisionRecord;
 use baton_core::position::Position;
 use baton_core::record::Record;
 use serde::{Deserialize, Serialize};
@@ -57,9 +58,8 @@ pub struct ReplicaSetStatus {
     pub phase: String,
     /// What is wrong, in words.
     pub issues: Vec<String>,
-    /// The last decision, a refusal too; JSON of [`crate::decision::DecisionRecord`] as it was written.
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    pub last_decision: String,
+    /// The last decision, a refusal too; absent if there was none in this epoch.
+    pub last_decision: Option<DecisionRecord>,
 }
 
 /// One member of a replica set.

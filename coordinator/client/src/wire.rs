@@ -1,5 +1,6 @@
 //! The status to its protobuf and back: total on the way out, checked on the way in.
 
+use crate::decision::{BadDecision, DecisionRecord};
 use crate::status::{
     ArbiterStatus, ClusterStatus, MemberStatus, RECORD_FORMAT, RecordStatus, ReplicaSetStatus, rfc3339,
 };
@@ -17,6 +18,9 @@ pub enum BadStatus {
     /// A position.
     #[error(transparent)]
     Position(#[from] BadPosition),
+    /// A decision record.
+    #[error(transparent)]
+    Decision(#[from] BadDecision),
     /// A part that must be there.
     #[error("the {0} is missing")]
     Missing(&'static str),
@@ -155,7 +159,7 @@ fn set_to_wire(set: &ReplicaSetStatus) -> Result<v1::ReplicaSetStatus, BadStatus
         members: set.members.iter().map(member_to_wire).collect::<Result<_, _>>()?,
         phase: set.phase.clone(),
         issues: set.issues.clone(),
-        last_decision: set.last_decision.clone(),
+        last_decision: set.last_decision.as_ref().map(DecisionRecord::to_json).unwrap_or_default(),
     })
 }
 
@@ -189,7 +193,7 @@ fn incarnation_to_wire(text: &str) -> Option<v1::Incarnation> {
 /// A status from the wire.
 ///
 /// # Errors
-/// [`BadStatus::Missing`] where a part is absent that every version sends.
+/// [`BadStatus::Missing`] where a part is absent that every version sends, [`BadStatus::Decision`] for a damaged one.
 pub fn status_from_wire(status: &v1::ClusterStatus) -> Result<ClusterStatus, BadStatus> {
     let arbiter = status.arbiter.as_ref().ok_or(BadStatus::Missing("arbiter"))?;
     Ok(ClusterStatus {
@@ -202,14 +206,18 @@ pub fn status_from_wire(status: &v1::ClusterStatus) -> Result<ClusterStatus, Bad
             epoch: arbiter.epoch.map(|epoch| epoch_from_wire(Some(epoch)).to_string()),
             lock_valid_ms: arbiter.lock_valid_us.map(|micros| micros / 1_000),
         },
-        replicasets: status.replicasets.iter().map(set_from_wire).collect(),
+        replicasets: status.replicasets.iter().map(set_from_wire).collect::<Result<_, _>>()?,
         issues: status.issues.clone(),
     })
 }
 
-fn set_from_wire(set: &v1::ReplicaSetStatus) -> ReplicaSetStatus {
+fn set_from_wire(set: &v1::ReplicaSetStatus) -> Result<ReplicaSetStatus, BadStatus> {
+    let last_decision = match set.last_decision.as_str() {
+        "" => None,
+        text => Some(DecisionRecord::from_json(text)?),
+    };
     let record = set.record.as_ref().map(record_from_wire);
-    ReplicaSetStatus {
+    Ok(ReplicaSetStatus {
         replicaset: set.replicaset.clone(),
         term: record.as_ref().map_or(0, |record| record.term),
         master: record.as_ref().and_then(|record| record.master.clone()),
@@ -219,8 +227,8 @@ fn set_from_wire(set: &v1::ReplicaSetStatus) -> ReplicaSetStatus {
         members: set.members.iter().map(member_from_wire).collect(),
         phase: set.phase.clone(),
         issues: set.issues.clone(),
-        last_decision: set.last_decision.clone(),
-    }
+        last_decision,
+    })
 }
 
 fn member_from_wire(member: &v1::MemberStatus) -> MemberStatus {
@@ -302,7 +310,7 @@ mod tests {
                 members: vec![unheard, member],
                 phase: "steady".into(),
                 issues: vec!["a1 was never heard".into()],
-                last_decision: "{}".into(),
+                last_decision: Some(DecisionRecord { rule: "the engine ended".into(), ..Default::default() }),
             }],
             issues: vec!["one".into()],
         }

@@ -1,3 +1,6 @@
 //! Placeholder.
+pub mod config;
+pub mod directory;
+pub mod metrics;
 pub mod operator;
 pub mod view;

@@ -2,7 +2,10 @@
 //! answered from the published views is. It decides nothing and holds no state but the table of running tasks.
 
 mod command;
+mod service;
+mod tasks;
 
 pub use command::{
     COMMANDS_MAX, HISTORY_MAX, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone, channel,
 };
+pub use service::{OperatorService, timing_to_wire};

@@ -103,6 +103,9 @@ pub enum LocalRole {
 }
 
 impl LocalRole {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Replica, Self::Fenced, Self::Candidate, Self::Master];
+
     /// The word in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,0 +1,327 @@
+//! The table of mistakes, each with the exact text that a person reads, and what a good file becomes.
+
+use super::*;
+
+fn problems(text: &str) -> String {
+    problems_with(text, &[], &Overrides::default())
+}
+
+fn problems_with(text: &str, environment: &[(&str, &str)], overrides: &Overrides) -> String {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    match Config::from_text("c.toml", text, environment, overrides) {
+        Ok(_) => "ok".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+fn good(text: &str) -> Config {
+    match Config::from_text("c.toml", text, [], &Overrides::default()) {
+        Ok(config) => config,
+        Err(problems) => panic!("refused:\n{problems}"),
+    }
+}
+
+/// Every line that a daemon needs, on lines of their own; a case replaces or adds to them.
+const SMALL: &str = r#"[cluster]
+name = "orders"
+[coordinator]
+name = "host-a"
+[provider]
+kind = "stateboard"
+endpoints = ["http://10.0.0.9:4401"]
+"#;
+
+const INSTANCE: &str = r#"[[instance]]
+name = "a1"
+replicaset = "orders-1"
+[instance.engine]
+kind = "redis"
+endpoint = "10.0.0.1:6379"
+"#;
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = good(&format!("{SMALL}{INSTANCE}"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:4402");
+    assert_eq!(config.http_listen.to_string(), "127.0.0.1:4403");
+    assert_eq!(config.state_dir, Path::new("/var/lib/baton"));
+    assert!(config.arbiter_enabled && config.directory_enabled);
+    assert_eq!(config.advertised(config.listen), "127.0.0.1:4402");
+    assert_eq!(
+        config.provider,
+        ProviderConfig::Stateboard { endpoints: vec!["http://10.0.0.9:4401".into()] }
+    );
+    assert!(config.issues.is_empty());
+    let instance = config.instances.values().next().expect("one was given");
+    assert_eq!((instance.priority, instance.electable, instance.bootstrap_members), (100, true, 1));
+    assert_eq!(instance.engine.connect, instance.engine.endpoint);
+    assert_eq!(instance.engine.log_file, Path::new("/var/lib/baton/a1.log"));
+    assert!(instance.engine.command.is_empty());
+}
+
+#[test]
+fn everything_that_is_given_is_taken() {
+    let config = good(
+        r#"
+        [cluster]
+        name = "orders"
+        [provider]
+        kind = "embedded"
+        data_dir = "/data/board"
+        [coordinator]
+        name = "host-a"
+        listen = "0.0.0.0:4402"
+        http_listen = "127.0.0.1:4500"
+        state_dir = "/data/baton"
+        insecure = true
+        [arbiter]
+        enabled = false
+        [directory]
+        enabled = false
+        [[instance]]
+        name = "a1"
+        replicaset = "orders-1"
+        zone = "dc1"
+        priority = 7
+        electable = false
+        bootstrap_members = 3
+        health_listen = "127.0.0.1:8008"
+        [instance.engine]
+        kind = "redis"
+        endpoint = "db-a.example:6379"
+        connect = "127.0.0.1:6379"
+        command = ["redis-server", "/etc/redis/a1.conf"]
+        data_dir = "/var/lib/redis/a1"
+        log_file = "/var/log/a1.log"
+        "#,
+    );
+    assert_eq!(config.provider, ProviderConfig::Embedded { data_dir: "/data/board".into() });
+    assert!(!config.arbiter_enabled && !config.directory_enabled);
+    assert_eq!(config.advertised(config.listen), "host-a:4402", "nobody can connect to 0.0.0.0");
+    assert_eq!(
+        config.issues,
+        ["coordinator.listen = 0.0.0.0:4402 is open to others without TLS (insecure = true)"]
+    );
+    let instance = &config.instances[&InstanceName::parse("a1").expect("a name")];
+    assert_eq!(instance.engine.command, ["redis-server", "/etc/redis/a1.conf"]);
+    assert_eq!(&*instance.engine.connect.0, "127.0.0.1:6379");
+    assert_eq!(instance.health_listen.map(|address| address.port()), Some(8008));
+    assert_eq!((instance.priority, instance.electable, instance.bootstrap_members), (7, false, 3));
+}
+
+#[test]
+fn each_mistake_has_its_place_its_key_and_its_rule() {
+    let cases = [
+        // (what is put after the good lines, what is said)
+        ("prefix = \"/baton\"\n", r#"c.toml:8: provider.prefix = "/baton": is for kind = "etcd" only"#),
+        ("username = \"u\"\n", r#"c.toml:8: provider.username = "u": not yet supported in this version"#),
+        ("data_dir = \"/x\"\n", r#"c.toml:8: provider.data_dir = "/x": is for kind = "embedded" only"#),
+        ("endpoint = 1\n", r#"c.toml:8: provider.endpoint: unknown key; did you mean "endpoints"?"#),
+        ("[tls]\ncert_file = \"/x\"\n", "c.toml:8: tls: not yet supported in this version"),
+        (
+            "[arbiter]\nenabled = \"yes\"\n",
+            r#"c.toml:9: arbiter.enabled = "yes": must be true or false, not a text"#,
+        ),
+        ("[arbitre]\n", r#"c.toml:8: arbitre: unknown key; did you mean "arbiter"?"#),
+        (
+            "[x]\n",
+            "c.toml:8: x: unknown key; known here: cluster, coordinator, provider, arbiter, directory, instance",
+        ),
+        (
+            "instance = 3\n",
+            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, password_file, prefix, data_dir, endpoints"#,
+        ),
+    ];
+    for (added, said) in cases {
+        assert_eq!(problems(&format!("{SMALL}{added}")), said);
+    }
+}
+
+#[test]
+fn each_mistake_of_an_instance_too() {
+    let cases = [
+        (
+            "kind = \"redis\"",
+            "kind = \"tarantool\"",
+            r#"c.toml:12: instance[1].engine.kind = "tarantool": not yet supported in this version; it must be "redis""#,
+        ),
+        (
+            "kind = \"redis\"",
+            "kind = \"oracle\"",
+            r#"c.toml:12: instance[1].engine.kind = "oracle": must be "redis""#,
+        ),
+        (
+            "name = \"a1\"",
+            "name = \"a 1\"",
+            r#"c.toml:9: instance[1].name = "a 1": only letters, digits, '-', '_' and '.' are allowed"#,
+        ),
+        (
+            "name = \"a1\"",
+            "nam = \"a1\"",
+            "c.toml:8: instance[1].name: must be given\nc.toml:9: instance[1].nam: unknown key; did you mean \"name\"?",
+        ),
+        (
+            "endpoint = \"10.0.0.1:6379\"",
+            "endpoint = \"10.0.0.1\"",
+            r#"c.toml:13: instance[1].engine.endpoint = "10.0.0.1": must be HOST:PORT, such as "10.0.0.1:6379""#,
+        ),
+        (
+            "endpoint = \"10.0.0.1:6379\"",
+            "endpoint = \"10.0.0.1:6379\"\ncommand = []",
+            r#"c.toml:14: instance[1].engine.command = []: must name a program; leave it out for an engine that something else runs"#,
+        ),
+        (
+            "endpoint = \"10.0.0.1:6379\"",
+            "endpoint = \"10.0.0.1:6379\"\ncommand = [\"redis\", 1]",
+            "c.toml:14: instance[1].engine.command[2] = 1: must be a text, not a whole number",
+        ),
+        (
+            "endpoint = \"10.0.0.1:6379\"",
+            "endpoint = \"10.0.0.1:6379\"\ndata_dir = \"data\"",
+            r#"c.toml:14: instance[1].engine.data_dir = "data": must be an absolute path"#,
+        ),
+        (
+            "replicaset = \"orders-1\"",
+            "replicaset = \"orders-1\"\npriority = -1",
+            "c.toml:11: instance[1].priority = -1: must be a whole number from 0 to 1000000",
+        ),
+        (
+            "replicaset = \"orders-1\"",
+            "replicaset = \"orders-1\"\npriority = 1.5",
+            "c.toml:11: instance[1].priority = 1.5: must be a whole number, not a number with a fraction",
+        ),
+        (
+            "replicaset = \"orders-1\"",
+            "replicaset = \"orders-1\"\nhealth_listen = \"0.0.0.0:8008\"",
+            r#"c.toml:11: instance[1].health_listen = "0.0.0.0:8008": is open to others without TLS: bind to loopback, or say coordinator.insecure = true"#,
+        ),
+        (
+            "replicaset = \"orders-1\"",
+            "replicaset = \"orders-1\"\nhealth_listen = \"127.0.0.1:4402\"",
+            r#"c.toml:11: instance[1].health_listen = "127.0.0.1:4402": is the address of coordinator.listen too"#,
+        ),
+    ];
+    for (line, replacement, said) in cases {
+        let text = format!("{SMALL}{INSTANCE}").replace(line, replacement);
+        assert_eq!(problems(&text), said);
+    }
+}
+
+#[test]
+fn two_instances_share_neither_name_nor_engine() {
+    assert_eq!(
+        problems(&format!("{SMALL}{INSTANCE}{INSTANCE}")),
+        "c.toml:15: instance[2].name = \"a1\": is the name of another instance too\n\
+         c.toml:19: instance[2].engine.endpoint = \"10.0.0.1:6379\": is the address of instance[1].engine.endpoint too"
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let text = r#"[cluster]
+name = "-x"
+secret_file = "/nonexistent/secret"
+[provider]
+kind = "etcd"
+endpoints = ["10.0.0.9"]
+[coordinator]
+name = "host-a"
+listen = "10.0.0.1:4402"
+http_listn = "127.0.0.1:4403"
+"#;
+    assert_eq!(
+        problems(text),
+        r#"c.toml:2: cluster.name = "-x": it must start with a letter or a digit
+c.toml:3: cluster.secret_file = "/nonexistent/secret": cannot be read: No such file or directory (os error 2)
+c.toml:5: provider.kind = "etcd": not yet supported in this version; it must be "stateboard" or "embedded"
+c.toml:9: coordinator.listen = "10.0.0.1:4402": is open to others without TLS: bind to loopback, or say coordinator.insecure = true
+c.toml:10: coordinator.http_listn: unknown key; did you mean "http_listen"?"#
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(
+        problems("[coordinator]\nname = \"host-a\"\n"),
+        "c.toml: cluster.name: must be given: the name that the provider knows the cluster by\n\
+         c.toml: provider.kind: must be given: it must be \"stateboard\" or \"embedded\""
+    );
+    assert_eq!(
+        problems(&SMALL.replace("endpoints = [\"http://10.0.0.9:4401\"]\n", "")),
+        "c.toml:5: provider.endpoints: must be given, such as [\"http://127.0.0.1:4401\"]"
+    );
+    assert_eq!(
+        problems(&format!("{SMALL}[[instance]]\nname = \"a1\"\nreplicaset = \"s\"\n")),
+        "c.toml:8: instance[1].engine: must be given: a section [instance.engine] with kind and endpoint"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_by_its_line_beside_the_rest() {
+    let said = problems(&format!("{SMALL}endpoint =\n"));
+    assert!(said.starts_with("c.toml:8: "), "{said}");
+    let said = problems("\u{0}");
+    assert!(said.contains("\nc.toml:1: "), "{said}");
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let environment = [
+        ("BATON_PROVIDER__ENDPOINTS", "10.0.0.7:4401, 10.0.0.8:4401"),
+        ("BATON_ARBITER__ENABLED", "false"),
+        ("BATON_COORDINATOR__NAME", "host-e"),
+        ("BATON_ENDPOINT", "not ours: it has no section"),
+        ("PATH", "/bin"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let flags = Overrides { name: Some("host-f".into()), ..Overrides::default() };
+    let config = Config::from_text("c.toml", SMALL, environment, &flags).expect("all of it is good");
+    assert_eq!(
+        config.provider,
+        ProviderConfig::Stateboard {
+            endpoints: vec!["http://10.0.0.7:4401".into(), "http://10.0.0.8:4401".into()]
+        }
+    );
+    assert!(!config.arbiter_enabled);
+    assert_eq!(config.name.as_str(), "host-f");
+}
+
+#[test]
+fn a_mistake_of_the_environment_or_of_a_flag_is_told_there() {
+    let flags = Overrides { listen: Some("here".into()), ..Overrides::default() };
+    let environment =
+        [("BATON_PROVIDER__KIDN", "x"), ("BATON_ARBITER__ENABLED", "maybe"), ("BATON_INSTANCE__NAME", "a2")];
+    assert_eq!(
+        problems_with(&format!("{SMALL}{INSTANCE}"), &environment, &flags),
+        "environment BATON_ARBITER__ENABLED: arbiter.enabled = \"maybe\": must be true or false, not a text\n\
+         environment BATON_INSTANCE__NAME: instance.name = \"a2\": can only be set in the file\n\
+         environment BATON_PROVIDER__KIDN: provider.kidn: unknown key; did you mean \"kind\"?\n\
+         flag --listen: coordinator.listen = \"here\": must be IP:PORT, such as \"127.0.0.1:4402\""
+    );
+}
+
+#[test]
+fn the_secret_makes_the_identity_and_an_empty_one_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("secret");
+    let text = SMALL.replace("[coordinator]", &format!("secret_file = {:?}\n[coordinator]", file.display()));
+    std::fs::write(&file, "open sesame\n").expect("write");
+    let with_secret = good(&text).identity;
+    assert_ne!(with_secret, good(SMALL).identity);
+    assert_eq!(
+        with_secret,
+        baton_provider::identity_of(with_secret.cluster.clone(), "open sesame"),
+        "the end of the line does not count"
+    );
+    std::fs::write(&file, "\n").expect("write");
+    assert!(problems(&text).ends_with("is empty; put the cluster's secret into it"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let missing = Config::load(Path::new("/nonexistent/c.toml"), [], &Overrides::default());
+    assert_eq!(
+        missing.expect_err("it is not there").to_string(),
+        "/nonexistent/c.toml: cannot be read: No such file or directory (os error 2)"
+    );
+}

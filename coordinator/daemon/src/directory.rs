@@ -1,0 +1,64 @@
+//! Answers routers: who is master of what. gRPC here, HTTP in [`crate::http`], both from the same published map, on
+//! every coordinator. A reader that is slow misses intermediate maps, never the last one.
+
+mod service;
+pub mod wire;
+
+pub use service::DirectoryService;
+
+use crate::view::{ClusterView, MastersView};
+use baton_client::refusal;
+use baton_client::status::{ClusterStatus, ReplicaSetStatus};
+use baton_core::ids::ClusterName;
+use baton_proto::v1::Refusal;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+/// Refuses a call that names another cluster: two clusters mixed up by a wrong address must not be believed.
+///
+/// # Errors
+/// `FAILED_PRECONDITION` with the reason `foreign_cluster`.
+pub fn check_cluster(ours: &ClusterName, named: &str) -> Result<(), Status> {
+    if named.is_empty() || named == ours.as_str() {
+        return Ok(());
+    }
+    let refusal = Refusal {
+        reason: refusal::FOREIGN_CLUSTER.to_owned(),
+        facts: [("cluster".to_owned(), ours.to_string())].into(),
+        what_to_do: "check the address: another cluster answers there".to_owned(),
+        active_arbiter: String::new(),
+    };
+    let named: String = named.chars().take(64).collect();
+    let message = format!("this is a coordinator of cluster {ours}, not of {named:?}");
+    Err(refusal::to_status(Code::FailedPrecondition, message, &refusal))
+}
+
+/// What this coordinator knows: all where it is the active arbiter, otherwise the masters that it was told.
+#[must_use]
+pub fn local_status(view: &ClusterView, masters: &MastersView, now: Instant) -> ClusterStatus {
+    let mut status = view.status_at(now);
+    if status.arbiter.active_here {
+        return status;
+    }
+    for (name, master) in &masters.masters {
+        let told = ReplicaSetStatus {
+            replicaset: name.to_string(),
+            term: master.term.0,
+            master: master.master.as_ref().map(ToString::to_string),
+            endpoint: master.endpoint.as_ref().map(ToString::to_string),
+            state: master.state.name().to_owned(),
+            phase: "known to the active arbiter".to_owned(),
+            ..ReplicaSetStatus::default()
+        };
+        match status.replicasets.iter_mut().find(|set| set.replicaset == told.replicaset) {
+            Some(known) => *known = told,
+            None => status.replicasets.push(told),
+        }
+    }
+    if status.arbiter.coordinator.is_none() {
+        status
+            .issues
+            .push("no active arbiter is known here: nothing will be decided until there is one".to_owned());
+    }
+    status
+}

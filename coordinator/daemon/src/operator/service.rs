@@ -1,0 +1,319 @@
+//! The gRPC service. Every call is checked, bounded in time, and answered from a view or by the machine.
+
+use super::command::{HISTORY_MAX, OperatorCommand, Refused, RefusedKind};
+use super::tasks::{Tasks, refusal_to_wire, unanswered};
+use crate::view::{ClusterView, Views};
+use baton_client::decision::DecisionRecord;
+use baton_client::refusal;
+use baton_client::status::{ClusterStatus, ReplicaSetStatus};
+use baton_client::wire;
+use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName};
+use baton_core::record::HistoryEntry;
+use baton_core::time::Span;
+use baton_core::timing::{FailureClass, Timing};
+use baton_proto::v1;
+use baton_proto::v1::operator_server::{Operator, OperatorServer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tonic::{Code, Request, Response, Status};
+
+/// Longest that one call waits for a task.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest that a machine may take over a question that only reads.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest timeout of a switchover: a master stays fenced for so long.
+const SWITCHOVER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+/// The timeout of a switchover that names none.
+const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
+const HISTORY_DEFAULT: u32 = 20;
+
+/// Answers operators.
+#[derive(Clone)]
+pub struct OperatorService {
+    cluster: ClusterName,
+    views: Views,
+    commands: mpsc::Sender<OperatorCommand>,
+    tasks: Tasks,
+}
+
+impl OperatorService {
+    /// The service of a coordinator of this cluster; the arbiter's shell holds the other end of `commands`.
+    #[must_use]
+    pub fn new(cluster: ClusterName, views: Views, commands: mpsc::Sender<OperatorCommand>) -> Self {
+        Self { cluster, views, commands, tasks: Tasks::default() }
+    }
+
+    /// The service as tonic's router takes it.
+    #[must_use]
+    pub fn into_server(self) -> OperatorServer<Self> {
+        OperatorServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.views.cluster.borrow())
+    }
+
+    fn check_cluster(&self, named: &str) -> Result<(), Status> {
+        crate::directory::check_cluster(&self.cluster, named)
+    }
+
+    /// The view of the active arbiter, if that is this coordinator.
+    fn active(&self, cluster: &str) -> Result<Arc<ClusterView>, Status> {
+        self.check_cluster(cluster)?;
+        let view = self.view();
+        if view.status.arbiter.active_here {
+            return Ok(view);
+        }
+        Err(self.not_active(&view))
+    }
+
+    fn not_active(&self, view: &ClusterView) -> Status {
+        let (name, arbiter) = (&view.status.answered_by, &view.status.arbiter);
+        let (message, what_to_do) = match &arbiter.coordinator {
+            Some(other) => (format!("{name} is not the active arbiter, {other} is"), "ask there".to_owned()),
+            None => (
+                format!("{name} is not the active arbiter, and knows of none"),
+                "look at whether the state provider is reachable and a coordinator with [arbiter] enabled runs"
+                    .to_owned(),
+            ),
+        };
+        let refused = Refused::new(RefusedKind::NotActiveArbiter, message, what_to_do);
+        self.refuse(&refused)
+    }
+
+    fn refuse(&self, refused: &Refused) -> Status {
+        let address = match refused.kind {
+            RefusedKind::NotActiveArbiter => self.view().status.arbiter.address.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        refusal::to_status(refused.kind.code(), refused.message.clone(), &refusal_to_wire(refused, address))
+    }
+
+    async fn send(&self, command: OperatorCommand) -> Result<(), Status> {
+        self.commands.try_send(command).map_err(|error| {
+            let refused = match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    Refused::new(RefusedKind::Busy, "too many requests wait for the arbiter", "try again")
+                }
+                mpsc::error::TrySendError::Closed(_) => Refused::new(
+                    RefusedKind::ProviderUnavailable,
+                    "this coordinator is stopping",
+                    "ask another",
+                ),
+            };
+            self.refuse(&refused)
+        })
+    }
+
+    async fn read_history(
+        &self,
+        replicaset: ReplicaSetName,
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, Status> {
+        let (reply, answer) = oneshot::channel();
+        self.send(OperatorCommand::History { replicaset, limit, reply }).await?;
+        match tokio::time::timeout(READ_TIMEOUT, answer).await {
+            Ok(Ok(Ok(entries))) => Ok(entries),
+            Ok(Ok(Err(refused))) => Err(self.refuse(&refused)),
+            Ok(Err(_)) => Err(self.refuse(&unanswered())),
+            Err(_) => Err(self.refuse(&Refused::new(
+                RefusedKind::ProviderUnavailable,
+                format!("the history was not read within {READ_TIMEOUT:?}"),
+                "look at the state provider",
+            ))),
+        }
+    }
+
+    async fn task_or_not_found(&self, id: u64, wait: Duration) -> Result<Response<v1::OperatorTask>, Status> {
+        let found = self.tasks.wait(id, wait.min(WAIT_MAX)).await;
+        found.map(Response::new).ok_or_else(|| {
+            self.refuse(
+                &Refused::new(
+                    RefusedKind::NotFound,
+                    format!("task {id} is not known here"),
+                    "another arbiter may have run it: look at the history of the set",
+                )
+                .with_fact("task", id),
+            )
+        })
+    }
+
+    fn known_set<'a>(
+        &self,
+        status: &'a ClusterStatus,
+        name: &ReplicaSetName,
+    ) -> Result<&'a ReplicaSetStatus, Status> {
+        let found = status.replicasets.iter().find(|set| set.replicaset == name.as_str());
+        found.ok_or_else(|| {
+            let names: Vec<&str> =
+                status.replicasets.iter().map(|set| set.replicaset.as_str()).take(20).collect();
+            let what_to_do = match names.as_slice() {
+                [] => "no replica set is known yet".to_owned(),
+                names => format!("known are: {}", names.join(", ")),
+            };
+            let message = format!("there is no replica set {name}");
+            self.refuse(
+                &Refused::new(RefusedKind::NotFound, message, what_to_do).with_fact("replicaset", name),
+            )
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Operator for OperatorService {
+    async fn status(
+        &self,
+        request: Request<v1::ClusterStatusRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(&request.cluster)?;
+        let view = self.view();
+        // Where nobody is known to be active, what is known here is the best that a person can get.
+        let redirect = !view.status.arbiter.active_here && view.status.arbiter.address.is_some();
+        if redirect && !request.local {
+            return Err(self.not_active(&view));
+        }
+        let status = crate::directory::local_status(&view, &self.views.masters.borrow(), Instant::now());
+        let wire = wire::status_to_wire(&status);
+        wire.map(Response::new)
+            .map_err(|error| Status::internal(format!("a view was published wrongly: {error}")))
+    }
+
+    async fn switchover(
+        &self,
+        request: Request<v1::SwitchoverRequest>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        let view = self.active(&request.cluster)?;
+        let replicaset = replicaset(&request.replicaset)?;
+        let set = self.known_set(&view.status, &replicaset)?;
+        let to = match request.to.as_str() {
+            "" => None,
+            name => Some(InstanceName::parse(name).map_err(invalid)?),
+        };
+        if let Some(target) = &to
+            && !set.members.iter().any(|member| member.instance == target.as_str())
+        {
+            let members: Vec<&str> = set.members.iter().map(|member| member.instance.as_str()).collect();
+            let message = format!("{target} is no member of {replicaset}");
+            let what_to_do = format!("its members are: {}", members.join(", "));
+            return Err(self.refuse(&Refused::new(RefusedKind::NotFound, message, what_to_do)));
+        }
+        let timeout = match Duration::from_micros(request.timeout_us) {
+            Duration::ZERO => SWITCHOVER_TIMEOUT,
+            timeout => timeout.min(SWITCHOVER_TIMEOUT_MAX),
+        };
+        let (reply, answer) = oneshot::channel();
+        let timeout = Span::from_duration(timeout);
+        self.send(OperatorCommand::Switchover { replicaset: replicaset.clone(), to, timeout, reply }).await?;
+        let id = self.tasks.start(replicaset, answer);
+        self.task_or_not_found(id, Duration::from_micros(request.wait_us)).await
+    }
+
+    async fn task(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        // Also of an arbiter that is no longer active: the one who started it wants its ending.
+        self.check_cluster(&request.cluster)?;
+        self.task_or_not_found(request.id, Duration::from_micros(request.wait_us)).await
+    }
+
+    async fn history(
+        &self,
+        request: Request<v1::SetHistoryRequest>,
+    ) -> Result<Response<v1::SetHistory>, Status> {
+        let request = request.into_inner();
+        self.active(&request.cluster)?;
+        let limit = if request.limit == 0 { HISTORY_DEFAULT } else { request.limit.min(HISTORY_MAX) };
+        let entries = self.read_history(replicaset(&request.replicaset)?, limit).await?;
+        let items = entries.into_iter().map(|entry| v1::SetHistoryItem {
+            record: Some(wire::record_to_wire(&entry.record)),
+            decision: entry.decision,
+        });
+        Ok(Response::new(v1::SetHistory { items: items.collect() }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let view = self.active(&request.cluster)?;
+        let name = replicaset(&request.replicaset)?;
+        let set = self.known_set(&view.status, &name)?;
+        let wanted = |decision: &&DecisionRecord| request.term.is_none_or(|term| decision.term_after == term);
+        if let Some(decision) = set.last_decision.as_ref().filter(wanted) {
+            return Ok(Response::new(v1::ExplainResponse { decision: decision.to_json() }));
+        }
+        // Nothing was decided in this epoch, or an older term is asked for: the history has it.
+        let entries = self.read_history(name.clone(), HISTORY_MAX).await?;
+        let wanted = |entry: &HistoryEntry| request.term.is_none_or(|term| entry.record.term.0 == term);
+        match entries.into_iter().find(wanted) {
+            Some(entry) => Ok(Response::new(v1::ExplainResponse { decision: entry.decision })),
+            None => {
+                let message = match request.term {
+                    Some(term) => format!("the history of {name} has no term {term}"),
+                    None => format!("nothing was decided about {name} yet"),
+                };
+                let what_to_do = format!("`batonctl history {name}` lists what there is");
+                Err(self.refuse(&Refused::new(RefusedKind::NotFound, message, what_to_do)))
+            }
+        }
+    }
+
+    async fn timing(
+        &self,
+        request: Request<v1::TimingRequest>,
+    ) -> Result<Response<v1::TimingResponse>, Status> {
+        let view = self.active(&request.into_inner().cluster)?;
+        let timing =
+            Timing::new(&view.settings).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        Ok(Response::new(timing_to_wire(&timing, view.settings.clock_drift_ppm)))
+    }
+
+    async fn issues(
+        &self,
+        request: Request<v1::IssuesRequest>,
+    ) -> Result<Response<v1::IssuesResponse>, Status> {
+        let view = self.active(&request.into_inner().cluster)?;
+        let item = |replicaset: &str, text: &String| v1::IssueItem {
+            replicaset: replicaset.to_owned(),
+            text: text.clone(),
+        };
+        let mut issues: Vec<_> = view.status.issues.iter().map(|text| item("", text)).collect();
+        for set in &view.status.replicasets {
+            issues.extend(set.issues.iter().map(|text| item(&set.replicaset, text)));
+        }
+        Ok(Response::new(v1::IssuesResponse { issues }))
+    }
+}
+
+/// Every failure class with its parts.
+#[must_use]
+pub fn timing_to_wire(timing: &Timing, clock_drift_ppm: u32) -> v1::TimingResponse {
+    let class = |class: FailureClass| v1::ClassTiming {
+        class: class.name().to_owned(),
+        parts: timing
+            .worst_case(class)
+            .into_iter()
+            .map(|part| v1::TimingPart { what: part.what.to_owned(), span_us: part.span.0 })
+            .collect(),
+        worst_us: timing.worst_outage(class).0,
+    };
+    v1::TimingResponse {
+        lease_ttl_us: timing.lease_ttl.0,
+        stall_timeout_us: timing.stall_timeout.0,
+        clock_drift_ppm,
+        classes: FailureClass::ALL.into_iter().map(class).collect(),
+    }
+}
+
+fn replicaset(text: &str) -> Result<ReplicaSetName, Status> {
+    ReplicaSetName::parse(text).map_err(invalid)
+}
+
+fn invalid(error: impl std::fmt::Display) -> Status {
+    let refusal = v1::Refusal { reason: "bad_request".to_owned(), ..v1::Refusal::default() };
+    refusal::to_status(Code::InvalidArgument, error.to_string(), &refusal)
+}

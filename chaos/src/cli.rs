@@ -1,0 +1,165 @@
+//! The command line of `chaos`, and nothing else.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::demo::step::Step;
+
+/// Real processes, real faults, and verdicts.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole cluster on loopback, kill its masters in several ways, and show what clients saw.
+    #[command(after_help = MEANING)]
+    Demo(Demo),
+    /// The demo's steps many times for several leases: medians, and what an idle sidecar costs.
+    #[command(after_help = MEANING)]
+    Bench(Bench),
+}
+
+const MEANING: &str = "\
+What is counted:
+  write gap    the longest time between two writes that the master acknowledged to a client which follows
+               the directory and writes every 2 ms (the engine's own answer, without WAIT: that would also
+               measure how fast a replica finds its new master)
+  lost         acknowledged and absent from the master when all is healthy again; a write counts as
+               promised when the engine confirmed by WAIT 1 that a replica has it (--async: when the master
+               acknowledged it)
+  unconfirmed  acknowledged by a master alone, and gone with it; no promise is broken, counted apart
+  stale        accepted by an instance for a request that was sent after an acknowledgement at a higher term
+               had been received; a prober writes to every instance directly to catch this
+  woken        the same, for requests queued at a frozen engine before it woke
+A step is ok with 100 writes or more, its change of master, nothing lost or stale, and its gap within the
+worst case that the cluster's `timing` names. The exit code is 0 only if every step is ok.
+Progress and prose go to standard error; with --json standard output is one line.";
+
+/// What the two commands have in common.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// The database.
+    #[arg(long, value_enum, default_value_t = EngineKind::Redis)]
+    pub engine: EngineKind,
+    /// What keeps the record.
+    #[arg(long, value_enum, default_value_t = ProviderKind::Stateboard)]
+    pub provider: ProviderKind,
+    /// One line of JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Repeats the random choices of an earlier run: victims, wake order, phase of the beat.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The steps, in order.
+    #[arg(long, value_delimiter = ',', default_values_t = Step::DEFAULT)]
+    pub steps: Vec<Step>,
+    /// Count also what only the master had acknowledged as promised.
+    #[arg(long = "async")]
+    pub count_unconfirmed: bool,
+    /// Keep the folder with all logs also after success.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Arguments of the demo.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// What both commands take.
+    #[command(flatten)]
+    pub common: Common,
+    /// How long a silent master may keep its right.
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    pub lease_ttl: Duration,
+    /// How often each step is done.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub attempts: u32,
+}
+
+/// Arguments of the measurements.
+#[derive(Args, Clone, Debug)]
+pub struct Bench {
+    /// What both commands take.
+    #[command(flatten)]
+    pub common: Common,
+    /// The leases, each with a cluster of its own.
+    #[arg(long, value_delimiter = ',', default_values = ["3s", "1s", "300ms"], value_parser = humantime::parse_duration)]
+    pub lease_ttl: Vec<Duration>,
+    /// How often each step is done.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub attempts: u32,
+}
+
+/// The databases that a cluster can be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineKind {
+    /// Redis 7.
+    Redis,
+}
+
+impl EngineKind {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// The state providers that a cluster can be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProviderKind {
+    /// Baton's own.
+    Stateboard,
+}
+
+impl ProviderKind {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stateboard => "stateboard",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_the_makefiles_call_is_taken() {
+        Cli::command().debug_assert();
+        let line = "chaos demo --engine redis --provider stateboard --lease-ttl 300ms --json --seed 7 --attempts 2 \
+                    --steps kill_engine,switchover";
+        let Command::Demo(demo) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("not the demo")
+        };
+        assert_eq!(demo.lease_ttl, Duration::from_millis(300));
+        assert_eq!(demo.common.steps, [Step::KillEngine, Step::Switchover]);
+        assert_eq!((demo.common.seed, demo.attempts, demo.common.json), (Some(7), 2, true));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let Command::Bench(bench) = Cli::parse_from(["chaos", "bench"]).command else {
+            panic!("not the bench")
+        };
+        assert_eq!(bench.lease_ttl, [3_000, 1_000, 300].map(Duration::from_millis));
+        assert_eq!((bench.attempts, bench.common.steps.as_slice()), (10, Step::DEFAULT.as_slice()));
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused() {
+        assert!(Cli::try_parse_from(["chaos", "demo", "--steps", "kill_universe"]).is_err());
+        assert!(Cli::try_parse_from(["chaos", "demo", "--attempts", "0"]).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Finds the programs that a cluster is made of, and says what to do where one is missing.
+
+use std::path::{Path, PathBuf};
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// `baton-coordinator`.
+    pub coordinator: PathBuf,
+    /// `baton-stateboard`.
+    pub stateboard: PathBuf,
+    /// `redis-server`.
+    pub redis: PathBuf,
+}
+
+impl Binaries {
+    /// Baton's programs lie beside this one (one build makes them all); Redis is found as a shell would.
+    ///
+    /// # Errors
+    /// Names every program that is missing and how to get it.
+    pub fn find() -> anyhow::Result<Self> {
+        let own = std::env::current_exe()?;
+        let folder = own.parent().unwrap_or(Path::new("."));
+        Self::find_in(folder, &std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    fn find_in(folder: &Path, search: &std::ffi::OsStr) -> anyhow::Result<Self> {
+        let mut missing = Vec::new();
+        let mut ours = |name: &str| {
+            let path = folder.join(name);
+            if !path.is_file() {
+                missing.push(format!("{} is not there; build it: cargo build --release", path.display()));
+            }
+            path
+        };
+        let (coordinator, stateboard) = (ours("baton-coordinator"), ours("baton-stateboard"));
+        let redis = std::env::split_paths(search)
+            .map(|folder| folder.join("redis-server"))
+            .find(|path| path.is_file());
+        if redis.is_none() {
+            missing.push("redis-server is not in PATH; install it: apt-get install redis-server".to_owned());
+        }
+        match redis {
+            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, redis }),
+            Some(_) | None => anyhow::bail!("{}", missing.join("\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once_with_its_remedy() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("baton-stateboard"), "").expect("writable");
+        let text =
+            Binaries::find_in(folder.path(), "/no/such/folder".as_ref()).expect_err("missing").to_string();
+        assert!(text.contains("baton-coordinator") && text.contains("cargo build"), "{text}");
+        assert!(text.contains("apt-get install redis-server"), "{text}");
+        assert!(!text.contains("baton-stateboard is not there"), "{text}");
+    }
+}

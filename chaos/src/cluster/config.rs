@@ -1,0 +1,181 @@
+//! The files that the programs of a cluster read. Only what the public contract of the configuration names.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The name of the one replica set.
+pub const REPLICASET: &str = "orders";
+/// The name of the cluster.
+pub const CLUSTER: &str = "demo";
+
+#[derive(Serialize)]
+struct Coordinator<'a> {
+    cluster: ClusterPart<'a>,
+    provider: Provider<'a>,
+    coordinator: Own<'a>,
+    instance: [Instance<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct ClusterPart<'a> {
+    name: &'a str,
+    secret_file: &'a Path,
+}
+
+#[derive(Serialize)]
+struct Provider<'a> {
+    kind: &'a str,
+    endpoints: [String; 1],
+}
+
+#[derive(Serialize)]
+struct Own<'a> {
+    name: &'a str,
+    listen: String,
+    http_listen: String,
+    advertise: String,
+    state_dir: &'a Path,
+}
+
+#[derive(Serialize)]
+struct Instance<'a> {
+    name: &'a str,
+    replicaset: &'a str,
+    priority: u32,
+    bootstrap_members: u32,
+    engine: Engine<'a>,
+}
+
+#[derive(Serialize)]
+struct Engine<'a> {
+    kind: &'a str,
+    endpoint: String,
+    command: [&'a Path; 2],
+    data_dir: &'a Path,
+}
+
+/// What distinguishes one host of the cluster.
+#[derive(Clone, Debug)]
+pub struct HostFacts<'a> {
+    /// The coordinator's name.
+    pub host: &'a str,
+    /// The instance's name.
+    pub instance: &'a str,
+    /// Its priority.
+    pub priority: u32,
+    /// Ports on loopback: gRPC, HTTP, engine.
+    pub ports: [u16; 3],
+    /// The file with the cluster's secret.
+    pub secret_file: &'a Path,
+    /// What the guard keeps.
+    pub state_dir: &'a Path,
+    /// What the engine keeps.
+    pub data_dir: &'a Path,
+    /// The engine's program and its configuration.
+    pub command: [&'a Path; 2],
+    /// The stateboard's port.
+    pub stateboard: u16,
+    /// How many members the set starts with.
+    pub bootstrap_members: u32,
+}
+
+/// An address on loopback.
+#[must_use]
+pub fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// The configuration of a coordinator.
+///
+/// # Errors
+/// A path that is not UTF-8.
+pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
+    let [grpc, http, engine] = facts.ports;
+    Ok(toml::to_string(&Coordinator {
+        cluster: ClusterPart { name: CLUSTER, secret_file: facts.secret_file },
+        provider: Provider {
+            kind: "stateboard",
+            endpoints: [format!("http://{}", loopback(facts.stateboard))],
+        },
+        coordinator: Own {
+            name: facts.host,
+            listen: loopback(grpc),
+            http_listen: loopback(http),
+            advertise: loopback(grpc),
+            state_dir: facts.state_dir,
+        },
+        instance: [Instance {
+            name: facts.instance,
+            replicaset: REPLICASET,
+            priority: facts.priority,
+            bootstrap_members: facts.bootstrap_members,
+            engine: Engine {
+                kind: "redis",
+                endpoint: loopback(engine),
+                command: facts.command,
+                data_dir: facts.data_dir,
+            },
+        }],
+    })?)
+}
+
+/// The settings that a stateboard takes at its first start.
+#[must_use]
+pub fn seed_settings(lease_ttl: Duration) -> String {
+    format!("lease_ttl = \"{}\"\n", humantime::format_duration(lease_ttl))
+}
+
+/// The configuration of a Redis: an append-only file synced each second, no snapshots, and replicas that are fed at once.
+#[must_use]
+pub fn redis(port: u16, data_dir: &Path) -> String {
+    format!(
+        "bind 127.0.0.1\nport {port}\ndir \"{}\"\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\n\
+         appendfsync everysec\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\nrepl-backlog-size 16mb\n",
+        data_dir.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinators_file_has_the_keys_of_the_contract() {
+        let facts = HostFacts {
+            host: "host-a",
+            instance: "a1",
+            priority: 100,
+            ports: [11_001, 11_002, 11_003],
+            secret_file: Path::new("/d/secret"),
+            state_dir: Path::new("/d/host-a/state"),
+            data_dir: Path::new("/d/host-a/data"),
+            command: [Path::new("/usr/bin/redis-server"), Path::new("/d/host-a/redis.conf")],
+            stateboard: 11_000,
+            bootstrap_members: 3,
+        };
+        let parsed: toml::Table = coordinator(&facts).expect("plain text").parse().expect("TOML");
+        let at = |path: &[&str]| {
+            let mut value = toml::Value::Table(parsed.clone());
+            for key in path {
+                value = match value {
+                    toml::Value::Array(items) => items[0].get(key).expect(key).clone(),
+                    other => other.get(key).expect(key).clone(),
+                };
+            }
+            value
+        };
+        assert_eq!(at(&["cluster", "name"]).as_str(), Some("demo"));
+        assert_eq!(at(&["provider", "endpoints"]).as_array().map(Vec::len), Some(1));
+        assert_eq!(at(&["coordinator", "advertise"]).as_str(), Some("127.0.0.1:11001"));
+        assert_eq!(at(&["instance", "bootstrap_members"]).as_integer(), Some(3));
+        assert_eq!(at(&["instance", "engine", "endpoint"]).as_str(), Some("127.0.0.1:11003"));
+    }
+
+    #[test]
+    fn a_lease_is_written_as_people_write_it() {
+        assert_eq!(seed_settings(Duration::from_millis(300)), "lease_ttl = \"300ms\"\n");
+        assert_eq!(seed_settings(Duration::from_secs(3)), "lease_ttl = \"3s\"\n");
+    }
+}

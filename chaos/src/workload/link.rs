@@ -1,0 +1,152 @@
+//! One connection to a Redis, of which both halves are used apart: requests can be queued at an engine that does not
+//! answer. Knows single-line replies only, which is all that the workloads ask for.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Longest reply line that is read.
+const REPLY_LIMIT: u64 = 64 * 1024;
+
+/// A reply of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK` and the like.
+    Yes,
+    /// `:N`.
+    Number(i64),
+    /// `-ERR …`: the engine refused; the text is its own.
+    No(String),
+}
+
+/// The half that sends.
+#[derive(Debug)]
+pub struct Asker(OwnedWriteHalf);
+
+/// The half that hears.
+#[derive(Debug)]
+pub struct Listener(BufReader<OwnedReadHalf>);
+
+/// Connects, within `limit`.
+///
+/// # Errors
+/// Nobody listens there, or nobody answered in time.
+pub async fn connect(endpoint: &str, limit: Duration) -> io::Result<(Asker, Listener)> {
+    let stream = tokio::time::timeout(limit, TcpStream::connect(endpoint))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.into_split();
+    Ok((Asker(writer), Listener(BufReader::new(reader))))
+}
+
+/// A request as it goes over the wire.
+#[must_use]
+pub fn request(words: &[&str]) -> Vec<u8> {
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    command.get_packed_command()
+}
+
+impl Asker {
+    /// Hands requests to the kernel. Dropped halfway, the connection is of no more use.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn ask(&mut self, requests: &[u8]) -> io::Result<()> {
+        self.0.write_all(requests).await
+    }
+}
+
+impl Listener {
+    /// The next reply, in the order of the requests.
+    ///
+    /// # Errors
+    /// The connection is gone, or what came is no single-line reply.
+    pub async fn reply(&mut self) -> io::Result<Reply> {
+        let mut line = Vec::new();
+        let size = (&mut self.0).take(REPLY_LIMIT).read_until(b'\n', &mut line).await?;
+        if size == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let text = String::from_utf8_lossy(&line);
+        let foreign =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("no single-line reply: {text:?}"));
+        let Some(body) = text.strip_suffix("\r\n") else { return Err(foreign()) };
+        match body.split_at_checked(1) {
+            Some(("+", _)) => Ok(Reply::Yes),
+            Some(("-", refusal)) => Ok(Reply::No(refusal.to_owned())),
+            Some((":", number)) => number.parse().map(Reply::Number).map_err(|_| foreign()),
+            Some(_) | None => Err(foreign()),
+        }
+    }
+}
+
+/// Which of `keys` exist at `endpoint`, in their order.
+///
+/// # Errors
+/// The engine is not there, refuses, or takes longer than `limit` for a thousand of them.
+pub async fn exist(endpoint: &str, keys: &[String], limit: Duration) -> io::Result<Vec<bool>> {
+    let (mut asker, mut listener) = connect(endpoint, limit).await?;
+    let mut found = Vec::with_capacity(keys.len());
+    for batch in keys.chunks(1_000) {
+        let requests: Vec<u8> = batch.iter().flat_map(|key| request(&["EXISTS", key])).collect();
+        let exchange = async {
+            asker.ask(&requests).await?;
+            for _ in batch {
+                match listener.reply().await? {
+                    Reply::Number(count) => found.push(count > 0),
+                    Reply::Yes => return Err(io::Error::from(io::ErrorKind::InvalidData)),
+                    Reply::No(refusal) => return Err(io::Error::other(refusal)),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, exchange)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn a_request_is_an_array_of_bulk_strings() {
+        assert_eq!(request(&["SET", "k", "12"]), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\n12\r\n");
+    }
+
+    async fn answered(bytes: &'static [u8]) -> Listener {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = server.local_addr().expect("bound").to_string();
+        let (_asker, listener) = connect(&endpoint, Duration::from_secs(5)).await.expect("it listens");
+        let (mut peer, _) = server.accept().await.expect("it came");
+        peer.write_all(bytes).await.expect("it reads");
+        listener
+    }
+
+    #[tokio::test]
+    async fn replies_are_told_apart() {
+        let mut listener = answered(b"+OK\r\n:2\r\n-READONLY no\r\n").await;
+        assert_eq!(listener.reply().await.expect("a line"), Reply::Yes);
+        assert_eq!(listener.reply().await.expect("a line"), Reply::Number(2));
+        assert_eq!(listener.reply().await.expect("a line"), Reply::No("READONLY no".to_owned()));
+        assert_eq!(listener.reply().await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_single_line_reply_is_an_error() {
+        for bytes in [b"$3\r\nabc\r\n".as_slice(), b":many\r\n", b"\r\n", b"+OK\n", b"\xff\xfe\r\n"] {
+            let mut listener = answered(bytes).await;
+            assert_eq!(listener.reply().await.expect_err("foreign").kind(), io::ErrorKind::InvalidData);
+        }
+    }
+}

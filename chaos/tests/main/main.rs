@@ -1,0 +1,5 @@
+//! The clients and the checkers against real Redis processes and a directory made by hand: what is clean is found clean,
+//! and each kind of flaw, really committed, is found.
+
+mod stub;
+mod workload;

@@ -181,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn the_lexer_understands_every_file_of_this_repository() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let tree = crate::tree::Tree::read(&root).expect("the repository is readable");
+        for file in tree.with_extension("rs") {
+            let code = code_lines(&file.text).concat();
+            for (open, close) in [('{', '}'), ('(', ')'), ('[', ']')] {
+                let count = |wanted| code.chars().filter(|char| *char == wanted).count();
+                assert_eq!(count(open), count(close), "{}: {open} and {close}", file.path);
+            }
+        }
+    }
+
+    #[test]
     fn a_lifetime_is_no_character() {
         assert_eq!(code_lines("fn f<'a>(x: &'a str) {}")[0], "fn f<'a>(x: &'a str) {}");
     }

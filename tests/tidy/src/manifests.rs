@@ -50,6 +50,9 @@ const PURE: [(&str, &[&str]); 3] =
 /// What a pure crate may not even use in its own tests: with these it could not be driven by a model.
 const NEVER_PURE: [&str; 6] = ["prost", "serde", "tokio", "tonic", "tracing", "rand"];
 
+/// Features that only test crates may switch on.
+const FOR_TESTS: [&str; 2] = ["break", "model"];
+
 /// A crate of the workspace as its manifest describes it.
 struct Manifest<'tree> {
     path: &'tree str,
@@ -148,6 +151,23 @@ pub fn inheritance(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
+/// Crates that are shipped and switch on what is for tests only: a daemon must not even contain the code that breaks a rule.
+#[must_use]
+pub fn test_features(tree: &Tree) -> Vec<Problem> {
+    let (manifests, mut problems) = read(tree);
+    for manifest in manifests.iter().filter(|manifest| !manifest.path.starts_with("tests/")) {
+        for (section, name, value) in manifest.dependencies() {
+            let features = value.get("features").and_then(Value::as_array).into_iter().flatten();
+            let for_tests = features.filter_map(Value::as_str).find(|feature| FOR_TESTS.contains(feature));
+            if let Some(feature) = for_tests.filter(|_| section != "dev-dependencies") {
+                problems
+                    .push(format!("{}: the feature {feature} of {name} is for tests only", manifest.path));
+            }
+        }
+    }
+    problems
+}
+
 /// Sources other than the public index in the lock file, and replaced sources in Cargo's configuration: a fresh clone must
 /// build anywhere.
 #[must_use]
@@ -215,6 +235,16 @@ mod tests {
     fn versions_and_lints_stand_in_the_root() {
         let text = "[package]\nname = \"x\"\n[dependencies]\nserde = \"1\"\n";
         assert_eq!(inheritance(&Tree::of(&[("x/Cargo.toml", text)])).len(), 2);
+    }
+
+    #[test]
+    fn a_daemon_that_can_break_a_rule_is_found() {
+        let text =
+            "[package]\nname = \"x\"\n[dependencies]\ncore = { workspace = true, features = [\"break\"] }\n";
+        assert_eq!(test_features(&Tree::of(&[("daemon/Cargo.toml", text)])).len(), 1);
+        assert_eq!(test_features(&Tree::of(&[("tests/model/Cargo.toml", text)])), [""; 0]);
+        let own_tests = text.replace("[dependencies]", "[dev-dependencies]");
+        assert_eq!(test_features(&Tree::of(&[("daemon/Cargo.toml", &own_tests)])), [""; 0]);
     }
 
     #[test]

@@ -35,6 +35,11 @@ fn versions_and_lints_stand_in_the_root_manifest() {
 }
 
 #[test]
+fn what_is_shipped_cannot_break_a_rule() {
+    check(manifests::test_features);
+}
+
+#[test]
 fn a_fresh_clone_needs_no_private_source() {
     check(manifests::sources);
 }

@@ -70,12 +70,14 @@ fn announce_seed(seed: Option<u64>, narrator: &Narrator) -> u64 {
     seed
 }
 
-/// Gives up at SIGINT or SIGTERM; the caller then ends every process.
+/// Gives up at SIGINT, SIGTERM or SIGHUP; the caller then ends every process.
 async fn until_told_to_end(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     tokio::select! {
         biased;
+        _ = hangup.recv() => anyhow::bail!("the terminal is gone; everything is being ended"),
         _ = interrupt.recv() => anyhow::bail!("interrupted; everything is being ended"),
         _ = terminate.recv() => anyhow::bail!("told to end; everything is being ended"),
         outcome = work => outcome,

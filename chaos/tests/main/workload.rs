@@ -124,6 +124,7 @@ async fn an_orderly_change_of_master_is_found_clean() {
     world.directory.say(2, b);
     a.follow(b).await;
     c.follow(b).await;
+    world.written_more(100).await;
     world.confirmed_by_more(50).await;
     let end = world.recorder.now();
     let history = world.recorder.take_attempt();

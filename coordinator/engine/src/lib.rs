@@ -13,6 +13,7 @@
 //!    a command that hangs doesn't hide that the engine does, and the other way round.
 
 pub mod deadman;
+pub mod disk;
 pub mod files;
 pub mod redis;
 

@@ -6,7 +6,7 @@ use super::protocol::{
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -143,39 +143,31 @@ impl Client {
     /// # Errors
     /// [`ClientError::Missing`] where none runs and none could be started within `timeout`.
     pub async fn attach_or_spawn(spawn: &Spawn, timeout: Duration) -> Result<Attached, ClientError> {
-        match Self::attach(&spawn.dir, timeout).await {
-            Err(ClientError::Missing { .. }) => {}
-            other => return other,
-        }
         let missing = |what: String| ClientError::Missing {
             socket: super::socket_path(&spawn.dir).display().to_string(),
             what,
         };
         let deadline = Instant::now() + timeout;
-        let mut child = command(spawn)
-            .spawn()
-            .map_err(|error| missing(format!("cannot start {}: {error}", spawn.program.display())))?;
-        let (ended_in, mut ended) = oneshot::channel();
-        // Reaps it whenever it ends; it is meant to outlive this coordinator, so nothing kills it.
-        tokio::spawn(async move {
-            let _ = ended_in.send(child.wait().await);
-        });
+        let mut child: Option<oneshot::Receiver<std::io::Result<ExitStatus>>> = None;
         loop {
             match Self::attach(&spawn.dir, timeout).await {
-                Err(ClientError::Missing { what, .. }) => {
-                    if let Ok(Ok(status)) = ended.try_recv() {
-                        return Err(missing(format!(
-                            "it ended at once ({status}); its log is in {}",
-                            spawn.dir.display()
-                        )));
-                    }
-                    if Instant::now() >= deadline {
-                        return Err(missing(what));
-                    }
-                    sleep(ATTACH_INTERVAL).await;
-                }
+                // Lost in the greeting: it accepted the connection in the moment of its death.
+                Err(ClientError::Missing { .. } | ClientError::Lost(_)) if Instant::now() < deadline => {}
                 other => return other,
             }
+            match child.as_mut().map(oneshot::Receiver::try_recv) {
+                None => child = Some(start(spawn).map_err(missing)?),
+                // The one before it is not quite gone: it still has the lock.
+                Some(Ok(Ok(status))) if status.code() == Some(i32::from(super::server::EXIT_HELD)) => {
+                    child = None
+                }
+                Some(Ok(ended)) => {
+                    let log = spawn.dir.join("deadman.log");
+                    return Err(missing(format!("it ended at once ({ended:?}); see {}", log.display())));
+                }
+                Some(Err(_)) => {}
+            }
+            sleep(ATTACH_INTERVAL).await;
         }
     }
 
@@ -307,6 +299,17 @@ fn lock(pending: &Mutex<Option<Pending>>) -> std::sync::MutexGuard<'_, Option<Pe
 
 fn nonsense(answer: &Answer) -> ClientError {
     ClientError::Nonsense(format!("{answer:?}"))
+}
+
+/// Starts a deadman; the answer tells when it has ended. It is meant to outlive this coordinator: nothing kills it, and
+/// the task only collects it.
+fn start(spawn: &Spawn) -> Result<oneshot::Receiver<std::io::Result<ExitStatus>>, String> {
+    let mut child = command(spawn)
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", spawn.program.display()))?;
+    let (ended_in, ended) = oneshot::channel();
+    tokio::spawn(async move { ended_in.send(child.wait().await) });
+    Ok(ended)
 }
 
 fn command(spawn: &Spawn) -> tokio::process::Command {

@@ -19,8 +19,8 @@ use std::process::{Command, Stdio};
 pub(super) struct Starter {
     /// The arguments that make this binary run [`super::exec::main`].
     pub(super) exec_arguments: Vec<String>,
-    /// The name of the engine's cgroup.
-    pub(super) group: String,
+    /// The name of the engine's cgroup; `None`: it gets none.
+    pub(super) group: Option<String>,
     /// The scheduling priority that the deadman itself was started with.
     pub(super) nice: i32,
     /// The out-of-memory score that the deadman itself was started with.
@@ -56,9 +56,10 @@ impl Starter {
         if process.argv.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the engine's command is empty"));
         }
-        let (cgroup, weakness) = match Cgroup::make(&self.group) {
-            Ok(cgroup) => (Some(cgroup), None),
-            Err(error) => (None, Some(error.to_string())),
+        let (cgroup, weakness) = match self.group.as_deref().map(Cgroup::make) {
+            Some(Ok(cgroup)) => (Some(cgroup), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+            None => (None, Some("none is wanted".into())),
         };
         let (read, write) = io::pipe()?;
         self.writers.start(read.into(), PathBuf::from(&process.log_file), process.log_bytes_max)?;

@@ -90,7 +90,11 @@ fn kill_group(path: &Path) -> io::Result<bool> {
     }
     let group = Cgroup::open(path)?;
     group.kill()?;
-    group.is_populated()
+    let left = group.is_populated()?;
+    if !left {
+        group.remove();
+    }
+    Ok(left)
 }
 
 /// The living processes of the engine's session. Its number cannot be given to another while one is in it; where the

@@ -33,8 +33,8 @@ const KILL_INTERVAL_SLOW_US: u64 = 50_000;
 /// See [`KILL_INTERVAL_SLOW_US`].
 const KILL_PATIENCE_US: u64 = 1_000_000;
 
-/// Runs a deadman: `--instance NAME --dir DIR [--linger-ms N] -- ARGUMENT…`, where `ARGUMENT…` makes this binary run
-/// [`super::exec::main`]. Blocks until it was told to stop, or nobody needs it.
+/// Runs a deadman: `--instance NAME --dir DIR [--linger-ms N] [--cgroup auto|never] -- ARGUMENT…`, where `ARGUMENT…`
+/// makes this binary run [`super::exec::main`]. Blocks until it was told to stop, or nobody needs it.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started =
         parse(arguments.into_iter()).and_then(|options| Deadman::new(options).map_err(|e| e.to_string()));
@@ -59,6 +59,7 @@ struct Options {
     instance: String,
     dir: PathBuf,
     linger_us: u64,
+    use_cgroup: bool,
     exec_arguments: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Options, String> {
         instance: String::new(),
         dir: PathBuf::new(),
         linger_us: LINGER_US,
+        use_cgroup: true,
         exec_arguments: Vec::new(),
     };
     while let Some(word) = words.next() {
@@ -78,6 +80,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Options, String> {
         match word.to_str() {
             Some("--instance") => options.instance = text,
             Some("--dir") => options.dir = value.into(),
+            Some("--cgroup") => options.use_cgroup = text != "never",
             Some("--linger-ms") => {
                 let millis: u64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
                 options.linger_us = millis.saturating_mul(1_000);
@@ -143,11 +146,9 @@ impl Deadman {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let starter = Starter {
             exec_arguments: options.exec_arguments,
-            group: format!(
-                "baton-{}-{:08x}",
-                options.instance,
-                fold(options.dir.as_os_str().as_encoded_bytes())
-            ),
+            group: options.use_cgroup.then(|| {
+                format!("baton-{}-{:08x}", options.instance, fold(options.dir.as_os_str().as_encoded_bytes()))
+            }),
             nice: protection.nice,
             oom: protection.oom,
             writers: Writers::default(),

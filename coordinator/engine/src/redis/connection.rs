@@ -106,6 +106,7 @@ fn refused_login(endpoint: &str, what: String) -> ConnectError {
 fn greeting(endpoint: &str, replies: &[Reply]) -> Result<Info, ConnectError> {
     let endpoint = endpoint.to_owned();
     let mut info = Info::default();
+    let mut strange = None;
     for reply in replies {
         match reply {
             Reply::Error(what) => match what.split(' ').next() {
@@ -116,7 +117,8 @@ fn greeting(endpoint: &str, replies: &[Reply]) -> Result<Info, ConnectError> {
                 Some("LOADING") => return Err(ConnectError::Loading { endpoint }),
                 // The key may be of another type, or stale data be denied: the probe will say so.
                 Some("WRONGTYPE" | "MASTERDOWN") => {}
-                _ => return Err(ConnectError::NotThisKind { endpoint, what: what.clone() }),
+                // Judged after the mode: a cluster node refuses the key with words of its own.
+                _ => strange = Some(what.clone()),
             },
             Reply::Text(text) => info.add(&String::from_utf8_lossy(text)),
             Reply::Nil | Reply::Number(_) | Reply::Array(_) => {}
@@ -124,7 +126,7 @@ fn greeting(endpoint: &str, replies: &[Reply]) -> Result<Info, ConnectError> {
     }
     let found = info.text("redis_version").unwrap_or_default().to_owned();
     if info.text("run_id").is_none() || found.is_empty() {
-        let what = "INFO has no run_id or no redis_version".to_owned();
+        let what = strange.unwrap_or_else(|| "INFO has no run_id or no redis_version".into());
         return Err(ConnectError::NotThisKind { endpoint, what });
     }
     if !is_at_least(&found, VERSION_MIN) {
@@ -133,6 +135,9 @@ fn greeting(endpoint: &str, replies: &[Reply]) -> Result<Info, ConnectError> {
     match info.text("redis_mode") {
         None | Some("standalone") => {}
         Some(mode) => return Err(ConnectError::WrongMode { endpoint, mode: mode.to_owned() }),
+    }
+    if let Some(what) = strange {
+        return Err(ConnectError::NotThisKind { endpoint, what });
     }
     if info.text("loading") == Some("1") {
         return Err(ConnectError::Loading { endpoint });
@@ -251,9 +256,14 @@ impl RedisConnection {
 
     async fn promote(&self, stream: &mut Stream, mark: &Mark) -> io::Result<EngineOutcome> {
         let text = mark.to_text();
-        let requests =
-            [words(&["REPLICAOF", "NO", "ONE"]), vec![b"SET".as_slice(), mark::KEY, text.as_bytes()]];
-        let (replies, probe) = self.run_with_probe(stream, &requests).await?;
+        let requests = [
+            // Only a convenience where the option is not set anyway (see the folder's page), so its error is none.
+            words(&["CONFIG", "SET", "repl-backlog-ttl", "0"]),
+            words(&["REPLICAOF", "NO", "ONE"]),
+            vec![b"SET".as_slice(), mark::KEY, text.as_bytes()],
+        ];
+        let (mut replies, probe) = self.run_with_probe(stream, &requests).await?;
+        replies.remove(0);
         match (first_error(&replies), probe) {
             (None, Ok(probe)) if probe.writable => Ok(EngineOutcome::Done(probe)),
             (error, probe) => {

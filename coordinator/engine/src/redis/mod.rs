@@ -8,6 +8,7 @@
 //! reads, refuses every write with `READONLY` and attaches to nobody. Besides:
 //! - `--replica-read-only yes`: with `no`, a replica takes writes, and nothing here would be a fence.
 //! - `--replica-serve-stale-data yes`: with `no`, a fenced engine would not even tell its mark.
+//! - `--repl-backlog-ttl 0`: a master that was without replicas for an hour would otherwise stop counting its offset.
 //! - `--daemonize no`: the deadman must stay the parent of the process that it holds.
 //!
 //! So the command must be one to which server options can be appended (`redis-server /etc/redis/a1.conf`, also behind
@@ -87,6 +88,7 @@ impl EngineKind for Redis {
             [NOWHERE_PORT].as_slice(),
             ["--replica-read-only", "yes"].as_slice(),
             ["--replica-serve-stale-data", "yes"].as_slice(),
+            ["--repl-backlog-ttl", "0"].as_slice(),
             ["--daemonize", "no"].as_slice(),
         ];
         let appended = options.concat().into_iter().map(str::to_owned);

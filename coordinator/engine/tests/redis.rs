@@ -1,0 +1,415 @@
+//! The Redis engine against real servers, three where it takes three.
+
+use crate::support::{KillOnDrop, PATIENCE, is_alive, signal, until};
+use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
+use baton_core::ids::{DataId, Endpoint, Term};
+use baton_core::position::Position;
+use baton_engine::redis::Redis;
+use baton_engine::{ConnectError, EngineConnection, EngineKind, WriteCheck};
+use rustix::process::Signal;
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A port that is free now, below the range that the kernel gives to clients.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 21_000 + u16::try_from(std::process::id() % 100).expect("below 100") * 100;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A server under its own directory; it can be stopped and started again.
+struct Server {
+    dir: TempDir,
+    port: u16,
+    options: Vec<String>,
+    process: Option<(std::process::Child, KillOnDrop)>,
+    kind: Redis,
+}
+
+impl Server {
+    /// Starts one behind the boot-time fence.
+    async fn fenced(options: &[&str]) -> Self {
+        let mut server = Self::new(options);
+        server.start_fenced();
+        server.wait().await;
+        server
+    }
+
+    fn new(options: &[&str]) -> Self {
+        let (dir, port) = (TempDir::new().expect("a directory"), free_port());
+        let options = options.iter().map(|word| (*word).to_owned()).collect();
+        let kind = Redis::new(format!("127.0.0.1:{port}"), None);
+        Self { dir, port, options, process: None, kind }
+    }
+
+    fn command(&self) -> Vec<String> {
+        let fixed = [
+            "redis-server".to_owned(),
+            "--port".into(),
+            self.port.to_string(),
+            "--dir".into(),
+            self.dir.path().display().to_string(),
+            "--save".into(),
+            String::new(),
+            "--repl-diskless-sync-delay".into(),
+            "0".into(),
+        ];
+        fixed.into_iter().chain(self.options.iter().cloned()).collect()
+    }
+
+    fn start_fenced(&mut self) {
+        let command = self.kind.fenced_command(&self.command());
+        self.start(&command);
+    }
+
+    fn start(&mut self, command: &[String]) {
+        let child = Command::new(&command[0])
+            .args(&command[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let kill = KillOnDrop(child.id());
+        self.process = Some((child, kill));
+    }
+
+    async fn wait(&self) {
+        until("a server", || async { self.kind.connect(PATIENCE).await.ok() }).await;
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
+    }
+
+    fn kill(&mut self) {
+        let (mut child, kill) = self.process.take().expect("it runs");
+        drop(kill);
+        child.wait().expect("reaped");
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint(format!("127.0.0.1:{}", self.port).into())
+    }
+
+    async fn connect(&self) -> Box<dyn EngineConnection> {
+        self.kind.connect(PATIENCE).await.expect("connected")
+    }
+
+    async fn run(&self, command: EngineCommand) -> Probe {
+        match self.connect().await.execute(&command, PATIENCE).await {
+            EngineOutcome::Done(probe) => probe,
+            other => panic!("{command:?}: {other:?}"),
+        }
+    }
+
+    async fn probe(&self) -> Probe {
+        self.run(EngineCommand::Probe).await
+    }
+
+    async fn promote(&self, term: u64) -> Probe {
+        self.run(EngineCommand::Promote { term: Term(term), data_id: id() }).await
+    }
+
+    /// Follows `master` and waits until the link is up.
+    async fn follow(&self, master: &Self) -> Probe {
+        self.run(EngineCommand::Follow { endpoint: master.endpoint() }).await;
+        let linked = || async { Some(self.probe().await).filter(|probe| probe.link_up) };
+        until("a link", linked).await
+    }
+
+    /// What a client gets for one line.
+    async fn client(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("connected");
+        stream.write_all(format!("{line}\r\n").as_bytes()).await.expect("written");
+        let mut answer = vec![0; 65_536];
+        let length = stream.read(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    async fn full_copies(&self) -> String {
+        let stats = self.client("INFO stats").await;
+        stats.lines().find(|line| line.starts_with("sync_full:")).expect("counted").trim().to_owned()
+    }
+}
+
+fn id() -> DataId {
+    DataId("orders-1".into())
+}
+
+fn marked(term: u64) -> DataState {
+    DataState::Marked { id: id(), term: Term(term) }
+}
+
+/// A master at term 1 with two replicas that hold everything.
+async fn three() -> (Server, Server, Server) {
+    let (a, b, c) = (Server::fenced(&[]).await, Server::fenced(&[]).await, Server::fenced(&[]).await);
+    a.promote(1).await;
+    assert_eq!(a.client("SET x 1").await, "+OK\r\n");
+    b.follow(&a).await;
+    c.follow(&a).await;
+    (a, b, c)
+}
+
+#[tokio::test]
+async fn it_starts_fenced_whatever_its_configuration_says() {
+    let mut server = Server::new(&[]);
+    let file = server.dir.path().join("redis.conf");
+    let text = "replicaof 192.0.2.1 6379\nreplica-read-only no\nreplica-serve-stale-data no\ndaemonize yes\n";
+    fs::write(&file, text).expect("written");
+    let mut command = server.command();
+    command.insert(1, file.display().to_string());
+    let command = server.kind.fenced_command(&command);
+    server.start(&command);
+    server.wait().await;
+    let probe = server.probe().await;
+    assert_eq!((probe.writable, probe.follows, probe.data), (false, None, DataState::Empty));
+    assert!(server.client("SET x 1").await.starts_with("-READONLY"));
+    assert_eq!(server.connect().await.process_id(), Some(server.pid()), "it did not leave its parent");
+}
+
+#[tokio::test]
+async fn promotion_marks_and_opens() {
+    let server = Server::fenced(&[]).await;
+    let probe = server.promote(7).await;
+    assert!(probe.writable);
+    assert_eq!(probe.data, marked(7));
+    assert_eq!(probe.position.term(), Some(Term(7)));
+    assert_eq!(server.client("GET baton:identity").await, "$10\r\n7 orders-1\r\n");
+    assert_eq!(server.client("SET x 1").await, "+OK\r\n");
+}
+
+#[tokio::test]
+async fn a_fence_stops_writes_and_offset_and_keeps_reads_and_replicas() {
+    let (a, b, c) = three().await;
+    a.client("SET y 1").await;
+    let fenced = a.run(EngineCommand::Fence).await;
+    assert_eq!((fenced.writable, fenced.follows.clone()), (false, None));
+    assert_eq!(fenced.data, marked(1));
+    assert!(a.client("SET z 1").await.starts_with("-READONLY"));
+    assert_eq!(a.client("GET y").await, "$1\r\n1\r\n");
+    for replica in [&b, &c] {
+        let drained =
+            || async { Some(replica.probe().await).filter(|probe| probe.position == fenced.position) };
+        let probe = until("the rest of the data", drained).await;
+        assert!(probe.link_up && probe.follows == Some(a.endpoint()));
+    }
+    let caught_up = || async { Some(a.probe().await).filter(|probe| probe.replicas_caught_up == 2) };
+    assert_eq!(until("both acknowledgements", caught_up).await.position, fenced.position);
+}
+
+#[tokio::test]
+async fn a_failover_by_severing_costs_no_full_copy() {
+    let (mut a, b, c) = three().await;
+    a.client("SET y 1").await;
+    let held = || async { (b.client("GET y").await == "$1\r\n1\r\n").then_some(()) };
+    until("replication", held).await;
+    a.kill();
+    for replica in [&b, &c] {
+        let severed = replica.run(EngineCommand::Fence).await;
+        assert_eq!((severed.follows, severed.link_up, severed.data), (None, false, marked(1)));
+    }
+    let promoted = b.promote(2).await;
+    assert_eq!(promoted.data, marked(2));
+    assert_eq!(b.full_copies().await, "sync_full:0");
+    let linked = c.follow(&b).await;
+    assert_eq!(linked.follows, Some(b.endpoint()));
+    assert_eq!(b.full_copies().await, "sync_full:0");
+    let marked_too = || async { Some(c.probe().await).filter(|probe| probe.data == marked(2)) };
+    until("the new term's mark", marked_too).await;
+}
+
+#[tokio::test]
+async fn positions_are_read_in_each_role() {
+    let (a, b, c) = three().await;
+    let same = || async {
+        let (master, replica) = (a.probe().await.position, b.probe().await.position);
+        (master == replica).then_some(master)
+    };
+    let start = until("equal positions", same).await;
+    assert_eq!(start.term(), Some(Term(1)));
+    let severed = b.run(EngineCommand::Fence).await.position;
+    a.client("SET y 1").await;
+    let ahead = || async { Some(c.probe().await.position).filter(|position| *position != severed) };
+    let linked = until("the write at the other replica", ahead).await;
+    assert!(linked.holds(&severed) && !severed.holds(&linked));
+    assert_eq!(b.probe().await.position, severed, "what is cut off stands still");
+    let fenced = a.run(EngineCommand::Fence).await.position;
+    assert!(fenced.holds(&linked));
+    assert_eq!(a.probe().await.position, fenced);
+    b.promote(2).await;
+    let newer = b.probe().await.position;
+    assert!(newer.holds(&fenced), "a higher term is ahead of any offset: {newer} {fenced}");
+}
+
+#[tokio::test]
+async fn empty_foreign_and_damaged_marks_are_told_apart() {
+    let server = Server::fenced(&[]).await;
+    let empty = server.probe().await;
+    assert_eq!((empty.data, empty.position.term()), (DataState::Empty, Some(Term(0))));
+    server.client("REPLICAOF NO ONE").await;
+    server.client("SET x 1").await;
+    assert_eq!(server.probe().await.data, DataState::Unmarked);
+    server.client("SET baton:identity nonsense").await;
+    assert_eq!(server.probe().await.data, DataState::Unmarked);
+    server.client("DEL baton:identity").await;
+    server.client("LPUSH baton:identity 1").await;
+    assert_eq!(server.probe().await.data, DataState::Unmarked);
+    server.client("DEL baton:identity").await;
+    server.client("SET baton:identity \"4 other\"").await;
+    let foreign = DataState::Marked { id: DataId("other".into()), term: Term(4) };
+    assert_eq!(server.probe().await.data, foreign);
+}
+
+#[tokio::test]
+async fn a_users_flushall_does_not_take_the_identity() {
+    let (a, b, _c) = three().await;
+    assert!(matches!(a.connect().await.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    assert_eq!(a.client("FLUSHALL").await, "+OK\r\n");
+    assert_eq!(a.probe().await.data, marked(1));
+    let flushed = || async { Some(b.probe().await).filter(|probe| probe.data == DataState::Empty) };
+    until("the flush at a replica", flushed).await;
+    assert!(matches!(a.connect().await.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    assert_eq!(a.client("GET baton:identity").await, "$10\r\n1 orders-1\r\n");
+    let restored = || async { Some(b.probe().await).filter(|probe| probe.data == marked(1)) };
+    until("the mark at a replica", restored).await;
+}
+
+#[tokio::test]
+async fn the_write_check_is_refused_where_nothing_may_be_written() {
+    let server = Server::fenced(&[]).await;
+    let refused = server.connect().await.check_write(PATIENCE).await;
+    assert!(matches!(refused, WriteCheck::Refused(_)), "{refused:?}");
+    server.client("REPLICAOF NO ONE").await;
+    let unmarked = server.connect().await.check_write(PATIENCE).await;
+    assert!(matches!(&unmarked, WriteCheck::Refused(what) if what.contains("NOMARK")), "{unmarked:?}");
+    assert_eq!(server.probe().await.data, DataState::Empty, "the check left nothing behind");
+}
+
+#[tokio::test]
+async fn the_mark_survives_a_restart_with_an_append_only_file() {
+    let mut server = Server::fenced(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    server.promote(3).await;
+    server.client("SET x 1").await;
+    let before = server.probe().await;
+    server.kill();
+    server.start_fenced();
+    server.wait().await;
+    let after = server.probe().await;
+    assert_eq!((after.data, after.writable, after.follows), (marked(3), false, None));
+    assert_ne!(after.run, before.run);
+    assert_eq!(server.client("GET x").await, "$1\r\n1\r\n");
+}
+
+#[tokio::test]
+async fn passwords_are_told_apart() {
+    let server = Server::new(&["--requirepass", "right", "--masterauth", "right"]);
+    let file = server.dir.path().join("password");
+    let with_file = |server: &Server| Redis::new(server.endpoint().0.to_string(), Some(file.clone()));
+    let mut server = server;
+    server.start_fenced();
+    fs::write(&file, "right\n").expect("written");
+    let right = with_file(&server);
+    until("a server", || async { right.connect(PATIENCE).await.ok() }).await;
+    fs::write(&file, "wrong\n").expect("written");
+    let wrong = right.connect(PATIENCE).await.err();
+    assert!(matches!(wrong, Some(ConnectError::PasswordRefused { .. })), "{wrong:?}");
+    let none = server.kind.connect(PATIENCE).await.err();
+    assert!(matches!(none, Some(ConnectError::PasswordNeeded { .. })), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_replica_follows_a_master_with_a_password() {
+    let (mut a, mut b) =
+        (Server::new(&["--requirepass", "s3cret"]), Server::new(&["--requirepass", "s3cret"]));
+    for server in [&mut a, &mut b] {
+        let file = server.dir.path().join("password");
+        fs::write(&file, "s3cret").expect("written");
+        server.kind = Redis::new(server.endpoint().0.to_string(), Some(file));
+        server.start_fenced();
+        server.wait().await;
+    }
+    a.promote(1).await;
+    let copied = b.follow(&a).await;
+    assert_eq!(copied.data, marked(1));
+}
+
+#[tokio::test]
+async fn a_missing_server_a_stranger_and_a_cluster_are_named() {
+    let missing = Redis::new(format!("127.0.0.1:{}", free_port()), None).connect(PATIENCE).await.err();
+    assert!(matches!(missing, Some(ConnectError::Missing { .. })), "{missing:?}");
+    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = stranger.local_addr().expect("an address").to_string();
+    let answer = async {
+        let (mut stream, _) = stranger.accept().await.expect("accepted");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("written");
+        stream
+    };
+    let kind = Redis::new(address, None);
+    let (_stream, refused) = tokio::join!(answer, kind.connect(PATIENCE));
+    assert!(matches!(refused.err(), Some(ConnectError::NotThisKind { .. })));
+    let mut cluster = Server::new(&["--cluster-enabled", "yes"]);
+    cluster.start(&cluster.command());
+    let found = || async {
+        cluster
+            .kind
+            .connect(PATIENCE)
+            .await
+            .err()
+            .filter(|error| !matches!(error, ConnectError::Missing { .. }))
+    };
+    let mode = until("the cluster node", found).await;
+    assert!(matches!(mode, ConnectError::WrongMode { .. }), "{mode:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed() {
+    let server = Server::fenced(&[]).await;
+    server.promote(1).await;
+    let mut connection = server.connect().await;
+    signal(server.pid(), Signal::STOP);
+    let short = Duration::from_millis(50);
+    let outcome = connection.execute(&EngineCommand::Fence, short).await;
+    assert!(matches!(outcome, EngineOutcome::Unknown(_)), "{outcome:?}");
+    assert!(connection.is_closed());
+    let timed_out = server.kind.connect(short).await.err();
+    assert!(matches!(timed_out, Some(ConnectError::TimedOut { .. })), "{timed_out:?}");
+    signal(server.pid(), Signal::CONT);
+    assert!(is_alive(server.pid()));
+    let after = connection.execute(&EngineCommand::Probe, PATIENCE).await;
+    assert!(matches!(after, EngineOutcome::Unknown(_)), "a closed connection stays closed: {after:?}");
+    assert!(matches!(connection.check_write(PATIENCE).await, WriteCheck::Unknown(_)));
+}
+
+#[tokio::test]
+async fn a_replica_that_takes_a_copy_holds_nothing() {
+    let (a, b) = (Server::fenced(&["--rdb-key-save-delay", "20000"]).await, Server::fenced(&[]).await);
+    a.promote(1).await;
+    a.client("DEBUG POPULATE 2000").await;
+    let started = b.run(EngineCommand::Follow { endpoint: a.endpoint() }).await;
+    assert!(!started.link_up && !started.writable);
+    let copying = || async { Some(b.probe().await).filter(|probe| probe.position == Position::Unknown) };
+    let probe = until("a copy under way", copying).await;
+    assert_eq!((probe.data, probe.link_up), (DataState::Empty, false));
+    assert_eq!(probe.follows, Some(a.endpoint()));
+}
+
+#[tokio::test]
+async fn a_promotion_whose_mark_is_refused_is_taken_back() {
+    let server = Server::fenced(&["--min-replicas-to-write", "1"]).await;
+    let command = EngineCommand::Promote { term: Term(1), data_id: id() };
+    let outcome = server.connect().await.execute(&command, PATIENCE).await;
+    assert!(matches!(&outcome, EngineOutcome::Refused(what) if what.contains("NOREPLICAS")), "{outcome:?}");
+    let probe = server.probe().await;
+    assert_eq!((probe.writable, probe.follows, probe.data), (false, None, DataState::Empty));
+}

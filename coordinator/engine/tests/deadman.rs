@@ -82,6 +82,14 @@ impl Fixture {
             .expect("a notice")
     }
 
+    /// After the deadman was killed: the next one removes the engine's cgroup.
+    async fn tidy(&self) {
+        let next = Client::attach_or_spawn(&self.spawn, PATIENCE).await.expect("a new deadman");
+        let _kill = KillOnDrop(next.status.deadman_pid);
+        next.client.stop().await.expect("stopped");
+        gone(next.status.deadman_pid).await;
+    }
+
     async fn stop(mut self) {
         self.attached.client.stop().await.expect("stopped");
         while !matches!(self.notice().await, Notice::Lost(_)) {}
@@ -179,6 +187,7 @@ async fn the_engine_dies_with_its_deadman() {
     while !matches!(fixture.notice().await, Notice::Lost(_)) {}
     gone(pid).await;
     assert!(matches!(fixture.attached.client.status().await, Err(ClientError::Lost(_))));
+    fixture.tidy().await;
 }
 
 fn comm(pid: u32) -> Option<String> {
@@ -200,6 +209,61 @@ async fn what_a_dead_deadman_leaves_is_killed_by_the_next() {
     assert!(next.status.clean);
     assert!(!is_alive(child));
     next.client.stop().await.expect("stopped");
+    gone(next.status.deadman_pid).await;
+}
+
+#[tokio::test]
+async fn without_a_cgroup_the_next_kills_the_rest_of_the_session() {
+    let mut fixture = Fixture::with(&["--cgroup", "never"]).await;
+    let file = fixture.path("child");
+    let script = format!("sleep 1000 & echo $! > {0}.next; mv {0}.next {0}; wait", file.display());
+    let (pid, _) = fixture.start(&["sh", "-c", &script]).await;
+    let child = until("the child's number", || async { read_number(&file) }).await;
+    signal(fixture.attached.status.deadman_pid, Signal::KILL);
+    while !matches!(fixture.notice().await, Notice::Lost(_)) {}
+    gone(pid).await;
+    let next = Client::attach_or_spawn(&fixture.spawn, PATIENCE).await.expect("a new deadman");
+    let _kill = KillOnDrop(next.status.deadman_pid);
+    assert!(next.status.clean && !is_alive(child));
+    next.client.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn a_log_that_hangs_does_not_delay_the_deadline() {
+    let mut fixture = Fixture::new().await;
+    // Whoever opens a pipe for writing waits for a reader, as for a disk that hangs.
+    let log = fixture.path("engine.log");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &log, rustix::fs::Mode::RWXU).expect("a pipe");
+    let (_, run) = fixture.start(&["sh", "-c", "while :; do echo much to say; done"]).await;
+    let deadline = boottime_us() + 200_000;
+    fixture.attached.client.arm(run, deadline).await.expect("armed");
+    let ended = fixture.ended().await;
+    assert_eq!((ended.cause, ended.wholly), (Cause::Deadline, true));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn the_engine_gets_its_own_environment_and_directory() {
+    let mut fixture = Fixture::new().await;
+    let script = "echo $COLOUR $PWD $(awk '/SigIgn|SigBlk/ {print $2}' /proc/self/status) $(nice)";
+    let process = EngineProcess {
+        env: vec![("COLOUR".into(), "green".into())],
+        cwd: Some("/usr".into()),
+        ..fixture.process(&["sh", "-c", script])
+    };
+    fixture.attached.client.start(process).await.expect("started");
+    assert_eq!(fixture.ended().await.exit, Exit::Code(0));
+    let log = fixture.path("engine.log");
+    let line = || async { fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n')) };
+    let output = until("the output", line).await;
+    let words: Vec<&str> = output.split_whitespace().collect();
+    let [colour, directory, blocked, ignored, nice] = words[..] else { panic!("{output}") };
+    assert_eq!((colour, directory, blocked), ("green", "/usr", "0000000000000000"));
+    let ignored = u64::from_str_radix(ignored, 16).expect("a mask");
+    assert_eq!(ignored & 0x7fff_ffff, 0, "the deadman's deaf ears were passed on: {ignored:x}");
+    let own_nice = rustix::process::getpriority_process(None).expect("a priority");
+    assert_eq!(nice, own_nice.to_string());
+    fixture.stop().await;
 }
 
 #[tokio::test]
@@ -313,6 +377,7 @@ async fn an_adopted_engine_is_killed_at_its_deadline_and_outlives_the_deadman() 
     signal(fixture.attached.status.deadman_pid, Signal::KILL);
     while !matches!(fixture.notice().await, Notice::Lost(_)) {}
     assert!(is_alive(pids[1]));
+    fixture.tidy().await;
 }
 
 #[tokio::test]

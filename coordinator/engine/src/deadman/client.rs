@@ -272,9 +272,12 @@ impl Client {
         {
             let mut pending = lock(&self.shared.pending);
             let pending = pending.as_mut().ok_or_else(lost)?;
-            if pending.len() >= QUEUE_MAX || self.shared.lines.try_send(line).is_err() {
-                return Err(ClientError::Lost("too many requests are under way".into()));
-            }
+            self.shared.lines.try_send(line).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    ClientError::Lost("too many requests are under way".into())
+                }
+                mpsc::error::TrySendError::Closed(_) => lost(),
+            })?;
             pending.insert(id, answer_in);
         }
         let answer = match tokio::time::timeout(self.shared.timeout, answer).await {

@@ -14,6 +14,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// Variables by which a service manager talks to the coordinator.
+const SERVICE_MANAGER: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// What an engine is started with besides what the coordinator says.
 #[derive(Debug)]
 pub(super) struct Starter {
@@ -73,6 +77,14 @@ impl Starter {
             command.arg("--cgroup").arg(cgroup.path());
         }
         command.arg("--").args(&process.argv);
+        // What a service manager or an operator told the coordinator is none of the engine's business: an engine that
+        // finds NOTIFY_SOCKET would report itself in the coordinator's name.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("BATON_") || SERVICE_MANAGER.contains(&&*text) {
+                command.env_remove(&name);
+            }
+        }
         command.envs(process.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(process.cwd.as_deref().unwrap_or("/"));
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);

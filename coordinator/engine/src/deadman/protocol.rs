@@ -68,7 +68,8 @@ pub struct Request {
 pub struct EngineProcess {
     /// Program and arguments; already the fenced ones.
     pub argv: Vec<String>,
-    /// Variables added to, or replacing, the environment of the deadman.
+    /// Variables added to, or replacing, the environment of the deadman. (Of that, `BATON_…` and what a service manager
+    /// set are not passed on.)
     #[serde(default)]
     pub env: Vec<(String, String)>,
     /// Where it is started; the deadman's own directory (`/`) if not given.

@@ -28,6 +28,9 @@ static REAPER: Once = Once::new();
 /// How children ended, by process number: shown when one ends that should not have.
 static ENDED: Mutex<BTreeMap<i32, String>> = Mutex::new(BTreeMap::new());
 
+/// Held while a child is started or one is reaped: a child that ends at once keeps its number until it has its handle.
+static HANDS: Mutex<()> = Mutex::new(());
+
 /// Makes this process the reaper of all its descendants and starts the thread that reaps. Again: nothing.
 ///
 /// # Errors
@@ -46,7 +49,10 @@ pub fn adopt_descendants() -> io::Result<()> {
 
 fn reap_for_ever() {
     loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
+        let hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = rustix::process::wait(WaitOptions::NOHANG);
+        drop(hands);
+        match ended {
             Ok(Some((pid, status))) => {
                 let how = match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => format!("exit code {code}"),
@@ -77,22 +83,12 @@ impl Process {
     pub fn start(mut command: Command, log: &Path) -> io::Result<Self> {
         adopt_descendants()?;
         let output = OpenOptions::new().create(true).append(true).open(log)?;
-        let child = command
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("start {}: {error}", command.get_program().display()))
-            })?;
-        // The number is ours until the reaper has it; should that be faster, the process has ended anyway.
-        Self::open(i32::try_from(child.id()).map_err(io::Error::other)?).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("{} ended at once: {error}", command.get_program().display()),
-            )
-        })
+        let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        command.process_group(0).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("start {}: {error}", command.get_program().display()))
+        })?;
+        Self::open(i32::try_from(child.id()).map_err(io::Error::other)?)
     }
 
     /// A handle to a process that runs.

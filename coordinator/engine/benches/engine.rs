@@ -60,7 +60,31 @@ async fn measure() {
         times.sort();
         println!("{what}: median {:?}, worst {:?}", times[times.len() / 2], times[times.len() - 1]);
     }
+    deadlines(dir.path(), &mut attached).await;
     attached.client.stop().await.expect("stopped");
+}
+
+/// How late an armed engine is gone.
+async fn deadlines(dir: &Path, attached: &mut Attached) {
+    let mut late = Vec::new();
+    for _ in 0..ROUNDS {
+        let process = EngineProcess {
+            argv: vec!["sleep".into(), "1000".into()],
+            log_file: dir.join("engine.log").display().to_string(),
+            ..EngineProcess::default()
+        };
+        let (_, run) = attached.client.start(process).await.expect("started");
+        let deadline = boottime_us() + 30_000;
+        attached.client.arm(run, deadline).await.expect("armed");
+        loop {
+            if let Some(Notice::Event(Event::EngineEnded { ended })) = attached.notices.recv().await {
+                late.push(Duration::from_micros(ended.at_us - deadline));
+                break;
+            }
+        }
+    }
+    late.sort();
+    println!("deadline to end: median {:?}, worst {:?}", late[late.len() / 2], late[late.len() - 1]);
 }
 
 async fn attach(dir: &Path) -> Attached {

@@ -26,12 +26,9 @@ use std::process::ExitCode;
 pub const EXIT_HELD: u8 = 3;
 /// How long it lives without an engine and without a coordinator, in microseconds.
 const LINGER_US: u64 = 60_000_000;
-/// How often a kill is repeated and its end looked for, in microseconds. (A cgroup tells by itself.)
-const KILL_INTERVAL_US: u64 = 2_000;
-/// The same once it has taken longer than [`KILL_PATIENCE_US`]: the engine hangs in the kernel.
-const KILL_INTERVAL_SLOW_US: u64 = 50_000;
-/// See [`KILL_INTERVAL_SLOW_US`].
-const KILL_PATIENCE_US: u64 = 1_000_000;
+/// How often a kill is repeated and its end looked for: for so long after the kill, so often, both in microseconds. (The
+/// kernel tells of a cgroup's end too, but at most every 10 ms.) What takes longest hangs in the kernel.
+const KILL_INTERVALS_US: [(u64, u64); 3] = [(20_000, 300), (1_000_000, 2_000), (u64::MAX, 50_000)];
 
 /// Runs a deadman: `--instance NAME --dir DIR [--linger-ms N] [--cgroup auto|never] -- ARGUMENT…`, where `ARGUMENT…`
 /// makes this binary run [`super::exec::main`]. Blocks until it was told to stop, or nobody needs it.
@@ -203,8 +200,9 @@ impl Deadman {
     }
 
     fn kill_interval(&self, now: u64) -> u64 {
-        let patient = now.saturating_sub(self.killed_us) < KILL_PATIENCE_US;
-        if patient { KILL_INTERVAL_US } else { KILL_INTERVAL_SLOW_US }
+        let since = now.saturating_sub(self.killed_us);
+        let stage = KILL_INTERVALS_US.iter().find(|(until, _)| since < *until);
+        stage.map_or(KILL_INTERVALS_US[2].1, |(_, interval)| *interval)
     }
 
     fn check_deadline(&mut self) {

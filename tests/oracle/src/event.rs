@@ -1,0 +1,122 @@
+//! What can be observed of a cluster, as plain values in true time (the observer's one clock, not a node's).
+
+use baton_core::engine::DataState;
+use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
+use baton_core::record::Record;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A moment of true time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+/// One client's write, named by whoever sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WriteId(pub u64);
+
+/// An observation and its moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub seen: Seen,
+}
+
+/// A guard's run, and the term at which it holds the right to accept writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lead {
+    /// Its instance.
+    pub instance: InstanceName,
+    /// The run.
+    pub incarnation: Incarnation,
+    /// At which term.
+    pub term: Term,
+    /// The term that this run read when it started; `None` if it has read nothing.
+    pub floor: Option<Term>,
+    /// The highest term that it has seen.
+    pub highest_seen: Term,
+}
+
+/// What was observed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Seen {
+    /// The provider made a record durable while `current` was the epoch of its lock.
+    Recorded {
+        /// What is durable from now on.
+        record: Box<Record>,
+        /// The epoch of the provider's lock at that moment.
+        current: Epoch,
+    },
+    /// An engine began to accept writes because its guard promoted it. (An operator's hand is not Baton's doing; see
+    /// [`crate::intruder`].)
+    Writable {
+        /// Its set.
+        replicaset: ReplicaSetName,
+        /// Which.
+        instance: InstanceName,
+        /// The term that it was promoted for.
+        term: Term,
+        /// What its data said of itself before the promotion.
+        found: DataState,
+        /// The writes that its data held.
+        holds: BTreeSet<WriteId>,
+    },
+    /// An engine stopped accepting writes, whatever the cause (fenced, ended, frozen).
+    NotWritable {
+        /// Its set.
+        replicaset: ReplicaSetName,
+        /// Which.
+        instance: InstanceName,
+    },
+    /// A guard holds the right at a term (said whenever it begins to).
+    Leads(Lead),
+    /// A guard gave the right at a term up.
+    Ceased {
+        /// The run.
+        incarnation: Incarnation,
+        /// At which term.
+        term: Term,
+    },
+    /// A client was told that its write is committed, by an engine that waited for replicas.
+    Acknowledged {
+        /// In which set.
+        replicaset: ReplicaSetName,
+        /// Which.
+        write: WriteId,
+        /// By whom.
+        by: InstanceName,
+    },
+    /// A guard acted upon a message of the arbiter's.
+    Heeded {
+        /// Whose guard.
+        instance: InstanceName,
+        /// The epoch of the message.
+        message: Epoch,
+        /// The highest epoch that the guard had seen before.
+        highest: Epoch,
+    },
+    /// An arbiter accepted evidence 1 against the holder of a term.
+    Relinquished {
+        /// In which set.
+        replicaset: ReplicaSetName,
+        /// At which term.
+        term: Term,
+        /// The run that the record names.
+        holder: Option<Incarnation>,
+        /// The run that said so.
+        said_by: Incarnation,
+    },
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        baton_core::time::Span(self.0).fmt(f)
+    }
+}
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}

@@ -1,0 +1,69 @@
+//! I6: only the holder of the current epoch changes the record.
+//!
+//! It must not know who holds the lock, only which epoch is current.
+
+use crate::event::{Event, Seen};
+use crate::{Property, Violation, broken};
+use baton_core::ids::{Epoch, ReplicaSetName};
+use std::collections::BTreeMap;
+
+/// The statement.
+pub const STATEMENT: &str = "only the holder of the current epoch changes the record";
+
+/// Whether a record that became durable was written under the current epoch.
+///
+/// # Errors
+/// It was written under another.
+pub fn check_write(current: Epoch, written_under: Epoch) -> Result<(), Violation> {
+    if current == written_under {
+        return Ok(());
+    }
+    broken("I6", format!("a record was written under epoch {written_under} while {current} was current"))
+}
+
+/// The property over a history; epochs of successive records never fall, whatever the observer says is current.
+#[derive(Clone, Debug, Default)]
+pub struct I6 {
+    last: BTreeMap<ReplicaSetName, Epoch>,
+}
+
+impl Property for I6 {
+    fn observe(&mut self, event: &Event) -> Result<(), Violation> {
+        let Seen::Recorded { record, current } = &event.seen else { return Ok(()) };
+        check_write(*current, record.epoch)?;
+        let last = self.last.entry(record.replicaset.clone()).or_default();
+        if record.epoch < *last {
+            return broken("I6", format!("a record of epoch {} follows one of {last}", record.epoch));
+        }
+        *last = record.epoch;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check_history;
+    use crate::event::Moment;
+    use crate::fixtures::{epoch, record, recorded};
+
+    #[test]
+    fn writes_under_the_current_epoch_pass() {
+        let history = [recorded(1, 1, "a1", 1), recorded(2, 2, "a2", 3)];
+        assert_eq!(check_history(I6::default(), &history), Ok(()));
+    }
+
+    #[test]
+    fn a_write_under_an_old_epoch_is_found() {
+        let seen = Seen::Recorded { record: Box::new(record(2, "a2", 1)), current: epoch(2) };
+        let history = [recorded(1, 1, "a1", 1), Event { at: Moment(2), seen }];
+        let violation = check_history(I6::default(), &history).expect_err("epoch 1 is over");
+        assert_eq!(violation.text, "a record was written under epoch 1.1 while 1.2 was current");
+    }
+
+    #[test]
+    fn epochs_that_fall_are_found() {
+        let history = [recorded(1, 1, "a1", 2), recorded(2, 2, "a1", 1)];
+        assert!(check_history(I6::default(), &history).is_err());
+    }
+}

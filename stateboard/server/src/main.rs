@@ -1,2 +1,158 @@
-//! Placeholder.
-fn main() {}
+//! The daemon `baton-stateboard`: configuration, logs, signals. What it serves is in the library.
+
+mod cli;
+
+use anyhow::Context as _;
+use baton_board::Limits;
+use baton_core::record::Settings;
+use baton_provider::identity_of;
+use baton_stateboard::config::{Config, DEFAULT_FILE, seed};
+use baton_stateboard::{Options, Stateboard};
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command, LogFormat};
+use sd_notify::NotifyState;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a configuration that cannot be used.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match &cli.command {
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Cli::command(), "baton-stateboard", &mut std::io::stdout());
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::Man) => {
+            let page = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
+            return if page.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Some(Command::CheckConfig) | None => {}
+    }
+    let (config, seed) = match configure(&cli) {
+        Ok(configured) => configured,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if matches!(cli.command, Some(Command::CheckConfig)) {
+        println!("the configuration is fine: cluster {}, gRPC on {}", config.cluster, config.listen);
+        return ExitCode::SUCCESS;
+    }
+    log(cli.log_format);
+    match run(config, seed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(cli: &Cli) -> anyhow::Result<(Config, Settings)> {
+    let file = cli.config.display().to_string();
+    let text = match std::fs::read_to_string(&cli.config) {
+        Ok(text) => text,
+        // Flags and environment may say everything; a file that was asked for must be there.
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && cli.config == Path::new(DEFAULT_FILE) =>
+        {
+            String::new()
+        }
+        Err(error) => anyhow::bail!("{file}: {error}"),
+    };
+    let config = Config::load(&file, &text, std::env::vars(), &cli.overrides);
+    let seed = match &cli.seed_settings {
+        None => Ok(Settings::default()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            seed::parse(&path.display().to_string(), &text)
+        }
+    };
+    match (config, seed) {
+        (Ok(config), Ok(seed)) => Ok((config, seed)),
+        (Err(mut problems), Err(more)) => {
+            problems.0.extend(more.0);
+            Err(problems.into())
+        }
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems.into()),
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+fn run(config: Config, seed_settings: Settings) -> anyhow::Result<()> {
+    let options = Options {
+        identity: identity_of(config.cluster.clone(), &config.secret),
+        data_dir: config.data_dir.clone(),
+        seed_settings,
+        limits: Limits::default(),
+    };
+    let stateboard = baton_stateboard::open(options)?;
+    // One thread for the network: the board has its own, and a hop between workers costs more than they save here.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(stateboard, &config))
+}
+
+async fn serve(stateboard: Stateboard, config: &Config) -> anyhow::Result<()> {
+    let bind = async |key: &str, address| {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("{key} = {address}"))?;
+        let bound = listener.local_addr()?;
+        tracing::info!(address = %bound, "{key}");
+        anyhow::Ok(listener)
+    };
+    let http = match config.http_listen {
+        Some(address) => Some(bind("stateboard.http_listen", address).await?),
+        None => None,
+    };
+    let listener = bind("stateboard.listen", config.listen).await?;
+    if !config.listen.ip().is_loopback() {
+        tracing::warn!(address = %config.listen, "others reach this stateboard without TLS");
+    }
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    // Listeners are bound, so whoever connects from now on is served; a manager that is not there is no fault.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!(%error, "the service manager was not told that we are ready");
+    }
+    stateboard.serve(listener, http, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; only SIGKILL will stop this process");
+        return;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    shutdown.cancel();
+    // A second signal does not wait for the drain.
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    std::process::exit(1);
+}

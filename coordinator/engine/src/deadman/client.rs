@@ -325,7 +325,8 @@ fn command(spawn: &Spawn) -> tokio::process::Command {
         .arg("--instance")
         .arg(&spawn.instance)
         .arg("--dir")
-        .arg(&spawn.dir)
+        // The deadman works in `/`.
+        .arg(std::path::absolute(&spawn.dir).unwrap_or_else(|_| spawn.dir.clone()))
         .arg("--")
         .args(&spawn.exec_arguments)
         .current_dir("/")

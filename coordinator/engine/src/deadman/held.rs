@@ -161,9 +161,10 @@ impl Engine {
         match &self.grip {
             Grip::Adopted(pidfd) => drop(rustix::process::pidfd_send_signal(pidfd, Signal::KILL)),
             Grip::Cgroup(cgroup) => {
-                // The group first: it is one write, and takes all at the same moment.
-                let _ = cgroup.kill();
+                // The main process first, since its signal is out in microseconds, while the group's kill takes a lock
+                // of the whole tree; the group at once after it, forks in progress included.
                 self.kill_main();
+                let _ = cgroup.kill();
             }
             Grip::Tree => {
                 self.kill_main();
@@ -202,10 +203,7 @@ impl Engine {
     }
 
     /// The end, to be told once [`Engine::has_ended`].
-    pub(super) fn into_ended(self) -> Ended {
-        if let Grip::Cgroup(cgroup) = &self.grip {
-            cgroup.remove();
-        }
+    pub(super) fn ended(&self) -> Ended {
         Ended {
             run: self.run,
             pid: self.pid,
@@ -213,6 +211,13 @@ impl Engine {
             cause: self.killed.unwrap_or(Cause::Itself),
             at_us: boottime_us(),
             wholly: !matches!(self.grip, Grip::Adopted(_)),
+        }
+    }
+
+    /// Gives back what it was held by.
+    pub(super) fn let_go(self) {
+        if let Grip::Cgroup(cgroup) = &self.grip {
+            cgroup.remove();
         }
     }
 

@@ -75,7 +75,7 @@ pub struct EngineProcess {
     /// Where it is started; the deadman's own directory (`/`) if not given.
     #[serde(default)]
     pub cwd: Option<String>,
-    /// Where its standard output and standard error go.
+    /// Where its standard output and standard error go; an absolute path.
     pub log_file: String,
     /// At this size the log file is moved to `FILE.1` (and that to `FILE.2`), in bytes; 0: 16 MiB.
     #[serde(default)]

@@ -246,10 +246,13 @@ impl Deadman {
     }
 
     fn engine_ended(&mut self, engine: Engine) {
-        let ended = engine.into_ended();
-        self.disarm();
+        let ended = engine.ended();
+        self.armed_us = None;
         self.last_ended = Some(ended.clone());
+        // First of all: a failover waits for this line.
         self.tell(Event::EngineEnded { ended });
+        self.disarm();
+        engine.let_go();
         // Last, since it is the only step here that may wait for a disk.
         leftovers::forget(&self.dir);
     }

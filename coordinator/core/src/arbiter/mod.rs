@@ -220,4 +220,30 @@ impl Arbiter {
         }
         self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
     }
+
+    /// The operation that was asked for last.
+    #[must_use]
+    pub fn last_op(&self) -> OpId {
+        OpId(self.last_op)
+    }
+
+    /// Lowers every operation's number by `by`, for the same reason. Whoever calls it does the same to every answer
+    /// that is still to come; none of those may be of `by` or below.
+    pub fn rebase_ops(&mut self, by: OpId) {
+        let lower = |op: OpId| OpId(op.0.saturating_sub(by.0));
+        self.last_op = self.last_op.saturating_sub(by.0);
+        self.writes =
+            std::mem::take(&mut self.writes).into_iter().map(|(op, set)| (lower(op), set)).collect();
+        for pending in self.sets.values_mut().filter_map(|set| set.pending.as_mut()) {
+            pending.op = lower(pending.op);
+        }
+    }
+
+    /// Forgets what is kept for people only (decisions, how long each phase took): no rule reads it, and every run of
+    /// the same steps at another pace would be another state.
+    pub fn forget_stories(&mut self) {
+        for set in self.sets.values_mut() {
+            set.forget_stories();
+        }
+    }
 }

@@ -212,6 +212,34 @@ impl SetState {
             shift(&mut task.deadline);
         }
     }
+
+    #[cfg(feature = "model")]
+    pub(super) fn forget_stories(&mut self) {
+        self.last_decision = None;
+        for guard in self.guards.values_mut() {
+            if let Some(beat) = &mut guard.beat {
+                // Of another clock than ours, and answered already.
+                beat.sent_at = Time::default();
+            }
+        }
+        if let Some((Evidence::OuterBound { silent_for }, _)) = &mut self.evidence {
+            *silent_for = None;
+        }
+        let waiting = self.pending.as_mut().and_then(|pending| pending.decision.as_mut());
+        let written = self.unconfirmed.as_mut().map(|(decision, _)| decision);
+        for decision in waiting.into_iter().chain(written) {
+            decision.evidence = None;
+            decision.observed.clear();
+            decision.phases.clear();
+            decision.ranking.clear();
+        }
+        // Of a refusal that was told the ranking and what is missing stay: it is told again when they change.
+        if let Some(told) = self.succession.as_mut().and_then(|succession| succession.told.as_mut()) {
+            told.evidence = None;
+            told.observed.clear();
+            told.phases.clear();
+        }
+    }
 }
 
 /// How long ago something was, where it was at all.

@@ -115,6 +115,13 @@ impl EngineState {
         self.restart_at.iter_mut().for_each(shift);
         self.up_since.iter_mut().for_each(shift);
     }
+
+    #[cfg(feature = "model")]
+    pub(super) fn rebase_ops(&mut self, by: OpId) {
+        for (op, _) in &mut self.outstanding {
+            op.0 = op.0.saturating_sub(by.0);
+        }
+    }
 }
 
 impl Guard {

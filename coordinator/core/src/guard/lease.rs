@@ -4,7 +4,8 @@
 
 use super::io::{Action, GaveUp, Note};
 use super::{Guard, Lead, Promotion};
-use crate::ids::{Epoch, OpId, Term};
+use crate::engine::DataState;
+use crate::ids::{DataId, Epoch, OpId, Term};
 use crate::message::{Grant, Relinquished};
 use crate::position::Position;
 use crate::record::Record;
@@ -73,8 +74,7 @@ impl Guard {
         if now >= right.back(timing.kill_budget).back(timing.fence_budget) {
             return;
         }
-        let revive = !self.keep(Rule::NoRevival);
-        if revive && self.lead.is_none() && self.leaving.is_some_and(|(term, _)| term == grant.term) {
+        if !self.keep(Rule::NoRevival) && self.lead.is_none() {
             self.revive(grant.term, right);
         }
         let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == grant.term) else { return };
@@ -88,15 +88,20 @@ impl Guard {
 
     /// Breaks [`Rule::NoRevival`]; unreachable in a build that keeps all rules.
     fn revive(&mut self, term: Term, right: Time) {
-        let data_id = crate::ids::DataId("revived".into());
+        let lapsed = self.leaving.map(|(term, _)| term);
+        let ended = self.relinquished.as_ref().map(|relinquished| relinquished.term);
+        if lapsed.or(ended) != Some(term) {
+            return;
+        }
+        let data = self.engine.probe.as_ref().map(|probe| &probe.data);
+        let data_id = match data {
+            Some(DataState::Marked { id, .. }) => id.clone(),
+            _ => DataId("revived".into()),
+        };
         self.leaving = None;
-        self.lead = Some(Lead {
-            term,
-            data_id,
-            in_sync: std::collections::BTreeSet::new(),
-            right: Some(right),
-            promotion: Promotion::NotAsked,
-        });
+        self.relinquished = None;
+        let in_sync = std::collections::BTreeSet::new();
+        self.lead = Some(Lead { term, data_id, in_sync, right: Some(right), promotion: Promotion::NotAsked });
     }
 
     /// Ends a mastership from this side. The term is relinquished once the engine surely cannot be written.

@@ -304,6 +304,26 @@ impl Guard {
         }
         self.engine.rebase(by);
     }
+
+    /// The operation that was asked for last.
+    #[must_use]
+    pub fn last_op(&self) -> OpId {
+        OpId(self.last_op)
+    }
+
+    /// Lowers every operation's number by `by`, for the same reason. Whoever calls it does the same to every answer
+    /// that is still to come; none of those may be of `by` or below.
+    pub fn rebase_ops(&mut self, by: OpId) {
+        let shift = |op: &mut OpId| op.0 = op.0.saturating_sub(by.0);
+        self.last_op = self.last_op.saturating_sub(by.0);
+        if let Some((op, _)) = &mut self.persisting {
+            shift(op);
+        }
+        if let Some((op, _)) = &mut self.arming {
+            shift(op);
+        }
+        self.engine.rebase_ops(by);
+    }
 }
 
 /// The whole of a run's engine identity that the guard itself vouches for.

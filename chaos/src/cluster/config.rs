@@ -56,6 +56,19 @@ struct Engine<'a> {
     data_dir: &'a Path,
 }
 
+#[derive(Serialize)]
+struct Stateboard<'a> {
+    cluster: ClusterPart<'a>,
+    stateboard: Board<'a>,
+}
+
+#[derive(Serialize)]
+struct Board<'a> {
+    listen: String,
+    http_listen: &'a str,
+    data_dir: &'a Path,
+}
+
 /// What distinguishes one host of the cluster.
 #[derive(Clone, Debug)]
 pub struct HostFacts<'a> {
@@ -118,6 +131,17 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
                 data_dir: facts.data_dir,
             },
         }],
+    })?)
+}
+
+/// The configuration of a stateboard.
+///
+/// # Errors
+/// A path that is not UTF-8.
+pub fn stateboard(port: u16, secret_file: &Path, data_dir: &Path) -> anyhow::Result<String> {
+    Ok(toml::to_string(&Stateboard {
+        cluster: ClusterPart { name: CLUSTER, secret_file },
+        stateboard: Board { listen: loopback(port), http_listen: "off", data_dir },
     })?)
 }
 

@@ -44,7 +44,6 @@ pub struct Cluster {
     folder: Option<TempDir>,
     path: PathBuf,
     program: PathBuf,
-    stateboard_port: u16,
     stateboard: Option<Process>,
 }
 
@@ -63,7 +62,12 @@ impl Cluster {
         let secret_file = path.join("secret");
         write_secret(&secret_file, random)?;
         std::fs::write(path.join("settings.toml"), config::seed_settings(lease_ttl))?;
-        std::fs::create_dir(path.join("stateboard"))?;
+        let data_dir = path.join("stateboard");
+        std::fs::create_dir(&data_dir)?;
+        std::fs::write(
+            path.join("stateboard.toml"),
+            config::stateboard(stateboard_port, &secret_file, &data_dir)?,
+        )?;
         let mut hosts = Vec::new();
         for (name, instance) in HOSTS {
             let folder = path.join(name);
@@ -84,7 +88,6 @@ impl Cluster {
             folder: Some(folder),
             path,
             program: binaries.stateboard.clone(),
-            stateboard_port,
             stateboard: None,
         };
         cluster.start_stateboard()?;
@@ -100,16 +103,19 @@ impl Cluster {
     /// The program cannot be started.
     pub fn start_stateboard(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(&self.program);
-        command
-            .arg("--listen")
-            .arg(loopback(self.stateboard_port))
-            .arg("--data-dir")
-            .arg(self.path.join("stateboard"))
-            .arg("--seed-settings")
-            .arg(self.path.join("settings.toml"));
+        command.arg("--config").arg(self.path.join("stateboard.toml"));
+        command.arg("--seed-settings").arg(self.path.join("settings.toml"));
         let log = self.path.join("stateboard.log");
         self.stateboard = Some(Process::start(command, &log).context("start the stateboard")?);
         Ok(())
+    }
+
+    /// Starts the stateboard if it does not run.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn ensure_stateboard(&mut self) -> anyhow::Result<()> {
+        if self.stateboard.as_ref().is_some_and(Process::alive) { Ok(()) } else { self.start_stateboard() }
     }
 
     /// SIGKILL to the stateboard. Returns its process number.

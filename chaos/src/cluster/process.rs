@@ -76,13 +76,19 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` in a process group of its own (a terminal's Ctrl-C is for us alone: we end the rest in order),
-    /// with no input and with both outputs appended to `log`.
+    /// with no input, with both outputs appended to `log`, and without what this process's environment says to Baton: a
+    /// person's `BATON_…` must not reach into a cluster that is configured by its files.
     ///
     /// # Errors
     /// The log cannot be opened or the program not be started.
     pub fn start(mut command: Command, log: &Path) -> io::Result<Self> {
         adopt_descendants()?;
         let output = OpenOptions::new().create(true).append(true).open(log)?;
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"BATON_"))
+        {
+            command.env_remove(name);
+        }
         let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
         command.process_group(0).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().map_err(|error| {

@@ -95,8 +95,25 @@ impl Stage {
         narrator.doing(&format!("{step}: struck {}", before.master));
         let played = self.play(step, &before, budget, &mut struck, narrator).await;
         let end = self.recorder.now();
+        let broken = played.is_err() && self.recover(&before, &mut struck).await.is_err();
         sleep(LINGER).await;
-        self.judge(step, before, budget, struck, (end, played), count_unconfirmed).await
+        let mut attempt = self.judge(step, before, budget, struck, end, count_unconfirmed).await;
+        attempt.problems.splice(..0, played.err().map(|error| format!("{error:#}")));
+        attempt.broken |= broken;
+        Ok(attempt)
+    }
+
+    /// After a failure halfway: nothing may stay stopped or dead, and all may become well yet.
+    async fn recover(&mut self, before: &Standing, struck: &mut Struck) -> anyhow::Result<()> {
+        if let Some(family) = struck.family.take() {
+            let _order = family.thaw(&mut self.random, &self.recorder);
+        }
+        let place = self.cluster.host_of(&before.master)?;
+        if self.cluster.hosts[place].ended().is_some() {
+            self.cluster.hosts[place].start()?;
+        }
+        self.cluster.ensure_stateboard()?;
+        self.healthy().await.map(|_| ())
     }
 
     /// From the fault until all is well again.
@@ -235,9 +252,9 @@ impl Stage {
         before: Standing,
         budget: Duration,
         struck: Struck,
-        (end, played): (Moment, anyhow::Result<()>),
+        end: Moment,
         count_unconfirmed: bool,
-    ) -> anyhow::Result<Attempt> {
+    ) -> Attempt {
         self.learn_reigns().await;
         let history = self.recorder.take_attempt();
         note_first(&mut self.first, &history.operations, &history.reigns);
@@ -256,24 +273,21 @@ impl Stage {
             woken: stale.woken.len() as u64,
             ..Counts::default()
         };
-        let mut broken = played.is_err();
-        let mut problems: Vec<String> = played.err().map(|error| format!("{error:#}")).into_iter().collect();
+        let mut problems = Vec::new();
+        let broken = lost.is_err();
         match lost {
             Ok(lost) => {
                 counts.lost = lost.confirmed.len() as u64;
                 counts.unconfirmed_lost = lost.unconfirmed.len() as u64;
             }
-            Err(error) => {
-                problems.push(format!("{error:#}"));
-                broken = true;
-            }
+            Err(error) => problems.push(format!("{error:#}")),
         }
         problems.extend(verdict::problems(step, &counts, count_unconfirmed));
         let decision =
             self.cluster.operator.explain(counts.after.1).await.ok().filter(|_| step.changes_master());
         let fault = struck.fault;
         let events = all_events(struck.events, &history, &counts);
-        Ok(Attempt { step, before, fault, counts, gap, problems, events, decision, broken })
+        Attempt { step, before, fault, counts, gap, problems, events, decision, broken }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::report::timeline;
 /// when all attempts are over and all is well.
 ///
 /// # Errors
-/// A program is missing, the cluster did not start, or an attempt could not begin.
+/// A program is missing, the cluster did not start, or the look at its end failed.
 pub async fn run<T>(
     common: &Common,
     lease_ttl: Duration,
@@ -36,18 +36,10 @@ pub async fn run<T>(
     let random = StdRng::seed_from_u64(seed);
     let mut stage = Stage::open(&binaries, lease_ttl, random, narrator).await?;
     narrator.say(&timeline::opening(&stage));
-    let played = play_all(&mut stage, common, attempts, narrator).await;
+    let (done, given_up) = play_all(&mut stage, common, attempts, narrator).await;
     let path = stage.cluster.path().display().to_string();
-    let done = match played {
-        Ok(done) => done,
-        Err(error) => {
-            stage.cluster.keep_folder();
-            return Err(error.context(format!("the logs are in {path}")));
-        }
-    };
     let report = Report::new(common, lease_ttl, seed, attempts, &done);
-    let looked =
-        if done.iter().any(|attempt| attempt.broken) { None } else { Some(with_stage(&stage).await?) };
+    let looked = if given_up { None } else { Some(with_stage(&stage).await?) };
     if common.keep || !report.ok() {
         stage.cluster.keep_folder();
         narrator.say(&format!("the logs are in {path}"));
@@ -55,23 +47,30 @@ pub async fn run<T>(
     Ok((report, looked))
 }
 
+/// All attempts that could be made, and whether the rest was given up: a report of some is better than none.
 async fn play_all(
     stage: &mut Stage,
     common: &Common,
     attempts: u32,
     narrator: &Narrator,
-) -> anyhow::Result<Vec<Attempt>> {
+) -> (Vec<Attempt>, bool) {
     let mut done = Vec::new();
     for step in &common.steps {
         for number in 1..=attempts {
-            let attempt = stage.attempt(*step, common.count_unconfirmed, narrator).await?;
-            narrator.say(&timeline::tell(&attempt, number, attempts, narrator.colours()));
+            let attempt = match stage.attempt(*step, common.count_unconfirmed, narrator).await {
+                Ok(attempt) => attempt,
+                Err(error) => {
+                    narrator.say(&format!("\n{step} could not begin: {error:#}"));
+                    return (done, true);
+                }
+            };
+            narrator.say(&timeline::tell_one_of(&attempt, number, attempts, narrator.colours()));
             let broken = attempt.broken;
             done.push(attempt);
             if broken {
-                return Ok(done);
+                return (done, true);
             }
         }
     }
-    Ok(done)
+    (done, false)
 }

@@ -9,13 +9,14 @@ use super::timeline::span;
 use crate::cli::Common;
 use crate::demo::attempt::Attempt;
 use crate::demo::step::Step;
+use crate::workload::history::micros;
 
 /// The whole run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     engine: &'static str,
     provider: &'static str,
-    lease_ttl_ms: f64,
+    lease_ttl_ms: u64,
     seed: u64,
     steps: Vec<StepReport>,
 }
@@ -52,7 +53,7 @@ impl Report {
         Self {
             engine: common.engine.name(),
             provider: common.provider.name(),
-            lease_ttl_ms: millis(lease_ttl),
+            lease_ttl_ms: micros(lease_ttl) / 1_000,
             seed,
             steps,
         }
@@ -101,7 +102,7 @@ impl Report {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let lease = humantime::format_duration(of_millis(self.lease_ttl_ms)).to_string();
+        let lease = humantime::format_duration(Duration::from_millis(self.lease_ttl_ms));
         format!("{} · {} · lease_ttl {lease} · seed {}\n{table}", self.engine, self.provider, self.seed)
     }
 }
@@ -207,7 +208,7 @@ mod tests {
         let text = serde_json::to_string(&report).expect("plain values");
         assert_eq!(
             text,
-            "{\"engine\":\"redis\",\"provider\":\"stateboard\",\"lease_ttl_ms\":3000.0,\"seed\":7,\"steps\":[{\"name\":\
+            "{\"engine\":\"redis\",\"provider\":\"stateboard\",\"lease_ttl_ms\":3000,\"seed\":7,\"steps\":[{\"name\":\
              \"kill_engine\",\"attempts\":1,\"writes\":200,\"term_before\":3,\"term_after\":4,\"write_gap_ms\":8.0,\
              \"write_gap_ms_max\":8.0,\"budget_ms\":1000.0,\"lost_writes\":0,\"unconfirmed_lost_writes\":1,\
              \"stale_writes\":0,\"woken_writes\":0,\"ok\":true}]}"

@@ -32,6 +32,27 @@ fn since_fault(fault: Moment, at: Moment) -> String {
     if at < fault { format!("-{}", span(fault.since(at))) } else { span(at.since(fault)) }
 }
 
+/// One of several attempts: the whole story where something is wrong, otherwise one line.
+#[must_use]
+pub fn tell_one_of(attempt: &Attempt, number: u32, of: u32, colours: bool) -> String {
+    if of == 1 || !attempt.problems.is_empty() {
+        return tell(attempt, number, of, colours);
+    }
+    let counts = &attempt.counts;
+    let gap = counts.gap.map_or_else(|| "?".to_owned(), span);
+    format!(
+        "{:<24} {number:>3}/{of}  gap {gap:>9} of {:>9}  {} at term {} to {} at term {}, {} woken, {} unconfirmed lost",
+        attempt.step.name(),
+        span(counts.budget),
+        counts.before.0,
+        counts.before.1,
+        counts.after.0,
+        counts.after.1,
+        counts.woken,
+        counts.unconfirmed_lost
+    )
+}
+
 /// The whole attempt.
 #[must_use]
 pub fn tell(attempt: &Attempt, number: u32, of: u32, colours: bool) -> String {
@@ -171,6 +192,14 @@ mod tests {
             assert!(text.contains(piece), "{piece:?} is not in:\n{text}");
         }
         assert!(text.ends_with("  ok") && !text.contains("old news") && !text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn one_of_many_is_a_line_unless_something_is_wrong() {
+        assert_eq!(tell_one_of(&attempt(), 2, 10, false).lines().count(), 1);
+        assert!(tell_one_of(&attempt(), 1, 1, false).lines().count() > 5);
+        let wrong = Attempt { problems: vec!["3 stale writes".to_owned()], ..attempt() };
+        assert!(tell_one_of(&wrong, 2, 10, false).contains("3 stale writes"));
     }
 
     #[test]

@@ -223,9 +223,7 @@ impl Board {
             return;
         }
         let Some(waiter) = self.lock.waiting.pop_front() else { return };
-        if let Hold::Held(old, _) = self.lock.hold {
-            self.tell(old, SessionMessage::Lost { current: self.lock.durable.epoch });
-        }
+        let before = self.lock.hold;
         self.lock.bound = self.lock.bound.max(self.lock.believed_until);
         if self.broken(BreakRule::ForgetPredecessorBound) {
             self.lock.bound = self.now;
@@ -235,6 +233,9 @@ impl Board {
         let ttl = self.lock_ttl();
         self.lock.durable.longest_ttl = self.lock.durable.longest_ttl.max(ttl);
         self.commit_lock();
+        if let Hold::Held(old, _) = before {
+            self.tell(old, SessionMessage::Lost { current: self.lock.durable.epoch });
+        }
         self.lock.believed_until = self.now + ttl;
         self.lock.hold = Hold::Held(waiter.session, self.lock.believed_until);
         let token = LockToken { epoch: self.lock.durable.epoch, secret: waiter.secret };

@@ -5,10 +5,11 @@ use crate::endpoint::{self, BadEndpoint};
 use crate::refusal;
 use crate::status::ClusterStatus;
 use crate::wire;
+use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    ClusterStatusRequest, ExplainRequest, OperatorTask, Refusal, SetHistory, SetHistoryRequest,
-    SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
+    ClusterStatusRequest, ExplainRequest, GetMastersRequest, MastersChange, OperatorTask, Refusal,
+    SetHistory, SetHistoryRequest, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -94,15 +95,30 @@ impl OperatorClient {
     /// # Errors
     /// See [`OperatorError`].
     pub async fn status(&self) -> Result<ClusterStatus, OperatorError> {
-        let ask = async |local: bool| {
-            let request = ClusterStatusRequest { cluster: String::new(), local };
-            self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.status(request.clone()).await).await
-        };
-        let answer = match ask(false).await {
-            Err(OperatorError::Unreachable { .. }) => ask(true).await?,
+        let answer = match self.status_once(false).await {
+            Err(OperatorError::Unreachable { .. }) => self.status_once(true).await?,
             other => other?,
         };
         wire::status_from_wire(&answer).map_err(|error| OperatorError::BadAnswer(error.to_string()))
+    }
+
+    async fn status_once(&self, local: bool) -> Result<baton_proto::v1::ClusterStatus, OperatorError> {
+        self.call(Repeat::Safe, move |channel| async move {
+            let request = ClusterStatusRequest { cluster: String::new(), local };
+            Wire::new(channel).status(request).await
+        })
+        .await
+    }
+
+    /// The map of masters as the first coordinator that answers knows it.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn masters(&self) -> Result<MastersChange, OperatorError> {
+        self.call(Repeat::Safe, move |channel| async move {
+            DirectoryClient::new(channel).get_masters(GetMastersRequest::default()).await
+        })
+        .await
     }
 
     /// Starts a switchover; answers with the task, ended or still running after `wait` (at most a minute).
@@ -125,7 +141,10 @@ impl OperatorClient {
         };
         let longer = Self { timeout: self.timeout + wait, ..self.clone() };
         longer
-            .call(Repeat::Never, async |wire: &mut Wire<Channel>| wire.switchover(request.clone()).await)
+            .call(Repeat::Never, move |channel| {
+                let request = request.clone();
+                async move { Wire::new(channel).switchover(request).await }
+            })
             .await
     }
 
@@ -136,7 +155,12 @@ impl OperatorClient {
     pub async fn task(&self, id: u64, wait: Duration) -> Result<OperatorTask, OperatorError> {
         let request = TaskRequest { cluster: String::new(), id, wait_us: micros(wait) };
         let longer = Self { timeout: self.timeout + wait, ..self.clone() };
-        longer.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.task(request.clone()).await).await
+        longer
+            .call(Repeat::Safe, move |channel| {
+                let request = request.clone();
+                async move { Wire::new(channel).task(request).await }
+            })
+            .await
     }
 
     /// The appointments of a set, newest first.
@@ -145,7 +169,11 @@ impl OperatorClient {
     /// See [`OperatorError`].
     pub async fn history(&self, replicaset: &str, limit: u32) -> Result<SetHistory, OperatorError> {
         let request = SetHistoryRequest { cluster: String::new(), replicaset: replicaset.to_owned(), limit };
-        self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.history(request.clone()).await).await
+        self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { Wire::new(channel).history(request).await }
+        })
+        .await
     }
 
     /// One decision record as JSON: that of a term, or the last one.
@@ -154,8 +182,10 @@ impl OperatorClient {
     /// See [`OperatorError`].
     pub async fn explain(&self, replicaset: &str, term: Option<u64>) -> Result<String, OperatorError> {
         let request = ExplainRequest { cluster: String::new(), replicaset: replicaset.to_owned(), term };
-        let answer =
-            self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.explain(request.clone()).await);
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { Wire::new(channel).explain(request).await }
+        });
         Ok(answer.await?.decision)
     }
 
@@ -164,16 +194,17 @@ impl OperatorClient {
     /// # Errors
     /// See [`OperatorError`].
     pub async fn timing(&self) -> Result<TimingResponse, OperatorError> {
-        let request = TimingRequest { cluster: String::new() };
-        self.call(Repeat::Safe, async |wire: &mut Wire<Channel>| wire.timing(request.clone()).await).await
+        self.call(Repeat::Safe, move |channel| async move {
+            Wire::new(channel).timing(TimingRequest { cluster: String::new() }).await
+        })
+        .await
     }
 
     /// Asks one coordinator after another, each redirect next, until one answers.
-    async fn call<T>(
-        &self,
-        repeat: Repeat,
-        send: impl AsyncFn(&mut Wire<Channel>) -> Result<tonic::Response<T>, Status>,
-    ) -> Result<T, OperatorError> {
+    async fn call<T, F>(&self, repeat: Repeat, send: impl Fn(Channel) -> F) -> Result<T, OperatorError>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         let mut queue: VecDeque<String> = self.endpoints.iter().cloned().collect();
         let mut tried: Vec<(String, String)> = Vec::new();
         let mut redirects = 0;
@@ -188,8 +219,7 @@ impl OperatorClient {
                     continue;
                 }
             };
-            let mut wire = Wire::new(channel);
-            let status = match tokio::time::timeout(self.timeout, send(&mut wire)).await {
+            let status = match tokio::time::timeout(self.timeout, send(channel)).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded(format!("no answer within {:?}", self.timeout)),

@@ -7,6 +7,7 @@ use crate::status::{
 use baton_core::ids::{BadName, Epoch, Incarnation};
 use baton_core::position::{BadPosition, Position};
 use baton_core::record::Record;
+use baton_core::timing::{FailureClass, Timing};
 use baton_proto::v1;
 
 /// What cannot be put on the wire or taken from it.
@@ -248,6 +249,26 @@ fn member_from_wire(member: &v1::MemberStatus) -> MemberStatus {
         zone: none_if_empty(&member.zone),
         priority: member.priority,
         electable: member.electable,
+    }
+}
+
+/// Every failure class with its parts.
+#[must_use]
+pub fn timing_to_wire(timing: &Timing, clock_drift_ppm: u32) -> v1::TimingResponse {
+    let class = |class: FailureClass| v1::ClassTiming {
+        class: class.name().to_owned(),
+        parts: timing
+            .worst_case(class)
+            .into_iter()
+            .map(|part| v1::TimingPart { what: part.what.to_owned(), span_us: part.span.0 })
+            .collect(),
+        worst_us: timing.worst_outage(class).0,
+    };
+    v1::TimingResponse {
+        lease_ttl_us: timing.lease_ttl.0,
+        stall_timeout_us: timing.stall_timeout.0,
+        clock_drift_ppm,
+        classes: FailureClass::ALL.into_iter().map(class).collect(),
     }
 }
 

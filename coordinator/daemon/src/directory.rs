@@ -10,7 +10,9 @@ use crate::view::{ClusterView, MastersView};
 use baton_client::refusal;
 use baton_client::status::{ClusterStatus, ReplicaSetStatus};
 use baton_core::ids::ClusterName;
-use baton_proto::v1::Refusal;
+use baton_proto::v1::{MastersChange, Refusal};
+use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -31,6 +33,27 @@ pub fn check_cluster(ours: &ClusterName, named: &str) -> Result<(), Status> {
     let named: String = named.chars().take(64).collect();
     let message = format!("this is a coordinator of cluster {ours}, not of {named:?}");
     Err(refusal::to_status(Code::FailedPrecondition, message, &refusal))
+}
+
+/// Waits for the next message of a watch: the whole map where nothing was `sent` yet, else what differs from it. `None`
+/// when the daemon stops. Whatever happened between two calls is one message: a slow reader holds no queue.
+pub async fn next_change(
+    masters: &mut watch::Receiver<Arc<MastersView>>,
+    sent: &mut Option<Arc<MastersView>>,
+) -> Option<MastersChange> {
+    loop {
+        let now = Arc::clone(&masters.borrow_and_update());
+        let message = match sent.as_ref() {
+            None => Some(wire::snapshot(&now)),
+            Some(sent) if (sent.epoch, sent.revision) == (now.epoch, now.revision) => None,
+            Some(sent) => Some(wire::change(sent, &now)),
+        };
+        *sent = Some(now);
+        if message.is_some() {
+            return message;
+        }
+        masters.changed().await.ok()?;
+    }
 }
 
 /// What this coordinator knows: all where it is the active arbiter, otherwise the masters that it was told.

@@ -8,4 +8,4 @@ mod tasks;
 pub use command::{
     COMMANDS_MAX, HISTORY_MAX, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone, channel,
 };
-pub use service::{OperatorService, timing_to_wire};
+pub use service::OperatorService;

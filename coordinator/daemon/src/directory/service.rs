@@ -1,7 +1,7 @@
 //! The gRPC service `Directory`. Each watch is a loop over the published map: what was sent last against what is there
 //! now. So a slow router costs nobody anything but its own delay, and no queue can fill up.
 
-use super::{check_cluster, wire};
+use super::{check_cluster, next_change, wire};
 use crate::metrics::Metrics;
 use crate::view::{MastersView, Views};
 use baton_client::wire::{epoch_from_wire, epoch_to_wire};
@@ -95,7 +95,7 @@ impl Directory for DirectoryService {
         metrics.router_came();
         let watch = Watch { masters: self.views.masters.clone(), sent, metrics, _permit: permit };
         let changes = stream::unfold(watch, |mut watch| async move {
-            let change = watch.next().await?;
+            let change = next_change(&mut watch.masters, &mut watch.sent).await?;
             Some((Ok(change), watch))
         });
         Ok(Response::new(Box::pin(changes)))
@@ -137,24 +137,5 @@ struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.router_left();
-    }
-}
-
-impl Watch {
-    /// The next message; `None` when the daemon stops.
-    async fn next(&mut self) -> Option<MastersChange> {
-        loop {
-            let now = Arc::clone(&self.masters.borrow_and_update());
-            let message = match &self.sent {
-                None => Some(wire::snapshot(&now)),
-                Some(sent) if (sent.epoch, sent.revision) == (now.epoch, now.revision) => None,
-                Some(sent) => Some(wire::change(sent, &now)),
-            };
-            self.sent = Some(now);
-            if message.is_some() {
-                return message;
-            }
-            self.masters.changed().await.ok()?;
-        }
     }
 }

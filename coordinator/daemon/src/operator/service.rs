@@ -10,7 +10,7 @@ use baton_client::wire;
 use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName};
 use baton_core::record::HistoryEntry;
 use baton_core::time::Span;
-use baton_core::timing::{FailureClass, Timing};
+use baton_core::timing::Timing;
 use baton_proto::v1;
 use baton_proto::v1::operator_server::{Operator, OperatorServer};
 use std::sync::Arc;
@@ -269,7 +269,7 @@ impl Operator for OperatorService {
         let view = self.active(&request.into_inner().cluster)?;
         let timing =
             Timing::new(&view.settings).map_err(|error| Status::failed_precondition(error.to_string()))?;
-        Ok(Response::new(timing_to_wire(&timing, view.settings.clock_drift_ppm)))
+        Ok(Response::new(wire::timing_to_wire(&timing, view.settings.clock_drift_ppm)))
     }
 
     async fn issues(
@@ -286,26 +286,6 @@ impl Operator for OperatorService {
             issues.extend(set.issues.iter().map(|text| item(&set.replicaset, text)));
         }
         Ok(Response::new(v1::IssuesResponse { issues }))
-    }
-}
-
-/// Every failure class with its parts.
-#[must_use]
-pub fn timing_to_wire(timing: &Timing, clock_drift_ppm: u32) -> v1::TimingResponse {
-    let class = |class: FailureClass| v1::ClassTiming {
-        class: class.name().to_owned(),
-        parts: timing
-            .worst_case(class)
-            .into_iter()
-            .map(|part| v1::TimingPart { what: part.what.to_owned(), span_us: part.span.0 })
-            .collect(),
-        worst_us: timing.worst_outage(class).0,
-    };
-    v1::TimingResponse {
-        lease_ttl_us: timing.lease_ttl.0,
-        stall_timeout_us: timing.stall_timeout.0,
-        clock_drift_ppm,
-        classes: FailureClass::ALL.into_iter().map(class).collect(),
     }
 }
 

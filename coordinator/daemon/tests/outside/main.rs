@@ -1,0 +1,5 @@
+//! The outside of the daemon over real sockets, with views filled by hand instead of machines.
+
+mod http;
+mod operator;
+mod support;

@@ -201,7 +201,9 @@ async fn hold(mut line: Line, token: LockToken, mut stream: Stream, mut commands
             Served::Broken(error) => error,
         };
         tracing::debug!(error = %broken, "the lock's connection broke, taking the epoch up again");
-        // The old stream is dropped only after this, but it is dead; the board knows us by the token, not by it.
+        // First of all: a stateboard that is stopping waits for its streams, and this one is of no more use. The board
+        // knows us by the token, not by the stream.
+        drop(stream);
         match reconnect(&mut line, token, &mut commands, &mut owed).await {
             Some(Ok(next)) => stream = next,
             Some(Err(error)) => {

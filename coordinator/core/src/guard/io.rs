@@ -57,6 +57,8 @@ pub enum Input {
     },
     /// No process of the engine is left.
     EngineEnded,
+    /// The daemon is about to end: give the mastership up, and take none any more.
+    Stop,
     /// A tiny write and an fsync by the master's own means finished, or did not within `stall_timeout`.
     WritePath {
         /// Whether it finished.
@@ -115,6 +117,8 @@ pub enum GaveUp {
     Ordered,
     /// The record names another term.
     Superseded,
+    /// The daemon ends.
+    Stopping,
     /// The engine ended.
     EngineEnded,
     /// The engine does not finish a tiny write, or does not answer.
@@ -137,6 +141,7 @@ impl GaveUp {
             Self::Lapsed => "its lease ran out",
             Self::Ordered => "the arbiter ordered it",
             Self::Superseded => "the record names a higher term",
+            Self::Stopping => "the daemon stops",
             Self::EngineEnded => "the engine ended",
             Self::Stalled => "the engine stalled",
             Self::DeadmanLost => "the deadman died",

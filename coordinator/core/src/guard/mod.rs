@@ -69,6 +69,7 @@ pub struct Guard {
     engine: engine::EngineState,
     next_beat: Time,
     last_op: u64,
+    stopping: bool,
     stood_down: bool,
     actions: VecDeque<Action>,
 }
@@ -144,6 +145,7 @@ impl Guard {
             engine: engine::EngineState::new(now),
             next_beat: now,
             last_op: 0,
+            stopping: false,
             stood_down: false,
             actions: VecDeque::new(),
             config,
@@ -177,6 +179,10 @@ impl Guard {
             Input::EngineDisconnected => self.engine.disconnected(now),
             Input::EngineDone { op, outcome } => self.engine_done(now, op, outcome),
             Input::EngineEnded => self.engine_ended(now),
+            Input::Stop => {
+                self.stopping = true;
+                self.give_up(now, GaveUp::Stopping);
+            }
             Input::WritePath { finished } => self.write_path(now, finished),
         }
         self.reconcile(now);
@@ -232,6 +238,12 @@ impl Guard {
     #[must_use]
     pub fn last_probe(&self) -> Option<&crate::engine::Probe> {
         self.engine.probe.as_ref()
+    }
+
+    /// The engine's health as it is reported.
+    #[must_use]
+    pub fn health(&self) -> crate::message::Health {
+        self.engine.health()
     }
 
     /// The highest term that it has seen.

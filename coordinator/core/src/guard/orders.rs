@@ -85,7 +85,7 @@ impl Guard {
         let given_up = self.relinquished.as_ref().is_some_and(|relinquished| term <= relinquished.term)
             && self.keep(Rule::LeadAboveReadTerm);
         let lower = term < self.saved.highest_term;
-        let leaving = self.leaving.is_some();
+        let leaving = self.leaving.is_some() || self.stopping;
         if !read || given_up || lower || leaving {
             return;
         }

@@ -1,0 +1,382 @@
+//! The shell of the arbiter: one task that owns the machine. It decides nothing. The lock, the writes and the streams
+//! are tasks of their own that answer with events.
+
+pub mod lock;
+mod publish;
+mod status;
+mod writes;
+
+use crate::clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::operator::{OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
+use crate::report;
+use crate::view::ClusterView;
+use baton_core::arbiter::{
+    Action, Arbiter, Config as ArbiterConfig, Input, SessionId, TaskId, TaskState, WriteOutcome,
+};
+use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term};
+use baton_core::message::{Beat, Hello, ToGuard};
+use baton_core::record::Settings;
+use baton_core::rules::Rules;
+use baton_core::time::Time;
+use baton_proto::v1;
+use baton_provider::{LockToken, LockView, Snapshot, StateProvider};
+use publish::Sessions;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// Most events that wait for the arbiter. A queue that is full slows the streams down, not the machine.
+pub const EVENTS_MAX: usize = 4_096;
+
+/// Everything that can wake the arbiter's shell.
+#[derive(Debug)]
+pub enum Event {
+    /// The lock is ours.
+    LockAcquired {
+        /// What every write shows.
+        token: LockToken,
+        /// See [`Input::LockAcquired`].
+        valid_until: Time,
+        /// See [`Input::LockAcquired`].
+        predecessor_bound: Time,
+    },
+    /// It was renewed.
+    LockRenewed {
+        /// See [`Input::LockRenewed`].
+        valid_until: Time,
+    },
+    /// It is another's.
+    LockLost,
+    /// The read after the takeover.
+    Loaded {
+        /// In which epoch it was asked for.
+        epoch: Epoch,
+        /// What was read.
+        snapshot: Box<Snapshot>,
+    },
+    /// A write ended.
+    Written {
+        /// Which.
+        op: OpId,
+        /// How.
+        outcome: WriteOutcome,
+    },
+    /// A host wants to attach.
+    Attached {
+        /// Its stream.
+        session: SessionId,
+        /// Its guards.
+        guards: Vec<Hello>,
+        /// Where it is answered.
+        out: mpsc::Sender<Result<v1::ToHost, Status>>,
+        /// Whether it may.
+        admitted: oneshot::Sender<bool>,
+    },
+    /// A host reports.
+    Beats {
+        /// Its stream.
+        session: SessionId,
+        /// The reports.
+        beats: Vec<Beat>,
+    },
+    /// A host's stream ended.
+    Detached {
+        /// Its stream.
+        session: SessionId,
+    },
+}
+
+/// What the shell is made from.
+pub struct Parts {
+    /// The daemon's configuration.
+    pub config: Arc<Config>,
+    /// Where others reach this coordinator.
+    pub address: String,
+    /// What is known before the first takeover.
+    pub settings: Settings,
+    /// The provider.
+    pub provider: Arc<dyn StateProvider>,
+    /// What people see.
+    pub cluster: watch::Sender<Arc<ClusterView>>,
+    /// Who holds the lock.
+    pub lock: watch::Receiver<Option<LockView>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+struct Waiting {
+    reply: Reply<SwitchoverDone>,
+    replicaset: ReplicaSetName,
+    term_before: Term,
+}
+
+struct Shell {
+    parts: Parts,
+    arbiter: Arbiter,
+    token: Option<LockToken>,
+    settings: Settings,
+    sessions: Sessions,
+    events: mpsc::Sender<Event>,
+    tasks: BTreeMap<TaskId, Waiting>,
+    last_task: u64,
+    publish: BTreeSet<ReplicaSetName>,
+    status: status::Pace,
+}
+
+/// Starts the shell; it ends when `stop` is cancelled, after it has given the lock up.
+///
+/// # Errors
+/// The settings are not safe together.
+pub fn start(
+    parts: Parts,
+    queue: mpsc::Receiver<Event>,
+    events: mpsc::Sender<Event>,
+    commands: mpsc::Receiver<OperatorCommand>,
+    stop: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>, baton_core::timing::BadTiming> {
+    let config = ArbiterConfig {
+        coordinator: parts.config.name.clone(),
+        seed: rand::random(),
+        rules: Rules::default(),
+    };
+    let settings = parts.settings.clone();
+    let arbiter = Arbiter::new(config, settings.clone())?;
+    let lock_stop = CancellationToken::new();
+    let resign = lock::spawn(&parts, arbiter.timing().clone(), events.clone(), lock_stop.clone());
+    let shell = Shell {
+        parts,
+        arbiter,
+        token: None,
+        settings,
+        sessions: Sessions::default(),
+        events,
+        tasks: BTreeMap::new(),
+        last_task: 0,
+        publish: BTreeSet::new(),
+        status: status::Pace::default(),
+    };
+    Ok(tokio::spawn(async move {
+        let last_grant = shell.run(queue, commands, stop).await;
+        lock_stop.cancel();
+        // The lock's task gives it up, with what is left of the last grant, and ends.
+        let _ = resign.send(last_grant);
+        resign.closed().await;
+    }))
+}
+
+impl Shell {
+    /// Runs until stopped; until when the last grant lives.
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Event>,
+        mut commands: mpsc::Receiver<OperatorCommand>,
+        stop: CancellationToken,
+    ) -> Time {
+        loop {
+            let deadline = self.arbiter.next_deadline();
+            let alarm = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(clock::instant_of(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.arbiter.last_grant_until(),
+                event = queue.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => return self.arbiter.last_grant_until(),
+                },
+                Some(command) = commands.recv() => self.command(command),
+                () = alarm => self.step(Input::Tick),
+                () = self.status.due() => {}
+            }
+            self.flush();
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::LockAcquired { token, valid_until, predecessor_bound } => {
+                let epoch = token.epoch;
+                tracing::info!(%epoch, "this coordinator is the active arbiter");
+                self.token = Some(token);
+                self.step(Input::LockAcquired { epoch, valid_until, predecessor_bound });
+            }
+            Event::LockRenewed { valid_until } => self.step(Input::LockRenewed { valid_until }),
+            Event::LockLost => {
+                tracing::warn!("this coordinator is no longer the arbiter");
+                self.token = None;
+                self.sessions.clear();
+                self.step(Input::LockLost);
+                self.refuse_tasks();
+            }
+            Event::Loaded { epoch, snapshot } => self.loaded(epoch, *snapshot),
+            Event::Written { op, outcome } => self.step(Input::Written { op, outcome }),
+            Event::Attached { session, guards, out, admitted } => {
+                let active = self.token.is_some();
+                if admitted.send(active).is_ok() && active {
+                    self.sessions.add(session, out);
+                    self.step(Input::Attached { session, guards });
+                }
+            }
+            Event::Beats { session, beats } => {
+                for beat in beats {
+                    self.step(Input::Beat { session, beat: Box::new(beat) });
+                }
+            }
+            Event::Detached { session } => {
+                self.sessions.remove(session);
+                self.step(Input::Detached { session });
+            }
+        }
+    }
+
+    fn loaded(&mut self, epoch: Epoch, snapshot: Snapshot) {
+        if self.arbiter.epoch() != Some(epoch) {
+            return;
+        }
+        self.settings = snapshot.settings.clone();
+        self.publish.extend(snapshot.records.keys().cloned());
+        self.step(Input::Loaded {
+            records: snapshot.records.into_values().collect(),
+            members: snapshot.members.into_values().collect(),
+            settings: Box::new(snapshot.settings),
+        });
+    }
+
+    fn step(&mut self, input: Input) {
+        self.arbiter.step(clock::now(), input);
+        while let Some(action) = self.arbiter.pop_action() {
+            self.execute(action);
+        }
+        self.status.touch();
+    }
+
+    fn execute(&mut self, action: Action) {
+        match action {
+            Action::Load => {
+                let Some(token) = self.token else { return };
+                tokio::spawn(writes::load(
+                    Arc::clone(&self.parts.provider),
+                    token.epoch,
+                    self.events.clone(),
+                ));
+            }
+            Action::Write { op, expected, record, decision } => {
+                let Some(token) = self.token else { return };
+                let decision = decision.map(|decision| report::decision_record(&decision, &self.parts.config.name));
+                let write = writes::Write { op, token, expected, record: *record, decision };
+                let timeout = self.arbiter.timing().request_timeout.as_duration();
+                let metrics = Arc::clone(&self.parts.metrics);
+                let provider = Arc::clone(&self.parts.provider);
+                tokio::spawn(writes::write(provider, write, timeout, metrics, self.events.clone()));
+            }
+            Action::PutMember(member) => {
+                let Some(token) = self.token else { return };
+                tokio::spawn(writes::put_member(Arc::clone(&self.parts.provider), token, member));
+            }
+            Action::Send { session, instance, message } => self.send(session, &instance, &message),
+            Action::Decided(decision) => {
+                report::decided(&decision, &self.parts.metrics);
+            }
+            Action::Publish(set) => {
+                self.publish.insert(set);
+            }
+            Action::Task { task, state } => self.task(task, state),
+            Action::NameUsedTwice { instance } => {
+                tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
+            }
+        }
+    }
+
+    fn send(&mut self, session: SessionId, instance: &InstanceName, message: &ToGuard) {
+        self.sessions.push(session, instance, message);
+    }
+
+    /// Sends what the steps left: messages, the map of masters, the status.
+    fn flush(&mut self) {
+        for session in self.sessions.flush() {
+            // It comes back, with everything; its beats in the queue are nobody's.
+            self.arbiter.step(clock::now(), Input::Detached { session });
+        }
+        let changed = std::mem::take(&mut self.publish);
+        if !changed.is_empty() {
+            self.sessions.publish(&self.arbiter, &changed);
+        }
+        if self.status.take_due() {
+            let view = status::cluster_view(&self.arbiter, &self.parts, &self.settings);
+            self.parts.metrics.hosts_attached(self.sessions.len());
+            self.parts.cluster.send_replace(Arc::new(view));
+            self.status.published();
+        }
+    }
+
+    fn command(&mut self, command: OperatorCommand) {
+        match command {
+            OperatorCommand::Switchover { replicaset, to, timeout, reply } => {
+                if self.token.is_none() {
+                    let _ = reply.send(Err(not_active()));
+                    return;
+                }
+                self.last_task += 1;
+                let task = TaskId(self.last_task);
+                let record = self.arbiter.master_of(&replicaset);
+                let term_before = record.map_or(Term(0), |(record, _)| record.term);
+                self.tasks.insert(task, Waiting { reply, replicaset: replicaset.clone(), term_before });
+                self.step(Input::Switchover { task, replicaset, target: to, timeout });
+            }
+            OperatorCommand::History { replicaset, limit, reply } => {
+                tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
+            }
+        }
+    }
+
+    fn task(&mut self, task: TaskId, state: TaskState) {
+        if state == TaskState::Running {
+            return;
+        }
+        let Some(waiting) = self.tasks.remove(&task) else { return };
+        let view = self.arbiter.set_view(clock::now(), &waiting.replicaset);
+        let decision = view.and_then(|view| view.last_decision).map(|decision| {
+            report::decision_record(&decision, &self.parts.config.name)
+        });
+        let answer = match state {
+            TaskState::Running => return,
+            TaskState::Done { master, term } => Ok(SwitchoverDone {
+                term_before: waiting.term_before,
+                term_after: term,
+                master,
+                decision: decision.unwrap_or_default(),
+            }),
+            TaskState::Failed { why, master, term } => {
+                let kind =
+                    if term > waiting.term_before { RefusedKind::TimedOut } else { RefusedKind::NotPossible };
+                let master = master.map_or_else(|| "nobody".to_owned(), |master| master.to_string());
+                Err(Refused::new(kind, why, "look at the members with: batonctl status")
+                    .with_fact("master", master)
+                    .with_fact("term", term))
+            }
+        };
+        // Whoever asked may have left; the task is done all the same.
+        let _ = waiting.reply.send(answer);
+    }
+
+    fn refuse_tasks(&mut self) {
+        for (_, waiting) in std::mem::take(&mut self.tasks) {
+            let _ = waiting.reply.send(Err(Refused::new(
+                RefusedKind::Unknown,
+                "the arbiter lost its lock before the switchover ended",
+                "see who is master now with: batonctl status",
+            )));
+        }
+    }
+}
+
+fn not_active() -> Refused {
+    Refused::new(RefusedKind::NotActiveArbiter, "this coordinator is not the active arbiter", "")
+}

@@ -1,0 +1,110 @@
+//! The streams of the hosts, what waits to be sent over each, and the map of masters that all of them get.
+
+use crate::directory::wire as wire_of_map;
+use crate::link::{service::OUT_MAX, wire};
+use crate::view::{MasterView, MastersView};
+use baton_client::MasterState as Shown;
+use baton_core::arbiter::{Arbiter, MasterState, SessionId};
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
+use baton_core::message::ToGuard;
+use baton_proto::v1;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+type Out = mpsc::Sender<Result<v1::ToHost, Status>>;
+
+/// All streams.
+#[derive(Default)]
+pub(super) struct Sessions {
+    streams: BTreeMap<SessionId, Stream>,
+    masters: MastersView,
+}
+
+struct Stream {
+    out: Out,
+    waiting: v1::GuardMessages,
+}
+
+impl Sessions {
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Forgets all streams, which closes them.
+    pub(super) fn clear(&mut self) {
+        self.streams.clear();
+        self.masters = MastersView::default();
+    }
+
+    pub(super) fn add(&mut self, session: SessionId, out: Out) {
+        if self.masters.epoch > Epoch::default() {
+            let masters = v1::to_host::Message::Masters(wire_of_map::snapshot(&self.masters));
+            // A new queue of OUT_MAX takes one message.
+            let _ = out.try_send(Ok(v1::ToHost { message: Some(masters) }));
+        }
+        debug_assert!(OUT_MAX > 1, "the first message must fit");
+        self.streams.insert(session, Stream { out, waiting: v1::GuardMessages::default() });
+    }
+
+    pub(super) fn remove(&mut self, session: SessionId) {
+        self.streams.remove(&session);
+    }
+
+    pub(super) fn push(&mut self, session: SessionId, instance: &InstanceName, message: &ToGuard) {
+        if let Some(stream) = self.streams.get_mut(&session) {
+            wire::push_to_guard(&mut stream.waiting, instance, message);
+        }
+    }
+
+    /// Sends what waits, one message a host. Streams that do not take it are closed and returned.
+    pub(super) fn flush(&mut self) -> Vec<SessionId> {
+        let mut cut = Vec::new();
+        for (session, stream) in &mut self.streams {
+            if stream.waiting.grants.is_empty() && stream.waiting.directives.is_empty() {
+                continue;
+            }
+            let waiting = std::mem::take(&mut stream.waiting);
+            let message = v1::ToHost { message: Some(v1::to_host::Message::Guards(waiting)) };
+            if stream.out.try_send(Ok(message)).is_err() {
+                cut.push(*session);
+            }
+        }
+        for session in &cut {
+            self.streams.remove(session);
+        }
+        cut
+    }
+
+    /// Takes the changed sets into the map and tells every host.
+    pub(super) fn publish(&mut self, arbiter: &Arbiter, changed: &BTreeSet<ReplicaSetName>) {
+        let Some(epoch) = arbiter.epoch() else { return };
+        let mut next = self.masters.clone();
+        let first = next.epoch != epoch;
+        if first {
+            next = MastersView { epoch, ..MastersView::default() };
+        }
+        for name in changed {
+            let Some((record, state)) = arbiter.master_of(name) else { continue };
+            let view = MasterView {
+                term: record.term,
+                version: record.version,
+                master: record.master.clone(),
+                endpoint: record.endpoint.clone(),
+                state: match state {
+                    MasterState::Appointed => Shown::Appointed,
+                    MasterState::Active => Shown::Active,
+                    MasterState::None => Shown::None,
+                },
+            };
+            next.masters.insert(name.clone(), view);
+        }
+        next.revision = Revision(next.revision.0 + 1);
+        let change =
+            if first { wire_of_map::snapshot(&next) } else { wire_of_map::change(&self.masters, &next) };
+        self.masters = next;
+        let message = v1::ToHost { message: Some(v1::to_host::Message::Masters(change)) };
+        // One that does not take it is cut off by the next flush, or by its own keep-alive.
+        self.streams.retain(|_, stream| stream.out.try_send(Ok(message.clone())).is_ok());
+    }
+}

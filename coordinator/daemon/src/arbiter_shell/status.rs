@@ -1,0 +1,204 @@
+//! The cluster as people see it, made from the machine at a pace that never costs it much.
+
+use super::Parts;
+use crate::clock;
+use crate::report;
+use crate::view::ClusterView;
+use baton_client::status::{ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes};
+use baton_core::arbiter::{Arbiter, MasterState, MemberView, SetView};
+use baton_core::engine::DataState;
+use baton_core::message::{Health, Stand};
+use baton_core::record::Settings;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Shortest time between two views.
+const PACE: Duration = Duration::from_millis(100);
+/// A view is made at most so seldom that it costs a twentieth of a core.
+const SHARE: u32 = 20;
+
+/// When the next view is made.
+pub(super) struct Pace {
+    touched: bool,
+    next: Instant,
+    began: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { touched: false, next: Instant::now(), began: None }
+    }
+}
+
+impl Pace {
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// Waits until a view is due.
+    pub(super) async fn due(&self) {
+        if self.touched {
+            tokio::time::sleep_until(self.next).await;
+        } else {
+            std::future::pending().await
+        }
+    }
+
+    pub(super) fn take_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.touched && now >= self.next;
+        if due {
+            self.touched = false;
+            self.began = Some(now);
+        }
+        due
+    }
+
+    pub(super) fn published(&mut self) {
+        let took = self.began.take().map_or(Duration::ZERO, |began| began.elapsed());
+        self.next = Instant::now() + PACE.max(took * SHARE);
+    }
+}
+
+pub(super) fn cluster_view(arbiter: &Arbiter, parts: &Parts, settings: &Settings) -> ClusterView {
+    let now = clock::now();
+    let active = arbiter.is_active(now);
+    let lock = parts.lock.borrow();
+    let holder = lock.as_ref().and_then(|lock| lock.holder.as_ref());
+    let arbiter_status = ArbiterStatus {
+        active_here: active,
+        coordinator: if active {
+            Some(parts.config.name.to_string())
+        } else {
+            holder.map(|holder| holder.coordinator.to_string())
+        },
+        address: if active {
+            Some(parts.address.clone())
+        } else {
+            holder.map(|holder| holder.address.to_string())
+        },
+        epoch: arbiter.epoch().or(lock.as_ref().map(|lock| lock.epoch)).map(|epoch| epoch.to_string()),
+        lock_valid_ms: active.then(|| arbiter.lock_left(now).as_millis()),
+    };
+    let views = arbiter.set_names().filter_map(|name| arbiter.set_view(now, name));
+    let replicasets = if active { views.map(|view| set_status(&view, parts)).collect() } else { Vec::new() };
+    let status = ClusterStatus {
+        cluster: parts.config.identity.cluster.to_string(),
+        answered_by: parts.config.name.to_string(),
+        arbiter: arbiter_status,
+        replicasets,
+        issues: parts.config.issues.clone(),
+    };
+    ClusterView::new(status, settings.clone())
+}
+
+fn set_status(view: &SetView, parts: &Parts) -> ReplicaSetStatus {
+    let record = view.record.as_ref();
+    let master = record.and_then(|record| record.master.as_ref());
+    let position = view
+        .members
+        .iter()
+        .find(|member| Some(&member.listed.instance) == master)
+        .and_then(|member| member.beat.as_ref())
+        .map(|beat| beat.engine.position)
+        .unwrap_or_default();
+    ReplicaSetStatus {
+        replicaset: view.name.to_string(),
+        term: record.map_or(0, |record| record.term.0),
+        master: master.map(ToString::to_string),
+        endpoint: record.and_then(|record| record.endpoint.as_ref()).map(ToString::to_string),
+        state: view.state.name().to_owned(),
+        record: record.map(RecordStatus::from),
+        members: view
+            .members
+            .iter()
+            .map(|member| {
+                let is_master = Some(&member.listed.instance) == master;
+                member_status(member, is_master, position)
+            })
+            .collect(),
+        phase: view.phase.clone(),
+        issues: issues(view),
+        last_decision: view
+            .last_decision
+            .as_ref()
+            .map(|decision| report::decision_record(decision, &parts.config.name)),
+    }
+}
+
+fn member_status(
+    member: &MemberView,
+    is_master: bool,
+    master: baton_core::position::Position,
+) -> MemberStatus {
+    let beat = member.beat.as_ref();
+    let position = beat.map(|beat| beat.engine.position).unwrap_or_default();
+    let role = match beat.map(|beat| (beat.stand, beat.engine.follows.is_some())) {
+        None => "unknown",
+        Some((Stand::Starting, _)) => "starting",
+        Some((Stand::Candidate(_), _)) => "candidate",
+        Some((Stand::Leading { writable: false, .. }, _)) => "candidate",
+        Some((Stand::Leading { writable: true, .. }, _)) => "master",
+        Some((Stand::Standby, true)) => "replica",
+        Some((Stand::Standby, false)) => "fenced",
+    };
+    let health = match beat.map(|beat| beat.engine.health) {
+        None => "unknown",
+        Some(Health::Up) => "up",
+        Some(Health::Down) => "down",
+        Some(Health::Stalled) => "stalled",
+    };
+    MemberStatus {
+        instance: member.listed.instance.to_string(),
+        role: role.to_owned(),
+        health: health.to_owned(),
+        position: position.to_string(),
+        lag_bytes: if is_master { None } else { lag_bytes(&master, &position) },
+        in_sync: member.in_sync,
+        incarnation: beat.map(|beat| beat.incarnation.to_string()),
+        beat_age_ms: member.beat_age.map(baton_core::time::Span::as_millis),
+        coordinator: member.attached_by.as_ref().map(ToString::to_string),
+        endpoint: member.listed.endpoint.to_string(),
+        zone: member.listed.zone.as_ref().map(ToString::to_string),
+        priority: member.listed.priority,
+        electable: member.listed.electable,
+    }
+}
+
+/// What a person should look at, one sentence each.
+fn issues(view: &SetView) -> Vec<String> {
+    let mut issues = Vec::new();
+    if view.state == MasterState::None {
+        let why = view.last_decision.as_ref().and_then(|decision| decision.missing.clone());
+        issues.push(format!("no active master: {}", why.unwrap_or_else(|| view.phase.clone())));
+    }
+    let Some(record) = &view.record else { return issues };
+    for member in &view.members {
+        let name = &member.listed.instance;
+        if member.attached_by.is_none() {
+            issues.push(format!("{name}: no coordinator is attached"));
+            continue;
+        }
+        let Some(beat) = &member.beat else { continue };
+        match beat.engine.health {
+            Health::Up => {}
+            Health::Down => issues.push(format!("{name}: the engine is down")),
+            Health::Stalled => issues.push(format!("{name}: the engine is stalled")),
+        }
+        let foreign = match &beat.engine.data {
+            DataState::Marked { id, .. } => Some(id) != record.data_id.as_ref(),
+            DataState::Unmarked => {
+                beat.engine.follows.is_none() && record.master.as_ref() != Some(name)
+            }
+            DataState::Empty => false,
+        };
+        if foreign {
+            issues.push(format!(
+                "{name}: its data is not this set's; it is kept as it is and does not follow. Empty it to let it join"
+            ));
+        } else if !member.in_sync && beat.engine.health == Health::Up {
+            issues.push(format!("{name}: not in the in-sync set"));
+        }
+    }
+    issues
+}

@@ -1,0 +1,17 @@
+//! This node's clock: CLOCK_BOOTTIME, which counts suspension too. The only place of the daemon that reads it.
+
+use baton_core::time::Time;
+use tokio::time::Instant;
+
+/// Now, for every step of a machine.
+#[must_use]
+pub fn now() -> Time {
+    Time(baton_engine::deadman::boottime_us())
+}
+
+/// The runtime's moment at which `time` will have come. After a suspension it comes late, which is safe: whatever must
+/// not be late is the deadman's, whose timer counts suspension.
+#[must_use]
+pub fn instant_of(time: Time) -> Instant {
+    Instant::now() + time.since(now()).as_duration()
+}

@@ -1,0 +1,317 @@
+//! The shell of one guard: one task that owns the machine, feeds it what its workers hear and carries its actions out.
+//! It decides nothing. The workers (deadman, engine, disk, provider) are tasks of their own, so that none of them can
+//! delay a step.
+//!
+//! No `.await` stands between reading the clock and the step, and every queue is bounded.
+
+mod deadman;
+mod disk;
+mod engine;
+mod provider;
+mod write_path;
+
+use crate::clock;
+use crate::config::InstanceConfig;
+use crate::metrics::Metrics;
+use crate::report;
+use crate::view::{LocalRole, LocalView};
+use baton_core::engine::EngineCommand;
+use baton_core::guard::{Action, Config as GuardConfig, Guard, Input};
+use baton_core::ids::{CoordinatorName, Incarnation, InstanceName};
+use baton_core::message::{Beat, Hello, ToGuard};
+use baton_core::rules::Rules;
+use baton_core::time::Time;
+use baton_core::timing::Timing;
+use baton_engine::EngineKind;
+use baton_engine::files::{FileError, InstanceDir};
+use baton_provider::StateProvider;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Most events that wait for a guard.
+const EVENTS_MAX: usize = 256;
+
+/// What a guard's shell is made from.
+pub struct Parts {
+    /// The instance as configured.
+    pub instance: InstanceConfig,
+    /// The daemon's name.
+    pub coordinator: CoordinatorName,
+    /// What must survive a restart.
+    pub state_dir: PathBuf,
+    /// All times.
+    pub timing: Timing,
+    /// The provider, for the read at the start.
+    pub provider: Arc<dyn StateProvider>,
+    /// The engine's adapter.
+    pub kind: Arc<dyn EngineKind>,
+    /// This program, which also is the deadman.
+    pub program: PathBuf,
+    /// Where beats go.
+    pub beats: mpsc::Sender<Beat>,
+    /// What the health endpoints show.
+    pub view: watch::Sender<LocalView>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What the link to the arbiter tells a guard.
+#[derive(Debug)]
+pub enum FromLink {
+    /// There is a stream.
+    Attached,
+    /// There is none.
+    Detached,
+    /// The arbiter spoke.
+    Message(ToGuard),
+}
+
+/// Everything that can wake a guard's shell.
+#[derive(Debug)]
+enum Event {
+    Machine(Input),
+    /// From the engine's worker, about one run as the deadman numbers it.
+    OfRun(u64, Input),
+    /// From the deadman's worker.
+    RunStarted(u64),
+    RunEnded(u64),
+}
+
+/// A guard's end of the link, and what the host says of it when it attaches.
+pub struct Handle {
+    /// Where the link tells it.
+    pub inbox: mpsc::Sender<FromLink>,
+    /// For the host's hello.
+    pub hello: Hello,
+    /// Ends when the shell has ended.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+struct Shell {
+    name: InstanceName,
+    guard: Guard,
+    parts: Parts,
+    events: mpsc::Sender<Event>,
+    deadman: mpsc::Sender<deadman::Ask>,
+    engine: mpsc::Sender<engine::Ask>,
+    disk: mpsc::Sender<disk::Ask>,
+    /// Which run of the engine is held; what is heard of any other is nothing.
+    run: watch::Sender<Option<u64>>,
+    writable: watch::Sender<bool>,
+}
+
+/// Starts the guard of one instance.
+///
+/// # Errors
+/// [`FileError`]: its directory is locked by another daemon, or its state file cannot be used.
+pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError> {
+    let name = parts.instance.name.clone();
+    let dir = InstanceDir::lock(&parts.state_dir, name.as_str())?;
+    let start = disk::begin(&dir)?;
+    let config = GuardConfig {
+        instance: name.clone(),
+        replicaset: parts.instance.replicaset.clone(),
+        incarnation: start.incarnation,
+        supervised: !parts.instance.engine.command.is_empty(),
+        timing: parts.timing.clone(),
+        rules: Rules::default(),
+    };
+    let hello = hello(&parts, start.incarnation);
+    let guard = Guard::new(clock::now(), config, start.saved.clone(), start.same_boot);
+    let (events, queue) = mpsc::channel(EVENTS_MAX);
+    let (inbox, link) = mpsc::channel(EVENTS_MAX);
+    let (run, runs) = watch::channel(None);
+    let (writable, writables) = watch::channel(false);
+    let workers = stop.child_token();
+    let held = deadman::spawn(&parts, dir.path(), events.clone(), workers.clone());
+    let engine = engine::spawn(&parts, held.clone(), runs, writables, events.clone(), workers.clone());
+    let disk = disk::spawn(dir, start, events.clone());
+    let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable };
+    let task = tokio::spawn(shell.run(queue, link, stop, workers));
+    Ok(Handle { inbox, hello, task })
+}
+
+fn hello(parts: &Parts, incarnation: Incarnation) -> Hello {
+    let instance = &parts.instance;
+    Hello {
+        instance: instance.name.clone(),
+        replicaset: instance.replicaset.clone(),
+        incarnation,
+        coordinator: parts.coordinator.clone(),
+        endpoint: instance.engine.endpoint.clone(),
+        zone: instance.zone.clone(),
+        priority: instance.priority,
+        electable: instance.electable,
+        bootstrap_members: instance.bootstrap_members,
+    }
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Event>,
+        mut link: mpsc::Receiver<FromLink>,
+        stop: CancellationToken,
+        workers: CancellationToken,
+    ) {
+        let mut leaving = false;
+        self.act();
+        loop {
+            let deadline = self.guard.next_deadline();
+            let alarm = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(clock::instant_of(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !leaving => {
+                    leaving = true;
+                    Some(Input::Stop)
+                }
+                event = queue.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+                message = link.recv() => match message {
+                    Some(message) => Some(from_link(message)),
+                    None => break,
+                },
+                () = alarm => Some(Input::Tick),
+            };
+            let Some(input) = input else { continue };
+            self.guard.step(clock::now(), input);
+            self.act();
+            self.publish();
+            if leaving && !self.guard.may_write() {
+                break;
+            }
+        }
+        workers.cancel();
+    }
+
+    /// What an event means to the machine; `None` where it is about a run of the engine that is not there any more.
+    fn take(&mut self, event: Event) -> Option<Input> {
+        match event {
+            Event::Machine(input) => Some(input),
+            Event::OfRun(run, input) => (*self.run.borrow() == Some(run)).then_some(input),
+            Event::RunStarted(run) => {
+                self.run.send_replace(Some(run));
+                self.parts.metrics.engine_started(&self.name);
+                None
+            }
+            Event::RunEnded(run) => {
+                let known = *self.run.borrow();
+                (known.is_none() || known == Some(run)).then(|| {
+                    self.run.send_replace(None);
+                    Input::EngineEnded
+                })
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.guard.pop_action() {
+            self.execute(action);
+        }
+    }
+
+    /// One action. A full queue means a worker that hangs: for the engine and the deadman the machine hears of it as of
+    /// any other request that was lost.
+    fn execute(&mut self, action: Action) {
+        match action {
+            Action::ReadProvider => {
+                let (provider, events) = (Arc::clone(&self.parts.provider), self.events.clone());
+                tokio::spawn(provider::read(provider, self.parts.instance.replicaset.clone(), events));
+            }
+            Action::Persist { op, saved } => {
+                if self.disk.try_send(disk::Ask { op, saved }).is_err() {
+                    tracing::error!(instance = %self.name, "the state file is not written: the disk hangs");
+                }
+            }
+            Action::Beat(beat) => {
+                self.parts.metrics.beat_sent(&self.name);
+                // A full queue is a link that hangs; the next beat says everything again.
+                let _ = self.parts.beats.try_send(*beat);
+            }
+            Action::Engine { op, command, within } => {
+                if matches!(command, EngineCommand::Fence) {
+                    self.parts.metrics.fenced(&self.name, "asked");
+                }
+                let ask = engine::Ask { op, command, within: within.as_duration() };
+                if self.engine.try_send(ask).is_err() {
+                    tracing::error!(instance = %self.name, "too many commands wait for the engine");
+                }
+            }
+            Action::Arm { op, deadline } => {
+                self.parts.metrics.deadman_armed(&self.name);
+                self.ask_deadman(deadman::Ask::Arm { op, deadline });
+            }
+            Action::Disarm => self.ask_deadman(deadman::Ask::Disarm),
+            Action::KillEngine => {
+                self.parts.metrics.deadman_killed(&self.name);
+                self.ask_deadman(deadman::Ask::Kill);
+            }
+            Action::StartEngine => self.ask_deadman(deadman::Ask::Start),
+            Action::StandDown => {
+                tracing::error!(instance = %self.name, "another guard has this name: standing down");
+                self.ask_deadman(deadman::Ask::Kill);
+            }
+            Action::Note(note) => report::note(&self.name, &self.parts.instance.replicaset, &note),
+        }
+    }
+
+    fn ask_deadman(&self, ask: deadman::Ask) {
+        if self.deadman.try_send(ask).is_err() {
+            tracing::error!(instance = %self.name, "the deadman's queue is full");
+        }
+    }
+
+    fn publish(&self) {
+        let writable = self.guard.writable_at().is_some();
+        self.writable.send_if_modified(|known| std::mem::replace(known, writable) != writable);
+        let view = self.view();
+        self.parts.view.send_if_modified(|known| {
+            let changed = *known != view;
+            *known = view;
+            changed
+        });
+    }
+
+    fn view(&self) -> LocalView {
+        let right = self.guard.right_until();
+        let probe = self.guard.last_probe();
+        let role = match (self.guard.floor(), right, self.guard.follows()) {
+            (None, _, _) => LocalRole::Starting,
+            (Some(_), Some(_), _) if self.guard.writable_at().is_some() => LocalRole::Master,
+            (Some(_), Some(_), _) => LocalRole::Candidate,
+            (Some(_), None, Some(_)) => LocalRole::Replica,
+            (Some(_), None, None) => LocalRole::Fenced,
+        };
+        // What clients may count on ends before the right does: the fence has to fit.
+        let timing = &self.parts.timing;
+        let usable = |until: Time| until.back(timing.kill_budget).back(timing.fence_budget);
+        LocalView {
+            replicaset: self.parts.instance.replicaset.clone(),
+            role,
+            term: right.map_or(self.guard.highest_term(), |(term, _)| term),
+            writable: self.guard.writable_at().is_some(),
+            right_until: right.map(|(_, until)| usable(until)),
+            health: self.guard.health(),
+            position: probe.map(|probe| probe.position).unwrap_or_default(),
+            lag_bytes: None,
+        }
+    }
+}
+
+fn from_link(message: FromLink) -> Input {
+    match message {
+        FromLink::Attached => Input::Attached,
+        FromLink::Detached => Input::Detached,
+        FromLink::Message(message) => Input::FromArbiter(message),
+    }
+}
+

@@ -1,0 +1,243 @@
+//! The guard's end of its deadman: finds or starts it, makes sure that no deadline of an older guard is left, carries
+//! requests out in order, and tells what happens to the engine.
+
+use super::{Event, Parts};
+use baton_core::guard::Input;
+use baton_core::ids::OpId;
+use baton_core::time::Time;
+use baton_engine::EngineKind;
+use baton_engine::deadman::protocol::{EngineProcess, Event as Happened, Status};
+use baton_engine::deadman::{Attached, Client, ClientError, Notice, Spawn};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long a deadman may take to answer. It works on no disk and holds no lock: this is scheduling only.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long to wait before a deadman that is gone is started again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Most requests that wait.
+const ASKS_MAX: usize = 64;
+
+/// What the guard asks for.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Start,
+    Arm { op: OpId, deadline: Time },
+    Disarm,
+    Kill,
+}
+
+/// What the engine's worker needs of the deadman.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) asks: mpsc::Sender<Ask>,
+    /// The connection while there is one.
+    pub(super) client: watch::Receiver<Option<Client>>,
+}
+
+struct Worker {
+    instance: String,
+    supervised: bool,
+    spawn: Spawn,
+    process: EngineProcess,
+    events: mpsc::Sender<Event>,
+    client: watch::Sender<Option<Client>>,
+    run: Option<u64>,
+}
+
+pub(super) fn spawn(
+    parts: &Parts,
+    dir: &Path,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> Held {
+    let (asks, queue) = mpsc::channel(ASKS_MAX);
+    let (client, clients) = watch::channel(None);
+    let command = &parts.instance.engine.command;
+    let worker = Worker {
+        instance: parts.instance.name.to_string(),
+        supervised: !command.is_empty(),
+        spawn: Spawn {
+            program: parts.program.clone(),
+            arguments: vec!["deadman".into()],
+            exec_arguments: vec!["engine-exec".into()],
+            instance: parts.instance.name.to_string(),
+            dir: dir.to_owned(),
+        },
+        process: process(&parts.kind, command, &parts.instance.engine.log_file, &parts.instance.engine.data_dir),
+        events,
+        client,
+        run: None,
+    };
+    tokio::spawn(worker.work(queue, stop));
+    Held { asks, client: clients }
+}
+
+fn process(
+    kind: &Arc<dyn EngineKind>,
+    command: &[String],
+    log_file: &Path,
+    data_dir: &Option<PathBuf>,
+) -> EngineProcess {
+    EngineProcess {
+        argv: kind.fenced_command(command),
+        env: Vec::new(),
+        cwd: data_dir.as_ref().map(|dir| dir.display().to_string()),
+        log_file: log_file.display().to_string(),
+        log_bytes_max: 0,
+    }
+}
+
+impl Worker {
+    async fn work(mut self, mut queue: mpsc::Receiver<Ask>, stop: CancellationToken) {
+        loop {
+            let attached = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                attached = Client::attach_or_spawn(&self.spawn, ANSWER) => attached,
+            };
+            match attached {
+                Ok(attached) => {
+                    if self.serve(attached, &mut queue, &stop).await.is_none() {
+                        return;
+                    }
+                    self.client.send_replace(None);
+                    self.tell(Event::Machine(Input::DeadmanLost)).await;
+                }
+                Err(error) => tracing::error!(instance = self.instance, %error, "no deadman"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Serves one connection until it is lost; `None` when the daemon stops.
+    async fn serve(
+        &mut self,
+        attached: Attached,
+        queue: &mut mpsc::Receiver<Ask>,
+        stop: &CancellationToken,
+    ) -> Option<()> {
+        let Attached { client, mut notices, status } = attached;
+        for weakness in &status.weaknesses {
+            tracing::warn!(instance = self.instance, "the deadman is weaker than it could be: {weakness}");
+        }
+        if let Err(error) = self.settle(&client, status, &mut notices).await {
+            tracing::error!(instance = self.instance, %error, "the deadman is of no use");
+            return Some(());
+        }
+        self.client.send_replace(Some(client.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                notice = notices.recv() => match notice {
+                    Some(Notice::Event(happened)) => self.happened(happened).await,
+                    Some(Notice::Lost(why)) => {
+                        tracing::error!(instance = self.instance, why, "the deadman is lost");
+                        return Some(());
+                    }
+                    None => return Some(()),
+                },
+                ask = queue.recv() => self.carry_out(&client, ask?).await,
+            }
+        }
+    }
+
+    /// Makes sure that nothing of an older guard is left: its deadline means that the engine may be writable, and only
+    /// the engine's end settles that.
+    async fn settle(
+        &mut self,
+        client: &Client,
+        mut status: Status,
+        notices: &mut mpsc::Receiver<Notice>,
+    ) -> Result<(), ClientError> {
+        while status.armed_us.is_some() || status.engine.is_none() && !status.clean && self.supervised
+            || status.engine.as_ref().is_some_and(|engine| engine.killing)
+        {
+            if status.armed_us.is_some() {
+                tracing::warn!(instance = self.instance, "the engine of an earlier run may be writable: killing it");
+                client.kill().await?;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            status = client.status().await?;
+            // What happened meanwhile is in the status.
+            while let Ok(notice) = notices.try_recv() {
+                if let Notice::Lost(why) = notice {
+                    return Err(ClientError::Lost(why));
+                }
+            }
+        }
+        self.tell(Event::Machine(Input::DeadmanUp)).await;
+        match status.engine {
+            Some(held) => {
+                self.run = Some(held.run);
+                self.tell(Event::RunStarted(held.run)).await;
+            }
+            None if self.supervised => {
+                let ended = self.run.take().unwrap_or(0);
+                self.tell(Event::RunEnded(ended)).await;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn happened(&mut self, happened: Happened) {
+        match happened {
+            Happened::EngineStarted { run, .. } => {
+                self.run = Some(run);
+                self.tell(Event::RunStarted(run)).await;
+            }
+            Happened::EngineEnded { ended } => {
+                tracing::warn!(
+                    instance = self.instance, pid = ended.pid, exit = ?ended.exit, cause = ?ended.cause,
+                    "the engine ended"
+                );
+                self.run = None;
+                self.tell(Event::RunEnded(ended.run)).await;
+            }
+            Happened::EngineEnding { exit, .. } => {
+                tracing::warn!(instance = self.instance, ?exit, "the engine's main process ended, others are left");
+            }
+            Happened::Superseded => tracing::error!(instance = self.instance, "another daemon took the deadman"),
+        }
+    }
+
+    async fn carry_out(&mut self, client: &Client, ask: Ask) {
+        let done = match ask {
+            Ask::Start => match client.start(self.process.clone()).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    let ended = self.run.unwrap_or(0);
+                    if !matches!(error, ClientError::Refused { .. }) || self.run.is_none() {
+                        self.tell(Event::RunEnded(ended)).await;
+                    }
+                    Err(error)
+                }
+            },
+            Ask::Arm { op, deadline } => match self.run {
+                None => return,
+                Some(run) => match client.arm(run, deadline.0).await {
+                    Ok(()) => {
+                        self.tell(Event::Machine(Input::Armed(op))).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+            },
+            Ask::Disarm => client.disarm().await,
+            Ask::Kill => client.kill().await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(instance = self.instance, %error, "the deadman did not do what it was asked for");
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // A guard that has ended needs to hear nothing.
+        let _ = self.events.send(event).await;
+    }
+}

@@ -1,0 +1,194 @@
+//! The guard's connection to its engine: made to the very engine that the deadman holds, commands in order, each sent
+//! once. The check of the write path goes on beside it, over a connection of its own (`write_path.rs`).
+
+use super::deadman::Held;
+use super::{Event, Parts, write_path};
+use baton_core::engine::{EngineCommand, EngineOutcome, Probe};
+use baton_core::guard::Input;
+use baton_core::ids::OpId;
+use baton_engine::disk::DiskProbe;
+use baton_engine::{ConnectError, EngineConnection, EngineKind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long one attempt to connect may take.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Between two attempts, while the engine starts.
+const AGAIN: Duration = Duration::from_millis(10);
+/// After so long without a connection it is said why.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+/// Most commands that wait.
+const ASKS_MAX: usize = 16;
+
+/// One command.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) op: OpId,
+    pub(super) command: EngineCommand,
+    pub(super) within: Duration,
+}
+
+struct Worker {
+    instance: String,
+    supervised: bool,
+    kind: Arc<dyn EngineKind>,
+    held: Held,
+    runs: watch::Receiver<Option<u64>>,
+    events: mpsc::Sender<Event>,
+}
+
+pub(super) fn spawn(
+    parts: &Parts,
+    held: Held,
+    runs: watch::Receiver<Option<u64>>,
+    writables: watch::Receiver<bool>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> mpsc::Sender<Ask> {
+    let (asks, queue) = mpsc::channel(ASKS_MAX);
+    let checker = write_path::Checker {
+        kind: Arc::clone(&parts.kind),
+        disk: parts.instance.engine.data_dir.as_deref().map(DiskProbe::new),
+        timing: parts.timing.clone(),
+        runs: runs.clone(),
+        writables,
+        events: events.clone(),
+    };
+    let worker = Worker {
+        instance: parts.instance.name.to_string(),
+        supervised: !parts.instance.engine.command.is_empty(),
+        kind: Arc::clone(&parts.kind),
+        held,
+        runs,
+        events,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = worker.work(queue) => {}
+            () = checker.run() => {}
+        }
+    });
+    asks
+}
+
+impl Worker {
+    async fn work(mut self, mut queue: mpsc::Receiver<Ask>) {
+        loop {
+            let Some((run, connection, probe)) = self.connect(&mut queue).await else { return };
+            self.tell(run, Input::EngineConnected(probe)).await;
+            if self.serve(run, connection, &mut queue).await.is_none() {
+                return;
+            }
+            self.tell(run, Input::EngineDisconnected).await;
+        }
+    }
+
+    /// Tries until there is a connection to the engine that the deadman holds. Commands that come meanwhile were asked
+    /// over a connection that is gone: their outcome is unknown.
+    async fn connect(
+        &mut self,
+        queue: &mut mpsc::Receiver<Ask>,
+    ) -> Option<(u64, Box<dyn EngineConnection>, Probe)> {
+        let since = Instant::now();
+        let mut told = false;
+        loop {
+            while let Ok(ask) = queue.try_recv() {
+                self.lost(ask.op).await;
+            }
+            match self.try_connect().await {
+                Ok(Some(connected)) => return Some(connected),
+                Ok(None) => {}
+                Err(error) if !told && since.elapsed() > TELL_AFTER => {
+                    told = true;
+                    tracing::warn!(instance = self.instance, %error, "no connection to the engine");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                biased;
+                ask = queue.recv() => self.lost(ask?.op).await,
+                _ = self.runs.changed() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    async fn try_connect(&mut self) -> Result<Option<(u64, Box<dyn EngineConnection>, Probe)>, ConnectError> {
+        let expected = *self.runs.borrow_and_update();
+        if self.supervised && expected.is_none() {
+            return Ok(None);
+        }
+        let mut connection = self.kind.connect(CONNECT).await?;
+        let Some(client) = self.held.client.borrow().clone() else { return Ok(None) };
+        let pid = connection.process_id();
+        let run = match (expected, pid) {
+            (Some(run), Some(pid)) => match client.holds(pid).await {
+                Ok(true) => run,
+                Ok(false) if self.supervised => {
+                    let what = format!("process {pid} answers there, not the engine that was started");
+                    return Err(ConnectError::NotThisKind { endpoint: self.instance.clone(), what });
+                }
+                Ok(false) | Err(_) => return Ok(None),
+            },
+            // Adopted: from now on the deadman holds this process.
+            (None, Some(pid)) => match client.adopt(pid).await {
+                Ok((_, run)) => run,
+                Err(_) => return Ok(None),
+            },
+            (_, None) => return Ok(None),
+        };
+        let outcome = connection.execute(&EngineCommand::Probe, CONNECT).await;
+        match outcome {
+            EngineOutcome::Done(probe) if self.current(run) => Ok(Some((run, connection, probe))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the run is the one that is held now. An adopted one is announced by the deadman a moment later.
+    fn current(&self, run: u64) -> bool {
+        let known = *self.runs.borrow();
+        known == Some(run) || !self.supervised && known.is_none()
+    }
+
+    /// Carries commands out until the connection is of no more use; `None` when nobody asks any more.
+    async fn serve(
+        &mut self,
+        run: u64,
+        mut connection: Box<dyn EngineConnection>,
+        queue: &mut mpsc::Receiver<Ask>,
+    ) -> Option<()> {
+        loop {
+            let ask = tokio::select! {
+                biased;
+                changed = self.runs.changed() => {
+                    changed.ok()?;
+                    if *self.runs.borrow() == Some(run) { continue }
+                    return Some(());
+                }
+                ask = queue.recv() => ask?,
+            };
+            let outcome = connection.execute(&ask.command, ask.within).await;
+            self.tell(run, Input::EngineDone { op: ask.op, outcome }).await;
+            if connection.is_closed() {
+                while let Ok(ask) = queue.try_recv() {
+                    self.lost(ask.op).await;
+                }
+                return Some(());
+            }
+        }
+    }
+
+    async fn lost(&self, op: OpId) {
+        let outcome = EngineOutcome::Unknown("the connection is gone".into());
+        let _ = self.events.send(Event::Machine(Input::EngineDone { op, outcome })).await;
+    }
+
+    async fn tell(&self, run: u64, input: Input) {
+        let _ = self.events.send(Event::OfRun(run, input)).await;
+    }
+}

@@ -1,0 +1,204 @@
+//! A host's end of the stream: one connection to the active arbiter for all its guards. It follows the lock, sends what
+//! the guards say, hands them what they are told, and keeps the host's map of masters.
+//!
+//! It must not know what any of it means.
+
+use super::wire;
+use crate::config::Config;
+use crate::directory;
+use crate::guard_shell::FromLink;
+use crate::view::MastersView;
+use baton_core::ids::InstanceName;
+use baton_core::message::{Beat, Hello};
+use baton_core::timing::Timing;
+use baton_proto::v1;
+use baton_proto::v1::coordination_client::CoordinationClient;
+use baton_provider::LockView;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+/// First and longest wait between two attempts. The first is short: a new arbiter takes the lock a moment before it
+/// lets anybody attach.
+const WAIT_MIN: Duration = Duration::from_millis(3);
+/// See [`WAIT_MIN`].
+const WAIT_MAX: Duration = Duration::from_millis(250);
+/// Most messages that wait to be sent to the arbiter.
+const OUT_MAX: usize = 64;
+
+/// One guard as the link sees it.
+pub struct Guarded {
+    /// What is said of it in the hello.
+    pub hello: Hello,
+    /// Where it is told.
+    pub inbox: mpsc::Sender<FromLink>,
+}
+
+/// The link.
+pub struct HostLink {
+    /// The daemon's configuration (identity, name).
+    pub config: Arc<Config>,
+    /// All times.
+    pub timing: Timing,
+    /// The guards of this host.
+    pub guards: BTreeMap<InstanceName, Guarded>,
+    /// What they say.
+    pub beats: mpsc::Receiver<Beat>,
+    /// Who holds the lock.
+    pub lock: watch::Receiver<Option<LockView>>,
+    /// The host's map of masters.
+    pub masters: watch::Sender<Arc<MastersView>>,
+}
+
+impl HostLink {
+    /// Runs until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut wait = WAIT_MIN;
+        loop {
+            let address = self.lock.borrow_and_update().as_ref().and_then(|lock| {
+                lock.holder.as_ref().map(|holder| holder.address.to_string())
+            });
+            let attached = match address {
+                None => false,
+                Some(address) => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    attached = self.attach_and_serve(&address) => attached,
+                },
+            };
+            wait = if attached { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = self.lock.changed() => wait = WAIT_MIN,
+                // Spread, so that the hosts of a large cluster do not come back in one moment.
+                () = tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())) => {}
+            }
+        }
+    }
+
+    /// Serves one connection until it ends; whether it was ever attached.
+    async fn attach_and_serve(&mut self, address: &str) -> bool {
+        let (out, queue) = mpsc::channel(OUT_MAX);
+        let mut inbound = match self.open(address, &out, queue).await {
+            Ok(inbound) => inbound,
+            Err(status) => {
+                tracing::debug!(arbiter = address, %status, "not attached");
+                return false;
+            }
+        };
+        tracing::info!(arbiter = address, guards = self.guards.len(), "attached to the arbiter");
+        // What the guards said before was meant for nobody: they are asked anew.
+        while self.beats.try_recv().is_ok() {}
+        self.tell_all(|| FromLink::Attached).await;
+        let why = self.serve(&out, &mut inbound).await;
+        tracing::warn!(arbiter = address, why, "detached from the arbiter");
+        self.tell_all(|| FromLink::Detached).await;
+        true
+    }
+
+    async fn open(
+        &self,
+        address: &str,
+        out: &mpsc::Sender<v1::FromHost>,
+        queue: mpsc::Receiver<v1::FromHost>,
+    ) -> Result<tonic::Streaming<v1::ToHost>, tonic::Status> {
+        let lease = self.timing.lease_ttl.as_duration();
+        let refused = |error: tonic::transport::Error| tonic::Status::unavailable(error.to_string());
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(refused)?
+            .connect_timeout(lease / 4)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(lease / 2)
+            .keep_alive_timeout(lease / 2)
+            .keep_alive_while_idle(true)
+            .connect()
+            .await
+            .map_err(refused)?;
+        let hello = v1::HostHello {
+            cluster: self.config.identity.cluster.to_string(),
+            identity: self.config.identity.secret_hash.to_vec(),
+            coordinator: self.config.name.to_string(),
+            guards: self.guards.values().map(|guard| wire::hello_to_wire(&guard.hello)).collect(),
+        };
+        let message = v1::FromHost { message: Some(v1::from_host::Message::Hello(hello)) };
+        if out.try_send(message).is_err() {
+            return Err(tonic::Status::internal("a new queue takes one message"));
+        }
+        let attach = CoordinationClient::new(channel);
+        let mut attach = attach.max_decoding_message_size(crate::MESSAGE_BYTES_MAX);
+        match tokio::time::timeout(lease / 4, attach.attach(ReceiverStream::new(queue))).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(tonic::Status::deadline_exceeded("the arbiter did not answer")),
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        out: &mpsc::Sender<v1::FromHost>,
+        inbound: &mut tonic::Streaming<v1::ToHost>,
+    ) -> String {
+        loop {
+            tokio::select! {
+                biased;
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => {
+                        if let Err(why) = self.received(message).await {
+                            return why;
+                        }
+                    }
+                    Ok(None) => return "it closed the stream".to_owned(),
+                    Err(status) => return status.message().to_owned(),
+                },
+                beat = self.beats.recv() => {
+                    let Some(beat) = beat else { return "no guards are left".to_owned() };
+                    let mut beats = vec![wire::beat_to_wire(&beat)];
+                    while let Ok(beat) = self.beats.try_recv() {
+                        beats.push(wire::beat_to_wire(&beat));
+                    }
+                    let beats = v1::from_host::Message::Beats(v1::Beats { beats });
+                    if out.try_send(v1::FromHost { message: Some(beats) }).is_err() {
+                        return "it does not take what is sent".to_owned();
+                    }
+                }
+                changed = self.lock.changed() => {
+                    if changed.is_err() || self.lock.borrow().as_ref().is_some_and(|lock| lock.holder.is_some()) {
+                        return "the lock changed hands".to_owned();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn received(&mut self, message: v1::ToHost) -> Result<(), String> {
+        match message.message {
+            Some(v1::to_host::Message::Guards(messages)) => {
+                let messages = wire::to_guards_from_wire(messages).map_err(|error| error.to_string())?;
+                for (instance, message) in messages {
+                    if let Some(guard) = self.guards.get(&instance) {
+                        let _ = guard.inbox.send(FromLink::Message(message)).await;
+                    }
+                }
+                Ok(())
+            }
+            Some(v1::to_host::Message::Masters(change)) => {
+                let mut view = MastersView::clone(&self.masters.borrow());
+                directory::wire::apply(&mut view, &change).map_err(|error| error.to_string())?;
+                self.masters.send_replace(Arc::new(view));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn tell_all(&self, message: impl Fn() -> FromLink) {
+        for guard in self.guards.values() {
+            // A guard that has ended needs to hear nothing.
+            let _ = guard.inbox.send(message()).await;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The arbiter's end of the streams: checks who comes, hands what hosts say to the arbiter's shell, and carries back
+//! what it answers. It decides nothing and keeps no state but the number of streams.
+
+use super::wire;
+use crate::arbiter_shell::Event;
+use crate::config::Config;
+use baton_core::arbiter::SessionId;
+use baton_core::ids::CoordinatorName;
+use baton_core::message::Hello;
+use baton_proto::v1;
+use baton_proto::v1::coordination_server::{Coordination, CoordinationServer};
+use baton_provider::LockView;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// How long a new stream may take to say who it is.
+const HELLO: Duration = Duration::from_secs(5);
+/// Most messages that wait for a host; a host that does not take them is cut off, it comes back.
+pub const OUT_MAX: usize = 256;
+
+/// What the shell answers to a stream that wants to attach: `false`, this is not the active arbiter.
+pub type Admitted = oneshot::Sender<bool>;
+
+/// The service.
+pub struct CoordinationService {
+    config: Arc<Config>,
+    events: mpsc::Sender<Event>,
+    lock: watch::Receiver<Option<LockView>>,
+    sessions: AtomicU64,
+}
+
+impl CoordinationService {
+    /// `events` is the arbiter's shell; `lock` says whom to name where this is not the active arbiter.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        events: mpsc::Sender<Event>,
+        lock: watch::Receiver<Option<LockView>>,
+    ) -> Self {
+        Self { config, events, lock, sessions: AtomicU64::new(1) }
+    }
+
+    /// As tonic serves it.
+    #[must_use]
+    pub fn into_server(self) -> CoordinationServer<Self> {
+        CoordinationServer::new(self).max_decoding_message_size(crate::MESSAGE_BYTES_MAX)
+    }
+
+    fn check(&self, hello: v1::HostHello) -> Result<Vec<Hello>, Status> {
+        let cluster = self.config.identity.cluster.as_str();
+        if hello.cluster != cluster {
+            let text = format!("this is cluster {cluster:?}, not {:?}", hello.cluster);
+            return Err(Status::failed_precondition(text));
+        }
+        if hello.identity != self.config.identity.secret_hash {
+            return Err(Status::unauthenticated("the cluster's secret is another one here"));
+        }
+        if hello.guards.len() > wire::GUARDS_MAX {
+            return Err(Status::resource_exhausted(format!("more than {} guards", wire::GUARDS_MAX)));
+        }
+        let bad = |what: String| Status::invalid_argument(what);
+        let coordinator = CoordinatorName::parse(&hello.coordinator).map_err(|error| bad(error.to_string()))?;
+        let guards = hello.guards.into_iter();
+        guards
+            .map(|guard| wire::hello_from_wire(guard, &coordinator).map_err(|error| bad(error.to_string())))
+            .collect()
+    }
+
+    fn not_active(&self) -> Status {
+        let lock = self.lock.borrow();
+        let holder = lock.as_ref().and_then(|lock| lock.holder.as_ref());
+        Status::failed_precondition(match holder {
+            Some(holder) => {
+                format!("the active arbiter is {} at {}", holder.coordinator, holder.address)
+            }
+            None => "there is no active arbiter".to_owned(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Coordination for CoordinationService {
+    type AttachStream = ReceiverStream<Result<v1::ToHost, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::FromHost>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let Some(v1::FromHost { message: Some(v1::from_host::Message::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        let guards = self.check(hello)?;
+        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let (out, queue) = mpsc::channel(OUT_MAX);
+        let (admitted, answer) = oneshot::channel();
+        let ended = || Status::unavailable("the arbiter's shell has ended");
+        let attached = Event::Attached { session, guards, out, admitted };
+        self.events.send(attached).await.map_err(|_| ended())?;
+        if !answer.await.map_err(|_| ended())? {
+            return Err(self.not_active());
+        }
+        tokio::spawn(read(session, inbound, self.events.clone()));
+        Ok(Response::new(ReceiverStream::new(queue)))
+    }
+}
+
+/// Reads one host's stream to its end.
+async fn read(session: SessionId, mut inbound: Streaming<v1::FromHost>, events: mpsc::Sender<Event>) {
+    loop {
+        let message = match inbound.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) | Err(_) => break,
+        };
+        let Some(v1::from_host::Message::Beats(beats)) = message.message else { break };
+        if beats.beats.len() > wire::GUARDS_MAX {
+            break;
+        }
+        let beats: Result<Vec<_>, _> = beats.beats.into_iter().map(wire::beat_from_wire).collect();
+        match beats {
+            Ok(beats) => {
+                if events.send(Event::Beats { session, beats }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(session = session.0, %error, "a host sent what cannot be understood");
+                break;
+            }
+        }
+    }
+    let _ = events.send(Event::Detached { session }).await;
+}

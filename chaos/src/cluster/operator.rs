@@ -19,6 +19,8 @@ use crate::workload::history::micros;
 
 /// How long a question may take that only reads.
 const READ: Duration = Duration::from_millis(1_000);
+/// How many appointments and changes of one are asked for: more than any one attempt makes.
+const HISTORY: u32 = 100;
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_millis(250);
 
@@ -78,7 +80,8 @@ impl Operator {
     /// # Errors
     /// Nobody answers as the active arbiter.
     pub async fn history(&self) -> anyhow::Result<Vec<Record>> {
-        let request = SetHistoryRequest { replicaset: self.replicaset.clone(), ..Default::default() };
+        let request =
+            SetHistoryRequest { replicaset: self.replicaset.clone(), limit: HISTORY, ..Default::default() };
         let ask = |mut client: OperatorClient<Channel>| {
             let request = request.clone();
             async move { client.history(request).await.map(tonic::Response::into_inner) }

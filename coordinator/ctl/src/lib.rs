@@ -1,1 +1,270 @@
-//! Placeholder.
+//! The operator's command line: asks, shows, and ends with a code that scripts can rely on. All that is shown to people
+//! is made in [`render`]; nothing here decides anything about a replica set.
+
+pub mod args;
+mod json;
+pub mod render;
+
+use args::{Cli, ColorChoice, Command, SwitchoverArgs};
+use baton_client::decision::DecisionRecord;
+use baton_client::{OperatorClient, OperatorError, wire};
+use baton_core::record::Settings;
+use baton_core::time::Span;
+use baton_core::timing::Timing;
+use baton_proto::v1::OperatorTask;
+use baton_proto::v1::operator_task::State;
+use clap::CommandFactory;
+use render::Palette;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for is done.
+    Done = 0,
+    /// Refused or failed; the reason was printed.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// No coordinator could be reached.
+    Unreachable = 3,
+    /// Still running when the waiting was over.
+    Running = 4,
+}
+
+/// Where to write, and how.
+pub struct Io<'a> {
+    /// Answers.
+    pub out: Box<dyn Write + 'a>,
+    /// Everything else.
+    pub err: Box<dyn Write + 'a>,
+    /// Colours.
+    pub palette: Palette,
+}
+
+impl Io<'_> {
+    /// The process's own.
+    #[must_use]
+    pub fn of_process(color: ColorChoice) -> Self {
+        let color = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        let (out, err) = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+        Self { out, err, palette: Palette { color } }
+    }
+}
+
+/// Why a command ended otherwise than done.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    #[error(transparent)]
+    Endpoint(#[from] baton_client::endpoint::BadEndpoint),
+    #[error(transparent)]
+    Timing(#[from] baton_core::timing::BadTiming),
+    #[error(transparent)]
+    Decision(#[from] baton_client::decision::BadDecision),
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Operator(OperatorError::Unreachable { .. }) => Exit::Unreachable,
+            Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
+            Self::Operator(_) | Self::Decision(_) | Self::Output(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Carries out one command.
+pub async fn run(cli: &Cli, io: &mut Io<'_>) -> Exit {
+    match dispatch(cli, io).await {
+        Ok(exit) => exit,
+        // A reader that has seen enough (`| head`) is no failure to shout about.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(failure) => {
+            let exit = failure.exit();
+            // Where even this cannot be written, the code is all that is left.
+            let _ = report(cli, io, &failure);
+            exit
+        }
+    }
+}
+
+fn report(cli: &Cli, io: &mut Io<'_>, failure: &Failure) -> std::io::Result<()> {
+    if cli.json {
+        write_json(io, &json::failure(&failure.to_string(), operator_error(failure)))?;
+    }
+    write!(io.err, "{}", render::failure(&failure.to_string(), operator_error(failure), io.palette))
+}
+
+fn operator_error(failure: &Failure) -> Option<&OperatorError> {
+    match failure {
+        Failure::Operator(error) => Some(error),
+        _ => None,
+    }
+}
+
+async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "batonctl", &mut io.out);
+            Ok(Exit::Done)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut io.out)?;
+            Ok(Exit::Done)
+        }
+        Command::Timing { lease_ttl: Some(lease_ttl), stall_timeout } => {
+            offline_timing(cli, io, *lease_ttl, *stall_timeout)
+        }
+        asking => ask(cli, io, asking).await,
+    }
+}
+
+async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Failure> {
+    let client = OperatorClient::new(cli.endpoint.iter().map(String::as_str), cli.request_timeout)?;
+    match command {
+        Command::Status { watch: false } => show_status(cli, io, &client).await?,
+        Command::Status { watch: true } => watch_status(cli, io, &client).await?,
+        Command::Masters => {
+            let masters = client.masters().await?;
+            if cli.json {
+                write_json(io, &json::masters(&masters))?;
+            } else {
+                write!(io.out, "{}", render::masters(&masters, io.palette))?;
+            }
+        }
+        Command::Switchover(args) => return switchover(cli, io, &client, args).await,
+        Command::History { replicaset, limit } => {
+            let history = client.history(replicaset, *limit).await?;
+            if cli.json {
+                write_json(io, &json::history(&history))?;
+            } else {
+                write!(io.out, "{}", render::history(&history, io.palette))?;
+            }
+        }
+        Command::Explain { replicaset, term } => {
+            let decision = DecisionRecord::from_json(&client.explain(replicaset, *term).await?)?;
+            if cli.json {
+                write_json(io, &decision)?;
+            } else {
+                write!(io.out, "{}", render::decision(&decision, io.palette))?;
+            }
+        }
+        Command::Timing { .. } => {
+            let timing = client.timing().await?;
+            show_timing(cli, io, &timing)?;
+        }
+        Command::Completions { .. } | Command::Man => {
+            unreachable!("these ask nobody, dispatch has done them")
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn show_status(cli: &Cli, io: &mut Io<'_>, client: &OperatorClient) -> Result<(), Failure> {
+    let status = client.status().await?;
+    if cli.json {
+        write_json(io, &status)?;
+    } else {
+        write!(io.out, "{}", render::status(&status, io.palette))?;
+    }
+    Ok(())
+}
+
+/// Until interrupted. What cannot be reached now is shown and asked again: this is looked at while things are broken.
+async fn watch_status(cli: &Cli, io: &mut Io<'_>, client: &OperatorClient) -> Result<(), Failure> {
+    /// How often.
+    const EVERY: Duration = Duration::from_secs(1);
+    /// Clears the terminal and goes to its first line.
+    const CLEAR: &str = "\x1b[2J\x1b[H";
+    loop {
+        if !cli.json && io.palette.color {
+            write!(io.out, "{CLEAR}")?;
+        }
+        match show_status(cli, io, client).await {
+            Err(failure @ Failure::Operator(_)) => report(cli, io, &failure)?,
+            other => other?,
+        }
+        io.out.flush()?;
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn switchover(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    client: &OperatorClient,
+    args: &SwitchoverArgs,
+) -> Result<Exit, Failure> {
+    /// What a switchover needs beyond the wait for its target.
+    const SLACK: Duration = Duration::from_secs(30);
+    /// How long one request waits; the server would not wait longer than a minute.
+    const ONE_WAIT: Duration = Duration::from_secs(20);
+    let until = Instant::now() + args.wait.unwrap_or(args.timeout + SLACK);
+    let left = || until.saturating_duration_since(Instant::now()).min(ONE_WAIT);
+    let mut task = client.switchover(&args.replicaset, args.to.as_deref(), args.timeout, left()).await?;
+    while task.state() == State::Running && !left().is_zero() {
+        task = client.task(task.id, left()).await?;
+    }
+    show_task(cli, io, &task)?;
+    Ok(match task.state() {
+        State::Done => Exit::Done,
+        State::Failed => Exit::Failed,
+        State::Running => Exit::Running,
+    })
+}
+
+fn show_task(cli: &Cli, io: &mut Io<'_>, task: &OperatorTask) -> Result<(), Failure> {
+    let decision = match task.decision.as_str() {
+        "" => None,
+        text => Some(DecisionRecord::from_json(text)?),
+    };
+    if cli.json {
+        write_json(io, &json::task(task, decision))?;
+    } else {
+        write!(io.out, "{}", render::task(task, decision.as_ref(), io.palette))?;
+    }
+    Ok(())
+}
+
+fn offline_timing(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    lease_ttl: Duration,
+    stall_timeout: Option<Duration>,
+) -> Result<Exit, Failure> {
+    let settings = Settings {
+        lease_ttl: Span::from_duration(lease_ttl),
+        stall_timeout: stall_timeout.map(Span::from_duration),
+        ..Settings::default()
+    };
+    let timing = wire::timing_to_wire(&Timing::new(&settings)?, settings.clock_drift_ppm);
+    show_timing(cli, io, &timing)?;
+    Ok(Exit::Done)
+}
+
+fn show_timing(cli: &Cli, io: &mut Io<'_>, timing: &baton_proto::v1::TimingResponse) -> Result<(), Failure> {
+    if cli.json {
+        write_json(io, &json::timing(timing))?;
+    } else {
+        write!(io.out, "{}", render::timing(timing, io.palette))?;
+    }
+    Ok(())
+}
+
+/// One value, one line: so that the lines of `--watch` can be read one by one.
+fn write_json(io: &mut Io<'_>, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut io.out, value)?;
+    writeln!(io.out)
+}

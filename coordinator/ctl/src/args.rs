@@ -1,0 +1,122 @@
+//! The command line of `batonctl`: names, defaults and help. Decides nothing.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  batonctl status --watch                      the cluster, renewed every second
+  batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
+  batonctl explain orders-1                    why the last decision was what it was
+  batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
+
+Exit codes: 0 done, 1 refused or failed, 2 bad usage, 3 nothing reachable, 4 still running at the timeout.";
+
+/// Looks at a Baton cluster and acts on it.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "batonctl", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// Any coordinators of the cluster; the active arbiter is found from there
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        global = true,
+        env = "BATON_ENDPOINT",
+        value_delimiter = ',',
+        default_value = baton_client::endpoint::DEFAULT
+    )]
+    pub endpoint: Vec<String>,
+    /// Print JSON instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Whether to use colours
+    #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    /// How long one request may take
+    #[arg(long, value_name = "DURATION", global = true, value_parser = duration, default_value = "5s")]
+    pub request_timeout: Duration,
+}
+
+/// Whether to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What can be done.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Show the whole cluster: who decides, every replica set, what is wrong
+    Status {
+        /// Show it again every second, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List who is master of what, as routers see it
+    Masters,
+    /// Change the master of a replica set by plan: no acknowledged write is lost
+    Switchover(SwitchoverArgs),
+    /// List the appointments of a replica set, newest first
+    History {
+        /// The replica set
+        #[arg(value_name = "SET")]
+        replicaset: String,
+        /// At most so many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show one decision: what was seen, the rule, the ranking, how long each phase took
+    Explain {
+        /// The replica set
+        #[arg(value_name = "SET")]
+        replicaset: String,
+        /// The term that the decision made; the last decision, if left out
+        #[arg(value_name = "TERM")]
+        term: Option<u64>,
+    },
+    /// Show the worst outage of each failure class and the parts that it adds up to
+    Timing {
+        /// Compute it for this lease, without asking a cluster
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        lease_ttl: Option<Duration>,
+        /// With this stall timeout (the lease, if left out)
+        #[arg(long, value_name = "DURATION", value_parser = duration, requires = "lease_ttl")]
+        stall_timeout: Option<Duration>,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// For which one
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// A planned change of master.
+#[derive(Args, Clone, Debug)]
+pub struct SwitchoverArgs {
+    /// The replica set
+    #[arg(value_name = "SET")]
+    pub replicaset: String,
+    /// To whom; the best candidate, if left out
+    #[arg(long, value_name = "INSTANCE")]
+    pub to: Option<String>,
+    /// How long writes may be held back until the target has everything; then the old master leads again
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    pub timeout: Duration,
+    /// How long to wait for the end before leaving it to itself (exit code 4); by default the timeout and 30 s more
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 300ms, 3s or 5m"))
+}

@@ -1,0 +1,83 @@
+//! The JSON of answers that have no shape of their own in the client: thin, with the names of the wire.
+
+use baton_client::OperatorError;
+use baton_client::decision::DecisionRecord;
+use baton_client::wire::record_from_wire;
+use baton_proto::v1::operator_task::State;
+use baton_proto::v1::{MastersChange, OperatorTask, Refusal, SetHistory, TimingResponse};
+use serde_json::{Value, json};
+
+fn filled(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The shape of the coordinators' `/v1/masters`.
+pub(crate) fn masters(change: &MastersChange) -> Value {
+    let master = |entry: &baton_proto::v1::MasterEntry| {
+        json!({
+            "replicaset": entry.replicaset, "term": entry.term, "master": filled(&entry.master),
+            "endpoint": filled(&entry.endpoint), "state": entry.state,
+        })
+    };
+    json!({"revision": change.revision, "masters": change.masters.iter().map(master).collect::<Vec<_>>()})
+}
+
+pub(crate) fn history(history: &SetHistory) -> Value {
+    let item = |item: &baton_proto::v1::SetHistoryItem| {
+        // A decision of another version that cannot be read is shown as it is rather than not at all.
+        let decision = match DecisionRecord::from_json(&item.decision) {
+            Ok(decision) => json!(decision),
+            Err(_) => json!(filled(&item.decision)),
+        };
+        json!({"record": item.record.as_ref().map(record_from_wire), "decision": decision})
+    };
+    history.items.iter().map(item).collect()
+}
+
+pub(crate) fn task(task: &OperatorTask, decision: Option<DecisionRecord>) -> Value {
+    let state = match task.state() {
+        State::Running => "running",
+        State::Done => "done",
+        State::Failed => "failed",
+    };
+    json!({
+        "task": task.id, "replicaset": task.replicaset, "state": state, "term_before": task.term_before,
+        "term_after": task.term_after, "master": filled(&task.master), "decision": decision,
+        "refusal": task.refusal.as_ref().map(refusal),
+    })
+}
+
+pub(crate) fn timing(timing: &TimingResponse) -> Value {
+    let class = |class: &baton_proto::v1::ClassTiming| {
+        let part = |part: &baton_proto::v1::TimingPart| json!({"what": part.what, "span_us": part.span_us});
+        let parts: Vec<Value> = class.parts.iter().map(part).collect();
+        json!({"class": class.class, "worst_us": class.worst_us, "parts": parts})
+    };
+    json!({
+        "lease_ttl_us": timing.lease_ttl_us, "stall_timeout_us": timing.stall_timeout_us,
+        "clock_drift_ppm": timing.clock_drift_ppm,
+        "classes": timing.classes.iter().map(class).collect::<Vec<_>>(),
+    })
+}
+
+fn refusal(refusal: &Refusal) -> Value {
+    let facts: std::collections::BTreeMap<_, _> = refusal.facts.iter().collect();
+    json!({"reason": refusal.reason, "facts": facts, "what_to_do": refusal.what_to_do})
+}
+
+pub(crate) fn failure(message: &str, error: Option<&OperatorError>) -> Value {
+    let (reason, detail) = match error {
+        Some(OperatorError::Refused { refusal: Some(detail), .. }) => {
+            (detail.reason.as_str(), refusal(detail))
+        }
+        Some(OperatorError::Refused { .. }) => ("refused", Value::Null),
+        Some(OperatorError::Unreachable { tried }) => {
+            let tried = tried.iter().map(|(address, cause)| json!({"endpoint": address, "cause": cause}));
+            ("unreachable", json!({"tried": tried.collect::<Vec<_>>()}))
+        }
+        Some(OperatorError::OutcomeUnknown { .. }) => ("outcome_unknown", Value::Null),
+        Some(OperatorError::BadAnswer(_)) => ("bad_answer", Value::Null),
+        None => ("bad_request", Value::Null),
+    };
+    json!({"error": {"reason": reason, "message": message, "detail": detail}})
+}

@@ -1,0 +1,141 @@
+//! Decisions: one with everything that it rests on, the list of them, and the end of an operator's task.
+
+use super::{Palette, line, refusal_lines, table};
+use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE};
+use baton_client::status::rfc3339;
+use baton_core::time::Span;
+use baton_proto::v1::operator_task::State;
+use baton_proto::v1::{OperatorTask, SetHistory};
+use comfy_table::Cell;
+
+/// One decision, in the order in which it was made: seen, rule, ranking, effects, phases.
+#[must_use]
+pub fn decision(decision: &DecisionRecord, palette: Palette) -> String {
+    let mut text = String::new();
+    let terms = if decision.term_after == decision.term_before {
+        format!("term {} stays", decision.term_before)
+    } else {
+        format!("term {} → {}", decision.term_before, decision.term_after)
+    };
+    let set = palette.strong(&decision.replicaset);
+    line(&mut text, format_args!("{set}: {}, {terms}", decision.class));
+    let at = rfc3339(decision.at_unix_millis);
+    line(&mut text, format_args!("  decided by {} in epoch {}, {at}", decision.decided_by, decision.epoch));
+    line(&mut text, format_args!("  rule: {}", palette.strong(&decision.rule)));
+    if !decision.observed.is_empty() {
+        line(&mut text, "\n  what was seen");
+        let mut seen = table::new(&["INSTANCE", "LAST BEAT", "HEALTH", "POSITION", "IN SYNC", "STAND"]);
+        for member in &decision.observed {
+            let beat = member.seen_ago_ms.map(|age| format!("{} ago", Span::from_millis(age)));
+            seen.add_row(vec![
+                Cell::new(&member.instance),
+                table::word(beat.as_deref().unwrap_or("never")),
+                table::word(&member.health),
+                Cell::new(&member.position),
+                table::word(if member.in_sync { "yes" } else { "no" }),
+                Cell::new(&member.stand),
+            ]);
+        }
+        text.push_str(&table::indented(seen, palette.color, "    "));
+    }
+    if !decision.ranking.is_empty() {
+        line(&mut text, "\n  ranking");
+        let mut ranking = table::new(&["", "INSTANCE", "VERDICT"]);
+        for (index, row) in decision.ranking.iter().enumerate() {
+            let place = match row.verdict.as_str() {
+                CHOSEN | ELIGIBLE => format!("{}.", index + 1),
+                _ => "-".to_owned(),
+            };
+            ranking.add_row(vec![Cell::new(place), Cell::new(&row.instance), table::word(&row.verdict)]);
+        }
+        text.push_str(&table::indented(ranking, palette.color, "    "));
+    }
+    if !decision.effects.is_empty() {
+        line(&mut text, "\n  what was done");
+        for effect in &decision.effects {
+            line(&mut text, format_args!("    {effect}"));
+        }
+    }
+    phases(&mut text, decision, palette);
+    text
+}
+
+fn phases(text: &mut String, decision: &DecisionRecord, palette: Palette) {
+    if decision.phases.is_empty() {
+        return;
+    }
+    line(text, "\n  how long it took");
+    let mut rows = table::new(&["PHASE", "TOOK", "BUDGET", ""]);
+    for phase in &decision.phases {
+        let over = phase.budget_us.is_some_and(|budget| phase.took_us > budget);
+        rows.add_row(vec![
+            Cell::new(&phase.name),
+            Cell::new(Span(phase.took_us)),
+            Cell::new(phase.budget_us.map_or("-".to_owned(), |budget| Span(budget).to_string())),
+            Cell::new(if over { "over budget" } else { "" }).fg(comfy_table::Color::Red),
+        ]);
+    }
+    let took: Span = decision.phases.iter().map(|phase| Span(phase.took_us)).sum();
+    let budget: Span = decision.phases.iter().filter_map(|phase| phase.budget_us).map(Span).sum();
+    rows.add_row(vec![Cell::new("total"), Cell::new(took), Cell::new(budget), Cell::new("")]);
+    text.push_str(&table::indented(rows, palette.color, "    "));
+}
+
+/// The appointments of a set, newest first.
+#[must_use]
+pub fn history(history: &SetHistory, palette: Palette) -> String {
+    if history.items.is_empty() {
+        return "nothing yet\n".to_owned();
+    }
+    let mut rows = table::new(&["TERM", "MASTER", "WHY", "WHEN", "DECIDED BY", "IN SYNC"]);
+    for record in history.items.iter().filter_map(|item| item.record.as_ref()) {
+        rows.add_row(vec![
+            Cell::new(record.term),
+            Cell::new(table::or_dash(Some(&record.master))),
+            Cell::new(&record.reason),
+            Cell::new(rfc3339(record.at_unix_millis)),
+            Cell::new(&record.decided_by),
+            Cell::new(record.in_sync.join(", ")),
+        ]);
+    }
+    table::indented(rows, palette.color, "")
+}
+
+/// How a switchover ended, or that it has not.
+#[must_use]
+pub fn task(task: &OperatorTask, by: Option<&DecisionRecord>, palette: Palette) -> String {
+    let mut text = String::new();
+    let set = &task.replicaset;
+    match task.state() {
+        State::Done => {
+            let done = palette.good("done");
+            let (master, before, after) = (&task.master, task.term_before, task.term_after);
+            line(
+                &mut text,
+                format_args!("{done}: {set} has the master {master} at term {after} (was term {before})"),
+            );
+        }
+        State::Running => {
+            let running = palette.doubtful("still running");
+            line(
+                &mut text,
+                format_args!("{running}: task {} of {set}; it goes on without this command", task.id),
+            );
+            line(
+                &mut text,
+                format_args!("  → `batonctl status` shows it, `batonctl history {set}` how it ended"),
+            );
+        }
+        State::Failed => {
+            let refusal = task.refusal.clone().unwrap_or_default();
+            let message = refusal.facts.get("message").cloned().unwrap_or_else(|| refusal.reason.clone());
+            line(&mut text, format_args!("{}: {set}: {message}", palette.bad("not done")));
+            refusal_lines(&mut text, &refusal);
+        }
+    }
+    if let Some(by) = by {
+        line(&mut text, "");
+        text.push_str(&decision(by, palette));
+    }
+    text
+}

@@ -1,0 +1,118 @@
+//! Each safety rule has a switch that breaks it, and the check that catches it: a rule without such a check is a
+//! rule that nobody would miss.
+
+use crate::driver::{Driver, genesis, record};
+use baton_board::break_rule::BreakRule;
+use baton_board::{Board, Limits};
+use baton_core::ids::{InstanceName, Term};
+use baton_core::time::{Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What can be seen to be wrong from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Violation {
+    /// I1.
+    TwoMastersOfOneTerm,
+    /// I1.
+    TermFell,
+    /// I6.
+    ChangedUnderAnOldEpoch,
+    /// An update that was told was not based on the one before it.
+    LostUpdate,
+    /// I4.
+    ToldBeforeDurable,
+    /// I2.
+    BoundTooShort,
+}
+
+/// One story that comes near to every rule, and what goes wrong in it.
+fn story(rule: Option<BreakRule>) -> BTreeSet<Violation> {
+    let board = Board::new(Time(0), genesis(), Limits::default());
+    let board = match rule {
+        Some(rule) => board.broken_by(rule),
+        None => board,
+    };
+    let mut driver = Driver::of(board);
+    let mut violations = BTreeSet::new();
+    driver.campaign(1, "host-a", None);
+    let old = driver.grant(1).expect("free").0;
+    driver.appoint(old, record(5, 1, "a1", old.epoch));
+    // The holder loses its connection while it may believe in its lock for five seconds.
+    driver.campaign(2, "host-b", None);
+    driver.close(1);
+    let (new, bound) = driver.grant(2).expect("freed");
+    if bound < Span::from_secs(5) {
+        violations.insert(Violation::BoundTooShort);
+    }
+    let late = driver.appoint(old, record(6, 2, "a2", old.epoch));
+    if driver.applied(late) {
+        violations.insert(Violation::ChangedUnderAnOldEpoch);
+    }
+    driver.appoint(new, record(6, 2, "a1", new.epoch));
+    // A writer that read version 1 overwrites what came after it; another reuses and lowers a term.
+    let stale = driver.appoint(new, record(9, 2, "a2", new.epoch));
+    if driver.applied(stale) {
+        violations.insert(Violation::LostUpdate);
+    }
+    for (term, master) in [(6, "a2"), (3, "a2")] {
+        let version = next_version(&driver);
+        driver.appoint(new, record(term, version, master, new.epoch));
+    }
+    driver.prompt = false;
+    let told = driver.replies.len();
+    let version = next_version(&driver);
+    driver.appoint(new, record(20, version, "a1", new.epoch));
+    if driver.replies.len() > told {
+        violations.insert(Violation::ToldBeforeDurable);
+    }
+    driver.persist_all();
+    violations.extend(check_history(&driver));
+    violations
+}
+
+fn next_version(driver: &Driver) -> u64 {
+    driver.disk.records.values().next().map_or(1, |record| record.version.0 + 1)
+}
+
+/// I1 over everything that was told.
+fn check_history(driver: &Driver) -> BTreeSet<Violation> {
+    let mut violations = BTreeSet::new();
+    let mut masters: BTreeMap<Term, Option<InstanceName>> = BTreeMap::new();
+    let mut highest = Term(0);
+    for update in &driver.published {
+        for item in &update.items {
+            let baton_board::Item::Record(record) = item else { continue };
+            if masters.entry(record.term).or_insert_with(|| record.master.clone()) != &record.master {
+                violations.insert(Violation::TwoMastersOfOneTerm);
+            }
+            if record.term < highest {
+                violations.insert(Violation::TermFell);
+            }
+            highest = highest.max(record.term);
+        }
+    }
+    violations
+}
+
+#[test]
+fn nothing_goes_wrong_with_all_rules() {
+    assert_eq!(story(None), BTreeSet::new());
+}
+
+#[test]
+fn every_broken_rule_is_caught_by_its_check() {
+    for rule in BreakRule::ALL {
+        let expected = match rule {
+            BreakRule::IgnoreEpoch => Violation::ChangedUnderAnOldEpoch,
+            BreakRule::IgnoreVersion => Violation::LostUpdate,
+            BreakRule::AllowTermReuse => Violation::TwoMastersOfOneTerm,
+            BreakRule::ReplyBeforeDurable => Violation::ToldBeforeDurable,
+            BreakRule::ForgetPredecessorBound => Violation::BoundTooShort,
+        };
+        let found = story(Some(rule));
+        assert!(found.contains(&expected), "{rule:?} was not caught: {found:?}");
+        if rule == BreakRule::AllowTermReuse {
+            assert!(found.contains(&Violation::TermFell), "{found:?}");
+        }
+    }
+}

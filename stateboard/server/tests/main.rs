@@ -1,0 +1,5 @@
+//! The real `baton-stateboard`, as a process.
+#![allow(missing_docs)]
+
+mod board;
+mod process;

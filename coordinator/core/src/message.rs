@@ -219,11 +219,15 @@ pub enum Order {
     Grow {
         /// The newcomer.
         member: InstanceName,
+        /// The recorded set, which it joins.
+        in_sync: BTreeSet<InstanceName>,
     },
     /// Stop counting this member, make sure that enough of the rest hold everything, then answer (*shrink*).
     Shrink {
         /// The leaver.
         member: InstanceName,
+        /// The recorded set, which it leaves.
+        in_sync: BTreeSet<InstanceName>,
         /// How many of the others must hold everything.
         ack_quorum: u32,
     },

@@ -194,10 +194,14 @@ fn master_order(set: &SetState, record: &Record) -> Order {
         return Order::Relinquish;
     }
     match set.proposal.as_ref().filter(|_| set.confirmed) {
-        Some(Proposal::Grow(member)) => Order::Grow { member: member.clone() },
-        Some(Proposal::Shrink(member)) => {
-            Order::Shrink { member: member.clone(), ack_quorum: record.ack_quorum }
+        Some(Proposal::Grow(member)) => {
+            Order::Grow { member: member.clone(), in_sync: record.in_sync.clone() }
         }
+        Some(Proposal::Shrink(member)) => Order::Shrink {
+            member: member.clone(),
+            in_sync: record.in_sync.clone(),
+            ack_quorum: record.ack_quorum,
+        },
         None => Order::Lead {
             in_sync: record.in_sync.clone(),
             data_id: record.data_id.clone().unwrap_or_else(|| DataId("unmarked".into())),

@@ -41,11 +41,12 @@ impl Guard {
                     self.give_up(now, GaveUp::Ordered);
                 }
             }
-            Order::Grow { member } => {
-                self.propose(now, Proposal::Grow { version: directive.version, member });
+            Order::Grow { member, in_sync } => {
+                self.propose(now, in_sync, Proposal::Grow { version: directive.version, member });
             }
-            Order::Shrink { member, ack_quorum } => {
-                self.propose(now, Proposal::Shrink { version: directive.version, member, ack_quorum });
+            Order::Shrink { member, in_sync, ack_quorum } => {
+                let proposal = Proposal::Shrink { version: directive.version, member, ack_quorum };
+                self.propose(now, in_sync, proposal);
             }
             Order::StandDown => {}
         }
@@ -125,11 +126,12 @@ impl Guard {
         self.probe_soon(now);
     }
 
-    fn propose(&mut self, now: Time, proposal: Proposal) {
-        let Some(lead) = &self.lead else { return };
+    fn propose(&mut self, now: Time, in_sync: BTreeSet<InstanceName>, proposal: Proposal) {
+        let Some(lead) = &mut self.lead else { return };
         if lead.promotion != Promotion::Confirmed {
             return;
         }
+        lead.in_sync = in_sync;
         if self.proposal.as_ref() != Some(&proposal) {
             self.honoured = None;
             // A shrink needs to know anew what the replicas hold.

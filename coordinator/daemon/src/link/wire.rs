@@ -341,10 +341,15 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
         }),
         Order::Sever { reach } => Wire::Sever(v1::Sever { reach: reach.and_then(position_out) }),
         Order::Relinquish => Wire::Relinquish(v1::Empty {}),
-        Order::Grow { member } => Wire::Grow(v1::Grow { member: member.to_string() }),
-        Order::Shrink { member, ack_quorum } => {
-            Wire::Shrink(v1::Shrink { member: member.to_string(), ack_quorum: *ack_quorum })
-        }
+        Order::Grow { member, in_sync } => Wire::Grow(v1::Grow {
+            member: member.to_string(),
+            in_sync: in_sync.iter().map(ToString::to_string).collect(),
+        }),
+        Order::Shrink { member, in_sync, ack_quorum } => Wire::Shrink(v1::Shrink {
+            member: member.to_string(),
+            ack_quorum: *ack_quorum,
+            in_sync: in_sync.iter().map(ToString::to_string).collect(),
+        }),
         Order::StandDown => Wire::StandDown(v1::Empty {}),
     }
 }
@@ -365,10 +370,14 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
         },
         Wire::Sever(sever) => Order::Sever { reach: sever.reach.map(|reach| position(Some(reach))) },
         Wire::Relinquish(_) => Order::Relinquish,
-        Wire::Grow(grow) => Order::Grow { member: InstanceName::parse(&grow.member)? },
-        Wire::Shrink(shrink) => {
-            Order::Shrink { member: InstanceName::parse(&shrink.member)?, ack_quorum: shrink.ack_quorum }
+        Wire::Grow(grow) => {
+            Order::Grow { member: InstanceName::parse(&grow.member)?, in_sync: names(&grow.in_sync)? }
         }
+        Wire::Shrink(shrink) => Order::Shrink {
+            member: InstanceName::parse(&shrink.member)?,
+            in_sync: names(&shrink.in_sync)?,
+            ack_quorum: shrink.ack_quorum,
+        },
         Wire::StandDown(_) => Order::StandDown,
     })
 }
@@ -439,8 +448,8 @@ mod tests {
             Order::Sever { reach: None },
             Order::Sever { reach: Some(Position::at(2, 2)) },
             Order::Relinquish,
-            Order::Grow { member: name("a2") },
-            Order::Shrink { member: name("a2"), ack_quorum: 1 },
+            Order::Grow { member: name("a2"), in_sync: BTreeSet::from([name("a1")]) },
+            Order::Shrink { member: name("a2"), in_sync: BTreeSet::from([name("a1")]), ack_quorum: 1 },
             Order::StandDown,
         ];
         for order in orders {

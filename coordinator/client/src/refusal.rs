@@ -61,8 +61,8 @@ mod tests {
             ..Refusal::default()
         };
         let status = to_status(Code::FailedPrecondition, "host-a does not decide", &refusal);
-        let mut headers = http_headers(&status);
-        let back = Status::from_header_map(&mut headers).expect("it has a code");
+        let headers = http_headers(&status);
+        let back = Status::from_header_map(&headers).expect("it has a code");
         assert_eq!(of_status(&back), Some(refusal));
         assert_eq!(redirect_of(&back).as_deref(), Some("10.0.0.2:4402"));
     }

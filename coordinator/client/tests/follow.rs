@@ -82,11 +82,14 @@ impl Server {
         map: Option<watch::Receiver<MastersChange>>,
         elsewhere: String,
     ) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let acknowledged = Arc::default();
         let service = Service { map, elsewhere, acknowledged: Arc::clone(&acknowledged) };
-        let (bound_in, bound) = std::sync::mpsc::channel();
+        let (bound_in, bound) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
             bound_in.send(listener.local_addr().expect("bound")).expect("the test waits");
@@ -146,8 +149,8 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_router_learns_of_each_change_and_says_so() {
     let server = Server::start(0, map(1, 7, "a2"));
-    let mut client =
-        Client::start(ClientOptions { router: Some("router-1".into()), ..options(&[&server]) }).expect("good");
+    let mut client = Client::start(ClientOptions { router: Some("router-1".into()), ..options(&[&server]) })
+        .expect("good");
     assert_eq!(client.master("orders-1"), None, "nothing is known before the first answer");
     let master = expect_term(&mut client, 7).await;
     assert_eq!((master.instance.as_str(), master.endpoint.as_str()), ("a2", "a2:6379"));

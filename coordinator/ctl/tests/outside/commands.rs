@@ -1,0 +1,197 @@
+//! Each command: its exit code, its text for people and its JSON.
+
+use crate::server::{Server, decision, status, task};
+use baton_client::decision::DecisionRecord;
+use baton_client::status::ClusterStatus;
+use baton_proto::v1::operator_task::State;
+use batonctl::args::Cli;
+use batonctl::render::Palette;
+use batonctl::{Exit, Io};
+use clap::Parser;
+use std::net::SocketAddr;
+
+/// Runs a command line against an address: exit, standard output, standard error.
+async fn run_colored(address: SocketAddr, line: &str, color: bool) -> (Exit, String, String) {
+    let endpoint = format!("--endpoint={address}");
+    let words = std::iter::once("batonctl").chain(line.split(' ')).chain([endpoint.as_str()]);
+    let cli = Cli::try_parse_from(words).expect("a good command line");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut io = Io { out: Box::new(&mut out), err: Box::new(&mut err), palette: Palette { color } };
+    let exit = batonctl::run(&cli, &mut io).await;
+    drop(io);
+    (exit, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+}
+
+async fn run(address: SocketAddr, line: &str) -> (Exit, String, String) {
+    run_colored(address, line, false).await
+}
+
+#[tokio::test]
+async fn a_status_is_readable_at_three_in_the_morning() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "status").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(
+        out,
+        "\
+cluster orders, as host-b sees it
+arbiter host-b, at 10.0.0.2:4402, epoch 1.12, lock good for 3.4s
+
+orders-1  term 7  master a2 at 10.0.0.2:6379  active
+  ! a1 was never heard
+  INSTANCE  ROLE     HEALTH   IN SYNC  LAG  POSITION  LAST BEAT  ZONE  COORDINATOR
+  a1        unknown  unknown  no       -    unknown   never      -     -
+  a2        master   up       yes      0 B  7:5200    120ms ago  dc1   host-b
+  last decision: the engine of a1 ended (crashed), 2026-11-21T19:03:11.123Z
+"
+    );
+    let (_, colored, _) = run_colored(server.address, "status", true).await;
+    assert!(colored.contains("\u{1b}[31m!\u{1b}[0m a1 was never heard"), "{colored:?}");
+}
+
+#[tokio::test]
+async fn a_status_as_json_is_the_shared_shape_on_one_line() {
+    let server = Server::start([]).await;
+    let (exit, out, _) = run(server.address, "status --json").await;
+    assert_eq!((exit, out.lines().count()), (Exit::Done, 1));
+    let shown: ClusterStatus = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown, status());
+}
+
+#[tokio::test]
+async fn a_decision_shows_what_it_rests_on() {
+    let server = Server::start([]).await;
+    let (exit, out, _) = run(server.address, "explain orders-1").await;
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(
+        out,
+        "\
+orders-1: crashed, term 6 → 7
+  decided by host-b in epoch 1.12, 2026-11-21T19:03:11.123Z
+  rule: the engine of a1 ended
+
+  what was seen
+    INSTANCE  LAST BEAT  HEALTH  POSITION  IN SYNC  STAND
+    a1        3ms ago    down    unknown   yes      standby
+    a2        41ms ago   up      6:5120    yes      standby
+
+  ranking
+        INSTANCE  VERDICT
+    1.  a2        chosen
+    -   a1        its engine is down
+
+  what was done
+    record a2 at term 7
+    promote a2
+
+  how long it took
+    PHASE    TOOK   BUDGET
+    sever    900us  250ms
+    promote  2s     1.5s    over budget
+    total    2s     1.75s
+"
+    );
+    let (_, out, _) = run(server.address, "explain orders-1 7 --json").await;
+    assert_eq!(DecisionRecord::from_json(out.trim()), Ok(decision()));
+}
+
+#[tokio::test]
+async fn a_switchover_ends_with_the_code_of_its_ending() {
+    let done = Server::start([task(State::Running), task(State::Running), task(State::Done)]).await;
+    let (exit, out, _) = run(done.address, "switchover orders-1 --to a1").await;
+    assert_eq!(
+        (exit, out.as_str()),
+        (Exit::Done, "done: orders-1 has the master a1 at term 8 (was term 7)\n")
+    );
+
+    let failed = Server::start([task(State::Failed)]).await;
+    let (exit, out, _) = run(failed.address, "switchover orders-1").await;
+    assert_eq!(exit, Exit::Failed);
+    assert_eq!(
+        out,
+        "not done: orders-1: a1 did not reach 7:900 in 10s\n  position: 7:800\n  → look at its replication\n"
+    );
+
+    let running = Server::start([task(State::Running)]).await;
+    let (exit, out, _) = run(running.address, "switchover orders-1 --wait 1ms --json").await;
+    assert_eq!(exit, Exit::Running);
+    assert!(
+        out.starts_with(
+            r#"{"decision":null,"master":null,"refusal":null,"replicaset":"orders-1","state":"running","#
+        ),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_what_to_do() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "switchover orders-9").await;
+    assert_eq!((exit, out.as_str()), (Exit::Failed, ""));
+    assert_eq!(
+        err,
+        "error: there is no replica set orders-9\n  replicaset: orders-9\n  → known are: orders-1\n"
+    );
+    let (_, out, _) = run(server.address, "switchover orders-9 --json").await;
+    let error: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(error["error"]["reason"], "not_found");
+    assert_eq!(error["error"]["detail"]["facts"]["replicaset"], "orders-9");
+}
+
+#[tokio::test]
+async fn the_history_is_a_list() {
+    let server = Server::start([]).await;
+    let (exit, out, _) = run(server.address, "history orders-1").await;
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(
+        out,
+        "\
+TERM  MASTER  WHY      WHEN                      DECIDED BY  IN SYNC
+7     a2      crashed  2026-11-21T19:03:11.123Z  host-b      a2, a3
+"
+    );
+    let (_, out, _) = run(server.address, "history orders-1 --json").await;
+    let items: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(items[0]["record"]["term"], 7);
+    assert_eq!(items[0]["decision"]["rule"], "the engine of a1 ended");
+}
+
+#[tokio::test]
+async fn nothing_reachable_has_its_own_code_and_names_what_was_tried() {
+    let closed =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    let (exit, out, err) = run(closed, "status").await;
+    assert_eq!((exit, out.as_str()), (Exit::Unreachable, ""));
+    assert!(err.starts_with("error: no coordinator could be reached\n"), "{err}");
+    assert!(err.contains(&format!("  http://{closed}: ")) && err.contains("refused"), "{err}");
+}
+
+#[tokio::test]
+async fn timing_works_without_a_cluster_and_adds_up() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (exit, out, _) = run(nobody, "timing --lease-ttl 3s").await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.starts_with("lease_ttl 3s, stall_timeout 3s, clock_drift 0.5 %\n"), "{out}");
+    let silent = "\
+silent: at most 5.5s
+           3s  outer bound: the last grant runs out
+  +     250ms  sever: final positions of the replicas
+  +     750ms  record: one durable write
+  +      1.5s  promote: directive, lease and the engine's own promotion
+  =      5.5s
+";
+    assert!(out.contains(silent), "{out}");
+    let (_, out, _) = run(nobody, "timing --lease-ttl 300ms --json").await;
+    let timing: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    for class in timing["classes"].as_array().expect("a list") {
+        let parts = class["parts"].as_array().expect("a list");
+        let sum: u64 = parts.iter().filter_map(|part| part["span_us"].as_u64()).sum();
+        assert_eq!(Some(sum), class["worst_us"].as_u64(), "{}", class["class"]);
+    }
+    let server = Server::start([]).await;
+    let (_, online, _) = run(server.address, "timing").await;
+    let (_, offline, _) = run(nobody, "timing --lease-ttl 3s").await;
+    assert_eq!(online, offline);
+    let (exit, _, err) = run(nobody, "timing --lease-ttl 1ms").await;
+    assert_eq!((exit, err.as_str()), (Exit::Usage, "error: lease_ttl = 1ms is outside 300ms to 600s\n"));
+}

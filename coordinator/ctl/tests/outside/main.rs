@@ -1,0 +1,5 @@
+//! What a person sees and a script gets, against an operators' service that answers as the test says.
+
+mod commands;
+mod server;
+mod usage;

@@ -1,0 +1,226 @@
+//! A coordinator with canned answers on a port that the kernel chose.
+
+use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Phase, Ranked};
+use baton_client::status::{ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus};
+use baton_client::{refusal, wire};
+use baton_core::record::Settings;
+use baton_core::timing::Timing;
+use baton_proto::v1;
+use baton_proto::v1::operator_server::{Operator, OperatorServer};
+use baton_proto::v1::operator_task::State;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+
+/// Answers the tasks one after another, the last one for ever.
+#[derive(Clone)]
+struct Canned {
+    tasks: Arc<Mutex<VecDeque<v1::OperatorTask>>>,
+}
+
+impl Canned {
+    fn next_task(&self) -> Response<v1::OperatorTask> {
+        let mut tasks = self.tasks.lock().expect("no test panics with it");
+        let task = if tasks.len() > 1 { tasks.pop_front() } else { tasks.front().cloned() };
+        Response::new(task.expect("the test gave one"))
+    }
+}
+
+#[tonic::async_trait]
+impl Operator for Canned {
+    async fn status(
+        &self,
+        _: Request<v1::ClusterStatusRequest>,
+    ) -> Result<Response<v1::ClusterStatus>, Status> {
+        Ok(Response::new(wire::status_to_wire(&status()).expect("good texts")))
+    }
+
+    async fn switchover(
+        &self,
+        request: Request<v1::SwitchoverRequest>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        if request.replicaset == "orders-9" {
+            let detail = v1::Refusal {
+                reason: "not_found".into(),
+                what_to_do: "known are: orders-1".into(),
+                facts: [("replicaset".to_owned(), "orders-9".to_owned())].into(),
+                active_arbiter: String::new(),
+            };
+            return Err(refusal::to_status(Code::NotFound, "there is no replica set orders-9", &detail));
+        }
+        Ok(self.next_task())
+    }
+
+    async fn task(&self, _: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
+        Ok(self.next_task())
+    }
+
+    async fn history(&self, _: Request<v1::SetHistoryRequest>) -> Result<Response<v1::SetHistory>, Status> {
+        let record = v1::Record {
+            replicaset: "orders-1".into(),
+            term: 7,
+            master: "a2".into(),
+            reason: "crashed".into(),
+            decided_by: "host-b".into(),
+            in_sync: vec!["a2".into(), "a3".into()],
+            at_unix_millis: 1_795_287_791_123,
+            ..v1::Record::default()
+        };
+        let item = v1::SetHistoryItem { record: Some(record), decision: decision().to_json() };
+        Ok(Response::new(v1::SetHistory { items: vec![item] }))
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        Ok(Response::new(v1::ExplainResponse { decision: decision().to_json() }))
+    }
+
+    async fn timing(&self, _: Request<v1::TimingRequest>) -> Result<Response<v1::TimingResponse>, Status> {
+        let timing = Timing::new(&Settings::default()).expect("the defaults are safe");
+        Ok(Response::new(wire::timing_to_wire(&timing, 5_000)))
+    }
+
+    async fn issues(&self, _: Request<v1::IssuesRequest>) -> Result<Response<v1::IssuesResponse>, Status> {
+        Err(Status::unimplemented("batonctl shows them in its status"))
+    }
+}
+
+/// Serves until dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Server {
+    pub async fn start(tasks: impl IntoIterator<Item = v1::OperatorTask>) -> Self {
+        let canned = Canned { tasks: Arc::new(Mutex::new(tasks.into_iter().collect())) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let serving = tokio::spawn(async move {
+            let server = tonic::transport::Server::builder().add_service(OperatorServer::new(canned));
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it listens");
+        });
+        Self { address, serving }
+    }
+}
+
+pub fn task(state: State) -> v1::OperatorTask {
+    let task =
+        v1::OperatorTask { id: 3, state: state.into(), replicaset: "orders-1".into(), ..Default::default() };
+    match state {
+        State::Running => task,
+        State::Done => v1::OperatorTask { term_before: 7, term_after: 8, master: "a1".into(), ..task },
+        State::Failed => {
+            let message = ("message".to_owned(), "a1 did not reach 7:900 in 10s".to_owned());
+            let refusal = v1::Refusal {
+                reason: "timed_out".into(),
+                what_to_do: "look at its replication".into(),
+                facts: [message, ("position".to_owned(), "7:800".to_owned())].into(),
+                active_arbiter: String::new(),
+            };
+            v1::OperatorTask { refusal: Some(refusal), ..task }
+        }
+    }
+}
+
+pub fn decision() -> DecisionRecord {
+    let seen = |instance: &str, seen_ago_ms, health: &str, position: &str| Observed {
+        instance: instance.into(),
+        seen_ago_ms,
+        health: health.into(),
+        position: position.into(),
+        in_sync: true,
+        stand: "standby".into(),
+    };
+    let ranked =
+        |instance: &str, verdict: &str| Ranked { instance: instance.into(), verdict: verdict.into() };
+    let phase = |name: &str, took_us, budget_us| Phase { name: name.into(), took_us, budget_us };
+    DecisionRecord {
+        replicaset: "orders-1".into(),
+        term_before: 6,
+        term_after: 7,
+        class: "crashed".into(),
+        rule: "the engine of a1 ended".into(),
+        observed: vec![seen("a1", Some(3), "down", "unknown"), seen("a2", Some(41), "up", "6:5120")],
+        ranking: vec![ranked("a2", CHOSEN), ranked("a1", "its engine is down")],
+        effects: vec!["record a2 at term 7".into(), "promote a2".into()],
+        phases: vec![phase("sever", 900, Some(250_000)), phase("promote", 2_000_000, Some(1_500_000))],
+        at_unix_millis: 1_795_287_791_123,
+        decided_by: "host-b".into(),
+        epoch: "1.12".into(),
+    }
+}
+
+pub fn status() -> ClusterStatus {
+    let member = |instance: &str, role: &str, health: &str| MemberStatus {
+        instance: instance.into(),
+        role: role.into(),
+        health: health.into(),
+        position: "7:5200".into(),
+        lag_bytes: Some(0),
+        in_sync: true,
+        incarnation: None,
+        beat_age_ms: Some(120),
+        coordinator: Some("host-b".into()),
+        endpoint: "10.0.0.2:6379".into(),
+        zone: Some("dc1".into()),
+        priority: 100,
+        electable: true,
+    };
+    let lost = MemberStatus {
+        beat_age_ms: None,
+        lag_bytes: None,
+        in_sync: false,
+        coordinator: None,
+        position: "unknown".into(),
+        zone: None,
+        ..member("a1", "unknown", "unknown")
+    };
+    let record = RecordStatus {
+        format: 1,
+        replicaset: "orders-1".into(),
+        term: 7,
+        version: 19,
+        master: Some("a2".into()),
+        endpoint: Some("10.0.0.2:6379".into()),
+        start: "6:5120".into(),
+        in_sync: vec!["a2".into()],
+        epoch: "1.12".into(),
+        at: "2026-11-21T19:03:11.123Z".into(),
+        ..RecordStatus::default()
+    };
+    ClusterStatus {
+        cluster: "orders".into(),
+        answered_by: "host-b".into(),
+        arbiter: ArbiterStatus {
+            active_here: true,
+            coordinator: Some("host-b".into()),
+            address: Some("10.0.0.2:4402".into()),
+            epoch: Some("1.12".into()),
+            lock_valid_ms: Some(3_400),
+        },
+        replicasets: vec![ReplicaSetStatus {
+            replicaset: "orders-1".into(),
+            term: 7,
+            master: record.master.clone(),
+            endpoint: record.endpoint.clone(),
+            state: "active".into(),
+            record: Some(record),
+            members: vec![lost, member("a2", "master", "up")],
+            phase: "steady".into(),
+            issues: vec!["a1 was never heard".into()],
+            last_decision: Some(decision()),
+        }],
+        issues: vec![],
+    }
+}

@@ -1,0 +1,51 @@
+//! The program itself: what the command line takes, and the codes that a script sees.
+
+use batonctl::args::Cli;
+use clap::{CommandFactory, Parser};
+use std::process::Command;
+
+fn batonctl(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_batonctl"))
+        .args(arguments)
+        .env_remove("BATON_ENDPOINT")
+        .output()
+        .expect("it was built");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn endpoints_are_repeated_or_listed() {
+    let cli = Cli::try_parse_from(["batonctl", "status", "--endpoint", "a:1,b:2", "--endpoint", "c:3"]);
+    assert_eq!(cli.expect("good").endpoint, ["a:1", "b:2", "c:3"]);
+}
+
+#[test]
+fn bad_usage_is_two_and_an_answer_without_a_cluster_is_zero() {
+    for bad in [
+        &["nonsense"][..],
+        &["switchover"],
+        &["timing", "--lease-ttl", "soon"],
+        &["status", "--endpoint", "x"],
+    ] {
+        let (code, _, err) = batonctl(bad);
+        assert_eq!(code, Some(2), "{bad:?}: {err}");
+        assert!(!err.is_empty(), "{bad:?}");
+    }
+    let (code, out, _) = batonctl(&["timing", "--lease-ttl", "1s", "--color", "always"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("\u{1b}[1msilent\u{1b}[0m"), "{out:?}");
+    let (code, out, _) = batonctl(&["completions", "bash"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("switchover"), "{out}");
+    let (code, out, _) = batonctl(&["man"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("Exit codes"), "{out}");
+    let (code, _, err) = batonctl(&["masters", "--endpoint", "127.0.0.1:1"]);
+    assert_eq!(code, Some(3), "{err}");
+}

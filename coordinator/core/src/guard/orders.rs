@@ -139,6 +139,10 @@ impl Guard {
                 self.probe_soon(now);
             }
             self.proposal = Some(proposal);
+        } else if self.honoured.is_none() {
+            // A beat that does not answer makes the arbiter repeat itself: to answer each repetition at once with such a
+            // beat would go round as fast as the network does, until the condition comes in.
+            return;
         }
         self.beat_soon(now);
     }

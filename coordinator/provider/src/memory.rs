@@ -22,6 +22,9 @@ use tokio_stream::wrappers::ReceiverStream;
 /// Updates that a watcher may be behind before its stream is closed.
 const WATCH_QUEUE: usize = 1_024;
 
+/// Messages that a session may be behind before its connection is broken.
+const SESSION_QUEUE: usize = 64;
+
 /// What goes wrong between a caller and the board. All off by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -51,7 +54,7 @@ struct Inner {
     durable: Durable,
     limits: Limits,
     faults: Faults,
-    sessions: BTreeMap<SessionId, mpsc::UnboundedSender<SessionMessage>>,
+    sessions: BTreeMap<SessionId, mpsc::Sender<SessionMessage>>,
     replies: BTreeMap<RequestId, Reply>,
     watchers: Vec<mpsc::Sender<Result<WatchEvent, ProviderError>>>,
     next_id: u64,
@@ -141,9 +144,10 @@ impl Inner {
                     self.board.step(now, Input::Persisted(persist.op));
                 }
                 Action::Session { session, message } => {
-                    if let Some(sender) = self.sessions.get(&session) {
-                        // A receiver that is gone is about to say so with `Closed`.
-                        let _ = sender.send(message);
+                    let sent = self.sessions.get(&session).map(|sender| sender.try_send(message));
+                    if sent.is_some_and(|sent| sent.is_err()) {
+                        // Gone, or not listening: its connection is broken, as a server would break it.
+                        self.sessions.remove(&session);
                     }
                 }
                 Action::Reply { id, reply } => {
@@ -234,7 +238,7 @@ impl MemoryProvider {
         let mut inner = self.board.lock();
         inner.board.identity().check(&self.identity).map_err(crate::FatalError::from)?;
         let session = SessionId(inner.fresh_id());
-        let (sender, messages) = mpsc::unbounded_channel();
+        let (sender, messages) = mpsc::channel(SESSION_QUEUE);
         inner.sessions.insert(session, sender);
         let life = inner.life;
         let secret = LockSecret(rand::random());
@@ -248,7 +252,7 @@ struct Connection {
     board: MemoryBoard,
     session: SessionId,
     life: u64,
-    messages: mpsc::UnboundedReceiver<SessionMessage>,
+    messages: mpsc::Receiver<SessionMessage>,
 }
 
 impl Connection {

@@ -255,11 +255,14 @@ fn update_event(
 /// lock at once.
 async fn listen(mut inbound: Streaming<v1::CampaignRequest>, session: SessionHandle) {
     while let Ok(Some(request)) = inbound.message().await {
-        match request.message {
-            Some(FromCandidate::Renew(_)) => session.renew(),
-            Some(FromCandidate::Resign(resign)) => session.resign(Span(resign.last_grant_remaining_us)),
+        let sent = match request.message {
+            Some(FromCandidate::Renew(_)) => session.renew().await,
+            Some(FromCandidate::Resign(resign)) => session.resign(Span(resign.last_grant_remaining_us)).await,
             // A second campaign, or a message of a newer candidate: neither has a meaning here.
-            Some(FromCandidate::Campaign(_)) | None => {}
+            Some(FromCandidate::Campaign(_)) | None => Ok(()),
+        };
+        if sent.is_err() {
+            return;
         }
     }
 }

@@ -7,18 +7,22 @@ use crate::storage::Storage;
 use baton_board::{
     Action, Board, Input, Persist, Reply, Request, RequestId, SessionId, SessionMessage, Update, WatchStart,
 };
+use baton_core::ids::Revision;
 use baton_core::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Events taken before a commit: a batch is what piled up during the last sync, at most this.
 const BATCH_MAX: usize = 64;
-/// Requests and sessions whose events may be under way; more are refused, so the queue cannot grow.
-const IN_FLIGHT_MAX: usize = 4_096;
+/// Places in the queue. Each event holds one until it is taken, and each session one more for its end, so that the
+/// end of a session always finds a place.
+const QUEUE: usize = 8_192;
+/// Places beyond those, for stopping.
+const QUEUE_SPARE: usize = 8;
 /// Messages that a session may be behind. It has one renewal under way at a time.
 const SESSION_QUEUE: usize = 16;
 /// Updates that a watcher may be behind before it is dropped (it then resumes).
@@ -26,12 +30,15 @@ const WATCH_QUEUE: usize = 1_024;
 /// Watchers at a time.
 const WATCHERS_MAX: usize = 4_096;
 
+/// An event with its place in the queue.
+type Queued = (Event, Option<OwnedSemaphorePermit>);
+
 /// What the thread is told.
 enum Event {
     Open { session: SessionId, messages: mpsc::Sender<SessionMessage>, input: Input },
     Input(Input),
     Ask { request: Request, reply: oneshot::Sender<Reply> },
-    Watch { after: Option<baton_core::ids::Revision>, started: oneshot::Sender<Watching> },
+    Watch { after: Option<Revision>, started: oneshot::Sender<Watching> },
     Stop,
 }
 
@@ -53,8 +60,8 @@ pub(crate) enum Rejected {
 /// The way to the thread. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Shell {
-    events: Sender<Event>,
-    in_flight: Arc<Semaphore>,
+    events: SyncSender<Queued>,
+    places: Arc<Semaphore>,
     sessions: Arc<AtomicU64>,
 }
 
@@ -62,7 +69,8 @@ pub(crate) struct Shell {
 pub(crate) struct SessionHandle {
     shell: Shell,
     session: SessionId,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    /// For the event of its end.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Shell {
@@ -72,7 +80,7 @@ impl Shell {
         storage: Storage,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (events, queue) = channel();
+        let (events, queue) = sync_channel(QUEUE + QUEUE_SPARE);
         let keeper = Keeper {
             board: board(now()),
             storage,
@@ -85,25 +93,22 @@ impl Shell {
             next_request: 0,
         };
         let thread = std::thread::Builder::new().name("board".into()).spawn(move || keeper.run(&queue))?;
-        let shell = Self {
-            events,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            sessions: Arc::new(AtomicU64::new(0)),
-        };
+        let shell =
+            Self { events, places: Arc::new(Semaphore::new(QUEUE)), sessions: Arc::new(AtomicU64::new(0)) };
         Ok((shell, thread))
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Rejected> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| Rejected::Busy)?;
+        let place = self.place()?;
         let (reply, answered) = oneshot::channel();
-        self.events.send(Event::Ask { request, reply }).map_err(|_| Rejected::Stopping)?;
+        self.send(Event::Ask { request, reply }, place)?;
         answered.await.map_err(|_| Rejected::Stopping)
     }
 
-    pub(crate) async fn watch(&self, after: Option<baton_core::ids::Revision>) -> Result<Watching, Rejected> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| Rejected::Busy)?;
+    pub(crate) async fn watch(&self, after: Option<Revision>) -> Result<Watching, Rejected> {
+        let place = self.place()?;
         let (started, answered) = oneshot::channel();
-        self.events.send(Event::Watch { after, started }).map_err(|_| Rejected::Stopping)?;
+        self.send(Event::Watch { after, started }, place)?;
         // Too many watchers, or stopping: both drop the sender.
         answered.await.map_err(|_| Rejected::Busy)
     }
@@ -113,35 +118,53 @@ impl Shell {
         &self,
         campaign: impl FnOnce(SessionId) -> Input,
     ) -> Result<(SessionHandle, mpsc::Receiver<SessionMessage>), Rejected> {
-        let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Rejected::Busy)?;
+        let (place, last_place) = (self.place()?, self.place()?);
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (messages, queue) = mpsc::channel(SESSION_QUEUE);
         let input = campaign(session);
-        self.events.send(Event::Open { session, messages, input }).map_err(|_| Rejected::Stopping)?;
-        Ok((SessionHandle { shell: self.clone(), session, _permit: permit }, queue))
+        self.send(Event::Open { session, messages, input }, place)?;
+        Ok((SessionHandle { shell: self.clone(), session, place: Some(last_place) }, queue))
     }
 
     /// Stops the thread: sessions and watches end, and what comes after is refused.
     pub(crate) fn stop(&self) {
-        // A thread that is gone has stopped.
-        let _ = self.events.send(Event::Stop);
+        // A thread that is gone has stopped; a queue without a spare place has been told already.
+        let _ = self.events.try_send((Event::Stop, None));
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Rejected> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| Rejected::Busy)
+    }
+
+    /// Never finds the queue full, since the event has its place.
+    fn send(&self, event: Event, place: OwnedSemaphorePermit) -> Result<(), Rejected> {
+        self.events.try_send((event, Some(place))).map_err(|_| Rejected::Stopping)
     }
 }
 
 impl SessionHandle {
-    pub(crate) fn renew(&self) {
-        let _ = self.shell.events.send(Event::Input(Input::Renew { session: self.session }));
+    /// Waits for a place in the queue, so that a candidate that sends without end is slowed down by it.
+    pub(crate) async fn renew(&self) -> Result<(), Rejected> {
+        self.send(Input::Renew { session: self.session }).await
     }
 
-    pub(crate) fn resign(&self, last_grant_remaining: Span) {
-        let input = Input::Resign { session: self.session, last_grant_remaining };
-        let _ = self.shell.events.send(Event::Input(input));
+    pub(crate) async fn resign(&self, last_grant_remaining: Span) -> Result<(), Rejected> {
+        self.send(Input::Resign { session: self.session, last_grant_remaining }).await
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Rejected> {
+        let place = Arc::clone(&self.shell.places).acquire_owned().await.map_err(|_| Rejected::Stopping)?;
+        self.shell.send(Event::Input(input), place)
     }
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        let _ = self.shell.events.send(Event::Input(Input::Closed { session: self.session }));
+        let end = Event::Input(Input::Closed { session: self.session });
+        if let Some(place) = self.place.take() {
+            // A thread that is gone has closed every session.
+            let _ = self.shell.send(end, place);
+        }
     }
 }
 
@@ -167,7 +190,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(mut self, queue: &Receiver<Event>) {
+    fn run(mut self, queue: &Receiver<Queued>) {
         while let Some(first) = self.next_event(queue) {
             let mut stop = !self.take(first);
             for _ in 1..BATCH_MAX {
@@ -175,7 +198,7 @@ impl Keeper {
                     break;
                 }
                 match queue.try_recv() {
-                    Ok(event) => stop = !self.take(event),
+                    Ok((event, _)) => stop = !self.take(event),
                     Err(_) => break,
                 }
             }
@@ -187,10 +210,12 @@ impl Keeper {
     }
 
     /// Waits for an event or the board's deadline. `None` where nobody can send any more.
-    fn next_event(&self, queue: &Receiver<Event>) -> Option<Event> {
-        let Some(deadline) = self.board.next_deadline() else { return queue.recv().ok() };
+    fn next_event(&self, queue: &Receiver<Queued>) -> Option<Event> {
+        let Some(deadline) = self.board.next_deadline() else {
+            return queue.recv().ok().map(|(event, _)| event);
+        };
         match queue.recv_timeout(deadline.since(now()).as_duration()) {
-            Ok(event) => Some(event),
+            Ok((event, _)) => Some(event),
             Err(RecvTimeoutError::Timeout) => Some(Event::Input(Input::Tick)),
             Err(RecvTimeoutError::Disconnected) => None,
         }

@@ -74,10 +74,9 @@ impl Stream {
             let response = self.messages.message().await.map_err(|status| of_status(&status))?;
             let response =
                 response.ok_or_else(|| ProviderError::Unknown("the stateboard closed the stream".into()))?;
-            match response.message {
-                Some(message) => return told(message).map_err(|error| malformed(&error)),
-                // A message of a newer stateboard.
-                None => {}
+            // One without a message that is known here comes from a newer stateboard.
+            if let Some(message) = response.message {
+                return told(message).map_err(|error| malformed(&error));
             }
         }
     }

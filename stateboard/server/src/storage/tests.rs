@@ -85,7 +85,7 @@ fn a_second_stateboard_is_refused_while_the_first_runs() {
 fn refused(directory: &Path, ours: &Identity) -> OpenError {
     let path = directory.join(FILE_NAME);
     let before = std::fs::read(&path).expect("readable");
-    let error = Storage::open(directory, ours, &Settings::default()).err().expect("refused");
+    let error = Storage::open(directory, ours, &Settings::default()).expect_err("refused");
     assert_eq!(std::fs::read(&path).expect("readable"), before, "the file was changed");
     assert!(error.to_string().contains(FILE_NAME), "{error} does not name the file");
     error

@@ -176,6 +176,8 @@ impl Shell {
         mut commands: mpsc::Receiver<OperatorCommand>,
         stop: CancellationToken,
     ) -> Time {
+        let mut lock = self.parts.lock.clone();
+        self.status.touch();
         loop {
             let deadline = self.arbiter.next_deadline();
             let alarm = async {
@@ -193,6 +195,8 @@ impl Shell {
                 },
                 Some(command) = commands.recv() => self.command(command),
                 () = alarm => self.step(Input::Tick),
+                // Whoever is not the arbiter still has to say who is.
+                Ok(()) = lock.changed() => self.status.touch(),
                 () = self.status.due() => {}
             }
             self.flush();

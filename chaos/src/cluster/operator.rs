@@ -128,7 +128,13 @@ impl Operator {
         let mut last = Status::unavailable("no coordinator is known");
         for address in &self.addresses {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT);
-            let Ok(channel) = endpoint.connect().await else { continue };
+            let channel = match endpoint.connect().await {
+                Ok(channel) => channel,
+                Err(error) => {
+                    last = Status::unavailable(format!("{address} cannot be reached: {error}"));
+                    continue;
+                }
+            };
             match tokio::time::timeout(limit, call(OperatorClient::new(channel))).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) if status.code() == Code::Unavailable || is_elsewhere(&status) => {

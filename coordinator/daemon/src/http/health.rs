@@ -52,7 +52,7 @@ pub(super) fn of_named() -> Router<HttpState> {
                 Err(_) => unknown(&name),
             }
         };
-        router.route(path, for_probes(get(handler.clone()), handler))
+        router.route(path, for_probes(get(handler), handler))
     })
 }
 

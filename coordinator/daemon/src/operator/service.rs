@@ -216,6 +216,9 @@ impl Operator for OperatorService {
         let request = request.into_inner();
         // Also of an arbiter that is no longer active: the one who started it wants its ending.
         self.check_cluster(&request.cluster)?;
+        if !self.tasks.has(request.id) {
+            self.active(&request.cluster)?;
+        }
         self.task_or_not_found(request.id, Duration::from_micros(request.wait_us)).await
     }
 

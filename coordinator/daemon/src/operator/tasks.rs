@@ -24,12 +24,26 @@ struct Task {
 }
 
 /// All of them, shared by the calls.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Tasks {
     table: Arc<Mutex<BTreeMap<u64, Task>>>,
+    first: u64,
+}
+
+impl Default for Tasks {
+    /// The numbers begin at a random place, so that an operator who asks another coordinator, or this one after a
+    /// restart, is told that the task is not known rather than how somebody else's ended. Below 2^53, for JSON.
+    fn default() -> Self {
+        Self { table: Arc::default(), first: (u64::from(rand::random::<u32>()) << 20) + 1 }
+    }
 }
 
 impl Tasks {
+    /// Whether a task with this number was started here and is still remembered.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.lock().contains_key(&id)
+    }
+
     /// Notes a task and awaits its answer beside every caller, so that one who goes away does not end it.
     pub(super) fn start(
         &self,
@@ -42,7 +56,7 @@ impl Tasks {
             ending_in.send_replace(Some(ended));
         });
         let mut table = self.lock();
-        let id = table.last_key_value().map_or(1, |(id, _)| id + 1);
+        let id = table.last_key_value().map_or(self.first, |(id, _)| id + 1);
         table.insert(id, Task { replicaset, ending });
         while table.len() > TASKS_MAX {
             table.pop_first();

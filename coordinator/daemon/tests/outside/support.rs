@@ -2,6 +2,7 @@
 
 use baton_client::MasterState;
 use baton_client::status::{ArbiterStatus, ClusterStatus, MemberStatus, ReplicaSetStatus};
+use baton_coordinator::directory::DirectoryService;
 use baton_coordinator::http::{HttpState, health_router, router, serve};
 use baton_coordinator::metrics::Metrics;
 use baton_coordinator::operator::{OperatorCommand, OperatorService};
@@ -85,6 +86,20 @@ impl Fake {
             server.serve_with_incoming(incoming).await.expect("it listens");
         });
         (address, received)
+    }
+
+    /// The routers' service, and what it knows of them.
+    pub async fn directory(&mut self) -> (SocketAddr, DirectoryService) {
+        let service = DirectoryService::new(cluster(), self.views.clone(), Arc::clone(&self.metrics));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let kept = service.clone();
+        self.servers.spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let server = tonic::transport::Server::builder().add_service(service.into_server());
+            server.serve_with_incoming(incoming).await.expect("it listens");
+        });
+        (address, kept)
     }
 
     pub fn publish_masters(&self, revision: u64, masters: &[(&str, u64, &str)]) {

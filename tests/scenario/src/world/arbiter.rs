@@ -1,0 +1,431 @@
+//! One coordinator that runs an arbiter: the real machine, its clock, and its session with the board.
+//!
+//! It must not know what the machine decides.
+
+use super::clock::Clock;
+use super::net::Body;
+use super::provider::BOARD;
+use super::{Due, World};
+use crate::show;
+use baton_board::{
+    AppointOutcome, Candidate, Input as BoardInput, LockSecret, LockToken, Reply, Request, RequestId, Resume,
+    SessionMessage,
+};
+use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, WriteOutcome};
+use baton_core::decision::Evidence;
+use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId};
+use baton_core::message::ToGuard;
+use baton_core::record::Change;
+use baton_core::time::{Span, Time};
+use baton_oracle::Seen;
+use std::collections::BTreeMap;
+
+/// What a request to the board was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Load,
+    Write(OpId),
+    Member,
+}
+
+/// One arbiter and its process.
+#[derive(Clone, Debug)]
+pub struct ArbiterNode {
+    /// Its name.
+    pub name: String,
+    /// The machine; `None` while the process is gone.
+    pub machine: Option<Arbiter>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Stopped, to be continued.
+    pub frozen: bool,
+    /// What came in meanwhile.
+    pub backlog: Vec<Due>,
+    /// Counts the processes.
+    pub run: u64,
+    /// Its connection to the board.
+    session: Option<baton_board::SessionId>,
+    token: Option<LockToken>,
+    /// The lock was granted and not confirmed by a first renewal yet: the predecessor bound, on its clock.
+    granted: Option<Time>,
+    /// When the renewal under way was sent.
+    renewal_sent: Option<Time>,
+    next_renewal: Option<Time>,
+    asked: BTreeMap<RequestId, Purpose>,
+    /// It does not renew and lets its lock run out (its threads that do are stuck).
+    pub no_renewals: bool,
+    /// Not before this is it given a tick again: a broken rule may leave a deadline in the past.
+    not_before: u64,
+}
+
+impl ArbiterNode {
+    pub(super) fn new(name: &str, local: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            machine: None,
+            clock: Clock::new(local),
+            frozen: false,
+            backlog: Vec::new(),
+            run: 0,
+            session: None,
+            token: None,
+            granted: None,
+            renewal_sent: None,
+            next_renewal: None,
+            asked: BTreeMap::new(),
+            no_renewals: false,
+            not_before: 0,
+        }
+    }
+
+    /// When something is to be done without anything coming in.
+    pub(super) fn deadline(&self, now: u64) -> Option<u64> {
+        let machine = self.machine.as_ref().filter(|_| !self.frozen)?;
+        [machine.next_deadline(), self.next_renewal]
+            .into_iter()
+            .flatten()
+            .filter_map(|local| self.clock.when(now, local))
+            .min()
+            .map(|at| at.max(self.not_before))
+    }
+
+    /// Whether it may decide now, by its own knowledge.
+    #[must_use]
+    pub fn is_active(&self, now: u64) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.is_active(self.clock.read(now)))
+    }
+}
+
+impl World {
+    /// A process for this arbiter, without the lock.
+    pub fn start_arbiter(&mut self, name: &str) {
+        let config = Config {
+            coordinator: CoordinatorName::parse(name).expect("stories use good names"),
+            seed: 7,
+            rules: self.rules,
+        };
+        let settings = self.settings.clone();
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.run += 1;
+        node.machine = Arbiter::new(config, settings).ok();
+        node.frozen = false;
+        node.backlog.clear();
+        self.connect_board(name);
+    }
+
+    /// Its process ends: its connections close.
+    pub fn crash_arbiter(&mut self, name: &str) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let session = node.session.take();
+        *node = ArbiterNode { clock: node.clock, run: node.run, ..ArbiterNode::new(name, 0) };
+        if let Some(session) = session {
+            self.board_closed(session);
+        }
+        self.arbiter_gone(name);
+    }
+
+    /// Stops an arbiter's process, or lets it go on with what came in meanwhile.
+    pub fn freeze_arbiter(&mut self, name: &str, frozen: bool) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.frozen = frozen;
+        if !frozen {
+            for due in std::mem::take(&mut node.backlog) {
+                self.after(0, due);
+            }
+        }
+    }
+
+    fn connect_board(&mut self, name: &str) {
+        self.last_session += 1;
+        let session = baton_board::SessionId(self.last_session);
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.session = Some(session);
+        let coordinator = CoordinatorName::parse(name).expect("stories use good names");
+        let candidate = Candidate { coordinator, address: Endpoint(name.into()) };
+        let resume = node.token.map(|token| Resume { token, only: false });
+        let secret = LockSecret(u128::from(session.0));
+        let input = BoardInput::Campaign { session, candidate, resume, secret };
+        if self.net.is_open(name, BOARD) {
+            self.send(name, BOARD, Body::ToBoard(Box::new(input)));
+        }
+        let run = self.arbiters.get(name).map_or(0, |node| node.run);
+        self.after(self.timing.lock_renew.0, Due::CampaignAgain { arbiter: name.to_owned(), run, session });
+    }
+
+    /// The board did not answer a campaign, perhaps because it never heard it: once more.
+    pub(super) fn campaign_again(&mut self, name: &str, run: u64, session: baton_board::SessionId) {
+        let Some(node) = self.arbiters.get(name) else { return };
+        let waits = node.run == run && node.session == Some(session) && node.machine.is_some();
+        if waits && node.next_renewal.is_none() && node.granted.is_none() {
+            self.board_closed(session);
+            self.connect_board(name);
+        }
+    }
+
+    pub(super) fn provider_connection_lost(&mut self, name: &str) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.session = None;
+        node.next_renewal = None;
+        node.granted = None;
+        if node.machine.is_some() {
+            self.connect_board(name);
+        }
+    }
+
+    /// The arbiter gives its lock up, and says how long its last grant lives.
+    pub fn resign(&mut self, name: &str) {
+        let now = self.now;
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let (Some(session), Some(machine)) = (node.session.take(), node.machine.as_ref()) else { return };
+        let last_grant_remaining = machine.last_grant_until().since(node.clock.read(now));
+        node.token = None;
+        node.next_renewal = None;
+        self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Resign { session, last_grant_remaining })));
+        self.arbiter_step(name, Input::LockLost);
+        let run = self.arbiters.get(name).map_or(0, |node| node.run);
+        // Behind whoever waits in line.
+        self.after(100_000, Due::Rejoin { arbiter: name.to_owned(), run });
+    }
+
+    pub(super) fn rejoin(&mut self, name: &str, run: u64) {
+        if self.arbiters.get(name).is_some_and(|node| node.run == run && node.machine.is_some()) {
+            self.connect_board(name);
+        }
+    }
+
+    pub(super) fn arbiter_tick(&mut self, name: &str) {
+        let now = self.now;
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let local = node.clock.read(now);
+        if node.next_renewal.is_some_and(|at| local >= at) {
+            node.next_renewal = Some(local + self.timing.lock_renew);
+            if !node.no_renewals {
+                node.renewal_sent = Some(local);
+                if let Some(session) = node.session {
+                    self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Renew { session })));
+                }
+            }
+        }
+        self.arbiter_step(name, Input::Tick);
+        if let Some(node) = self.arbiters.get_mut(name) {
+            let overdue = node.deadline(now).is_some_and(|at| at <= now);
+            node.not_before = if overdue { now + 1_000 } else { 0 };
+        }
+    }
+
+    pub(super) fn arbiter_hears_board(&mut self, name: &str, message: SessionMessage) {
+        let now = self.now;
+        let margin = self.timing.lock_margin;
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let local = node.clock.read(now);
+        match message {
+            SessionMessage::Granted { token, predecessor_bound, .. } => {
+                node.token = Some(token);
+                node.granted = Some(local + predecessor_bound + margin);
+                node.renewal_sent = Some(local);
+                node.next_renewal = Some(local + self.timing.lock_renew);
+                let session = node.session;
+                if let Some(session) = session {
+                    self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Renew { session })));
+                }
+            }
+            SessionMessage::Renewed { ttl } => {
+                let Some(sent) = node.renewal_sent else { return };
+                let valid_until = (sent + ttl).back(margin);
+                let Some(token) = node.token else { return };
+                match node.granted.take() {
+                    Some(predecessor_bound) => {
+                        let wait = predecessor_bound.since(local);
+                        let epoch = token.epoch;
+                        let text = if wait == Span::ZERO {
+                            format!("has the lock, epoch {epoch}")
+                        } else {
+                            format!("has the lock, epoch {epoch}; an earlier one may be believed for {wait}")
+                        };
+                        self.say(name, &text);
+                        self.arbiter_step(
+                            name,
+                            Input::LockAcquired { epoch, valid_until, predecessor_bound },
+                        );
+                        self.attach_all();
+                    }
+                    None => self.arbiter_step(name, Input::LockRenewed { valid_until }),
+                }
+            }
+            SessionMessage::Lost { current } => {
+                node.token = None;
+                node.next_renewal = None;
+                self.say(name, &format!("lost the lock to epoch {current}"));
+                self.arbiter_step(name, Input::LockLost);
+                self.connect_board(name);
+            }
+            SessionMessage::Resigned => {}
+            SessionMessage::Refused(refusal) => self.say(name, &format!("may not campaign: {refusal}")),
+        }
+    }
+
+    pub(super) fn arbiter_hears_answer(&mut self, name: &str, id: RequestId, reply: Reply) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let Some(purpose) = node.asked.remove(&id) else { return };
+        match (purpose, reply) {
+            (Purpose::Load, Reply::Snapshot(snapshot)) => {
+                let records = snapshot.records.into_values().collect();
+                let members = snapshot.members.into_values().collect();
+                let settings = Box::new(snapshot.settings);
+                self.arbiter_step(name, Input::Loaded { records, members, settings });
+                self.attach_all();
+            }
+            (Purpose::Write(op), Reply::Appointed(outcome)) => {
+                let outcome = match outcome {
+                    AppointOutcome::Applied(_) => WriteOutcome::Applied,
+                    AppointOutcome::Conflict(sets) => {
+                        WriteOutcome::Conflict(sets.into_values().next().flatten().map(Box::new))
+                    }
+                    AppointOutcome::StaleEpoch(_) => WriteOutcome::StaleEpoch,
+                    AppointOutcome::Refused(_) => WriteOutcome::NotApplied,
+                };
+                self.arbiter_step(name, Input::Written { op, outcome });
+            }
+            (Purpose::Load | Purpose::Write(_) | Purpose::Member, _) => {}
+        }
+    }
+
+    pub(super) fn request_timed_out(&mut self, name: &str, id: RequestId) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        match node.asked.remove(&id) {
+            Some(Purpose::Write(op)) => {
+                self.say(name, "does not know whether its write was applied");
+                self.arbiter_step(name, Input::Written { op, outcome: WriteOutcome::Unknown });
+            }
+            Some(Purpose::Load) => self.ask_board(name, Purpose::Load, Request::Read),
+            Some(Purpose::Member) | None => {}
+        }
+    }
+
+    fn ask_board(&mut self, name: &str, purpose: Purpose, request: Request) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.asked.insert(id, purpose);
+        let run = node.run;
+        self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Request { id, request })));
+        let within = self.timing.request_timeout.0;
+        self.after(within, Due::RequestTimeout { arbiter: name.to_owned(), run, id });
+    }
+
+    pub(super) fn arbiter_step(&mut self, name: &str, input: Input) {
+        let now = self.now;
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        let local = node.clock.read(now);
+        let token = node.token;
+        let Some(machine) = &mut node.machine else { return };
+        machine.step(local, input);
+        let mut actions = Vec::new();
+        while let Some(action) = machine.pop_action() {
+            actions.push(action);
+        }
+        for action in actions {
+            self.arbiter_acts(name, token, action);
+        }
+    }
+
+    fn arbiter_acts(&mut self, name: &str, token: Option<LockToken>, action: Action) {
+        match action {
+            Action::Load => self.ask_board(name, Purpose::Load, Request::Read),
+            Action::Write { op, expected, record, decision } => {
+                let Some(token) = token else { return };
+                self.observe_evidence(name, decision.as_deref());
+                let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
+                let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+                let (version, term) = (record.version, record.term);
+                let change = Change { expected, record: *record, decision };
+                self.say(name, &format!("writes v{version}: term {term} of {master}"));
+                let request = Request::Appoint { token, changes: vec![change] };
+                self.ask_board(name, Purpose::Write(op), request);
+            }
+            Action::PutMember(member) => {
+                let Some(token) = token else { return };
+                let request = Request::PutMember { token, member: Box::new(member) };
+                self.ask_board(name, Purpose::Member, request);
+            }
+            Action::Send { session, instance, message } => {
+                if let ToGuard::Directive(directive) = &message {
+                    let text = show::order(directive);
+                    let key = (name.to_owned(), instance.to_string());
+                    if self.told.insert(key, text.clone()).as_ref() != Some(&text) {
+                        self.say(name, &format!("tells {instance}: {text}"));
+                    }
+                }
+                self.send(name, instance.as_str(), Body::ToGuard(session, message));
+            }
+            Action::Decided(decision) => {
+                for line in show::decision(&decision) {
+                    self.say(name, &line);
+                }
+            }
+            Action::Publish(_) => self.published(name),
+            Action::Task { task, state } => self.say(name, &show::task(task, &state)),
+            Action::NameUsedTwice { instance } => {
+                self.say(name, &format!("another guard uses the name {instance}"));
+            }
+        }
+    }
+
+    fn published(&mut self, name: &str) {
+        let published = self
+            .arbiters
+            .get(name)
+            .and_then(|node| node.machine.as_ref()?.master_of(&self.replicaset))
+            .map(|(record, state)| show::master(record, state));
+        if let Some(text) = published {
+            self.say(name, &format!("publishes: {text}"));
+        }
+    }
+
+    fn observe_evidence(&mut self, name: &str, decision: Option<&baton_core::decision::Decision>) {
+        let Some(decision) = decision else { return };
+        let (Some(Evidence::Relinquished { .. }), Some(old)) = (&decision.evidence, &decision.old_master)
+        else {
+            return;
+        };
+        let said_by = self.arbiters.get(name).and_then(|node| {
+            let view = node.machine.as_ref()?.set_view(node.clock.read(self.now), &self.replicaset)?;
+            let old = view.members.into_iter().find(|member| member.listed.instance == *old)?;
+            Some(old.beat?.incarnation)
+        });
+        let record = self.provider.record().filter(|record| record.term == decision.term_before);
+        if let (Some(said_by), Some(record)) = (said_by, record) {
+            let seen = Seen::Relinquished {
+                replicaset: record.replicaset.clone(),
+                term: record.term,
+                holder: record.incarnation,
+                said_by,
+            };
+            self.observe(seen);
+        }
+    }
+
+    /// A person asks the active arbiter for a planned change of master.
+    pub fn switchover(&mut self, target: Option<InstanceName>, timeout: Span) {
+        let Some(name) = self.active_arbiter() else {
+            self.say("you", "there is no active arbiter to ask");
+            return;
+        };
+        self.last_task += 1;
+        let task = TaskId(self.last_task);
+        let replicaset = self.replicaset.clone();
+        self.arbiter_step(&name, Input::Switchover { task, replicaset, target, timeout });
+    }
+
+    /// Who decides now, by its own knowledge.
+    #[must_use]
+    pub fn active_arbiter(&self) -> Option<String> {
+        let active = self.arbiters.values().filter(|node| !node.frozen && node.is_active(self.now));
+        active.max_by_key(|node| node.machine.as_ref().and_then(Arbiter::epoch)).map(|node| node.name.clone())
+    }
+
+    pub(super) fn next_stream(&mut self) -> SessionId {
+        self.last_session += 1;
+        SessionId(self.last_session)
+    }
+}

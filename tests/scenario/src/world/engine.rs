@@ -1,0 +1,218 @@
+//! A scripted engine: a log of writes, replicas that copy it, a mark for each term. It does what it is told at once.
+//!
+//! It must not know guards, arbiters or terms beyond the marks in its log.
+
+use baton_core::engine::{DataState, EngineCommand, Probe};
+use baton_core::ids::{DataId, Endpoint, EngineRun, InstanceName, Term};
+use baton_core::position::Position;
+use baton_oracle::WriteId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One entry of an engine's data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Written by a client.
+    Write(WriteId),
+    /// Written by a promotion.
+    Mark(DataId, Term),
+    /// Was there before Baton came.
+    Found,
+}
+
+/// A client's write that waits for replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub write: WriteId,
+    /// The length of the log that holds it.
+    pub length: usize,
+}
+
+/// What became of a client's write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Committed.
+    Acknowledged,
+    /// Refused: read-only.
+    ReadOnly,
+    /// No answer yet: it waits for replicas.
+    Waits,
+    /// Nobody answers.
+    Silence,
+}
+
+/// The engine of one instance.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    name: InstanceName,
+    /// Counts the runs.
+    pub run: u64,
+    /// Whether a process is there.
+    pub running: bool,
+    /// Whether it accepts writes.
+    pub writable: bool,
+    /// The term for which it was promoted in this run; `None` where another hand made it writable.
+    pub promoted: Option<Term>,
+    /// Whom it replicates from.
+    pub follows: Option<Endpoint>,
+    /// Whether that link is up.
+    pub link_up: bool,
+    /// Its data.
+    pub log: Vec<Entry>,
+    /// How much of its log each attached replica has confirmed.
+    pub attached: BTreeMap<InstanceName, usize>,
+    /// What was sent to each, so that nothing is sent twice over a link that works.
+    pub sent: BTreeMap<InstanceName, usize>,
+    /// Clients that wait.
+    pub waiting: Vec<Waiting>,
+    /// For how many replicas a commit waits.
+    pub ack_quorum: usize,
+    /// It answers nobody.
+    pub stalled: bool,
+}
+
+impl Engine {
+    /// An engine that does not run, with this data.
+    #[must_use]
+    pub fn new(name: InstanceName, log: Vec<Entry>, ack_quorum: usize) -> Self {
+        Self {
+            name,
+            run: 0,
+            running: false,
+            writable: false,
+            promoted: None,
+            follows: None,
+            link_up: false,
+            log,
+            attached: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            waiting: Vec::new(),
+            ack_quorum,
+            stalled: false,
+        }
+    }
+
+    /// A new run, fenced, following nobody.
+    pub fn start(&mut self) {
+        self.end();
+        self.run += 1;
+        self.running = true;
+    }
+
+    /// No process is left.
+    pub fn end(&mut self) {
+        self.running = false;
+        self.writable = false;
+        self.promoted = None;
+        self.follows = None;
+        self.link_up = false;
+        self.attached.clear();
+        self.sent.clear();
+        self.waiting.clear();
+        self.stalled = false;
+    }
+
+    /// One look at it.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        let caught_up = self.attached.values().filter(|length| **length >= self.log.len()).count();
+        Probe {
+            run: EngineRun(format!("{}.{}", self.name, self.run).into()),
+            writable: self.writable,
+            follows: self.follows.clone(),
+            link_up: self.link_up,
+            position: self.position(),
+            data: self.data(),
+            replicas_caught_up: u32::try_from(caught_up).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// How far its data reaches.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::at(self.mark().map_or(0, |(_, term)| term.0), self.log.len() as u64)
+    }
+
+    /// What its data says of itself.
+    #[must_use]
+    pub fn data(&self) -> DataState {
+        match self.mark() {
+            Some((id, term)) => DataState::Marked { id, term },
+            None if self.log.is_empty() => DataState::Empty,
+            None => DataState::Unmarked,
+        }
+    }
+
+    /// The clients' writes that it holds.
+    #[must_use]
+    pub fn writes(&self) -> BTreeSet<WriteId> {
+        self.log
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Write(write) => Some(*write),
+                Entry::Mark(..) | Entry::Found => None,
+            })
+            .collect()
+    }
+
+    fn mark(&self) -> Option<(DataId, Term)> {
+        self.log.iter().rev().find_map(|entry| match entry {
+            Entry::Mark(id, term) => Some((id.clone(), *term)),
+            Entry::Write(_) | Entry::Found => None,
+        })
+    }
+
+    /// Carries a command out and looks afterwards.
+    pub fn obey(&mut self, command: &EngineCommand) -> Probe {
+        match command {
+            EngineCommand::Probe => {}
+            EngineCommand::Fence => self.fence(None),
+            EngineCommand::Follow { endpoint } => self.fence(Some(endpoint.clone())),
+            EngineCommand::Promote { term, data_id } => {
+                self.fence(None);
+                self.writable = true;
+                self.promoted = Some(*term);
+                self.log.push(Entry::Mark(data_id.clone(), *term));
+            }
+        }
+        self.probe()
+    }
+
+    fn fence(&mut self, follows: Option<Endpoint>) {
+        self.writable = false;
+        self.promoted = None;
+        if self.follows != follows {
+            self.follows = follows;
+            self.link_up = false;
+        }
+    }
+
+    /// A client writes.
+    pub fn write(&mut self, write: WriteId) -> Answer {
+        if !self.running || self.stalled {
+            return Answer::Silence;
+        }
+        if !self.writable {
+            return Answer::ReadOnly;
+        }
+        self.log.push(Entry::Write(write));
+        if self.ack_quorum == 0 {
+            return Answer::Acknowledged;
+        }
+        self.waiting.push(Waiting { write, length: self.log.len() });
+        Answer::Waits
+    }
+
+    /// A replica has confirmed so much; the writes that are committed by it.
+    pub fn confirmed(&mut self, replica: &InstanceName, length: usize) -> Vec<WriteId> {
+        if let Some(known) = self.attached.get_mut(replica) {
+            *known = (*known).max(length);
+        }
+        let enough = |waiting: &Waiting| {
+            self.attached.values().filter(|length| **length >= waiting.length).count() >= self.ack_quorum
+        };
+        let done: Vec<_> = self.waiting.iter().filter(|waiting| enough(waiting)).map(|it| it.write).collect();
+        self.waiting.retain(|waiting| !done.contains(&waiting.write));
+        done
+    }
+}

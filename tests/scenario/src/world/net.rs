@@ -1,0 +1,149 @@
+//! The network: one queue for each direction between two hosts, which can be cut, held, or held for one kind of message.
+//!
+//! It must not know what the messages mean, only of which kind they are.
+
+use baton_board::{Reply, RequestId, SessionMessage};
+use baton_core::arbiter::SessionId;
+use baton_core::ids::{EngineRun, InstanceName};
+use baton_core::message::{Beat, Hello, Order, ToGuard};
+use std::collections::BTreeMap;
+
+use super::engine::Entry;
+
+/// A host: an instance's name, an arbiter's name, or `board`.
+pub type Host = String;
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A guard opens its stream.
+    Hello(SessionId, Box<Hello>),
+    /// The arbiter has taken the stream.
+    Welcome(SessionId),
+    /// A stream ended.
+    Bye(SessionId),
+    /// A beat.
+    Beat(SessionId, Box<Beat>),
+    /// The arbiter speaks.
+    ToGuard(SessionId, ToGuard),
+    /// An arbiter asks the board.
+    ToBoard(Box<baton_board::Input>),
+    /// The board answers a candidate.
+    FromBoard(SessionMessage),
+    /// The board answers a request.
+    Answer(RequestId, Box<Reply>),
+    /// A starting guard (of this run) reads the board.
+    Read(u64),
+    /// What it read.
+    HasRead(u64, Box<baton_board::Snapshot>),
+    /// A master's engine streams to a replica's.
+    Data(EngineRun, Vec<Entry>),
+    /// The replica has it.
+    Confirm(EngineRun, InstanceName, usize),
+}
+
+impl Body {
+    /// The kind, by which stories hold messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello(..) | Self::Welcome(_) | Self::Bye(_) => "stream",
+            Self::Beat(..) => "beat",
+            Self::ToGuard(_, ToGuard::Grant(_)) => "grant",
+            Self::ToGuard(_, ToGuard::Directive(directive)) => match directive.order {
+                Order::Lead { .. } => "lead",
+                Order::Follow { .. } => "follow",
+                Order::Sever { .. } => "sever",
+                Order::Relinquish => "relinquish",
+                Order::Grow { .. } => "grow",
+                Order::Shrink { .. } => "shrink",
+                Order::StandDown => "stand-down",
+            },
+            Self::ToBoard(_) => "ask",
+            Self::FromBoard(_) | Self::Answer(..) => "answer",
+            Self::Read(_) | Self::HasRead(..) => "read",
+            Self::Data(..) => "data",
+            Self::Confirm(..) => "confirm",
+        }
+    }
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// From.
+    pub from: Host,
+    /// To.
+    pub to: Host,
+    /// What.
+    pub body: Body,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Link {
+    cut: bool,
+    /// Held kinds; empty: none, `all`: every kind.
+    held_kinds: Vec<String>,
+    held: Vec<Packet>,
+}
+
+/// All links. One that was never touched lets everything pass.
+#[derive(Clone, Debug, Default)]
+pub struct Net {
+    links: BTreeMap<(Host, Host), Link>,
+}
+
+impl Net {
+    /// What passes now; the rest is dropped or kept.
+    pub fn pass(&mut self, packet: Packet) -> Option<Packet> {
+        let Some(link) = self.links.get_mut(&(packet.from.clone(), packet.to.clone())) else {
+            return Some(packet);
+        };
+        if link.cut {
+            return None;
+        }
+        let kind = packet.body.kind();
+        if link.held_kinds.iter().any(|held| held == "all" || held == kind) {
+            link.held.push(packet);
+            return None;
+        }
+        Some(packet)
+    }
+
+    /// Whether anything passes in this direction.
+    #[must_use]
+    pub fn is_open(&self, from: &str, to: &str) -> bool {
+        self.links.get(&(from.to_owned(), to.to_owned())).is_none_or(|link| !link.cut)
+    }
+
+    /// Drops whatever is sent in this direction from now on.
+    pub fn cut(&mut self, from: &str, to: &str) {
+        self.link(from, to).cut = true;
+    }
+
+    /// Keeps messages of a kind (`all`: of every kind) in this direction.
+    pub fn hold(&mut self, from: &str, to: &str, kind: &str) {
+        self.link(from, to).held_kinds.push(kind.to_owned());
+    }
+
+    /// Lets everything pass again in this direction; what was kept comes out, in order.
+    pub fn release(&mut self, from: &str, to: &str) -> Vec<Packet> {
+        let link = self.link(from, to);
+        link.held_kinds.clear();
+        std::mem::take(&mut link.held)
+    }
+
+    /// Forgets what was kept in this direction.
+    pub fn drop_held(&mut self, from: &str, to: &str) -> usize {
+        std::mem::take(&mut self.link(from, to).held).len()
+    }
+
+    /// Everything passes everywhere; what was kept comes out.
+    pub fn heal(&mut self) -> Vec<Packet> {
+        std::mem::take(&mut self.links).into_values().flat_map(|link| link.held).collect()
+    }
+
+    fn link(&mut self, from: &str, to: &str) -> &mut Link {
+        self.links.entry((from.to_owned(), to.to_owned())).or_default()
+    }
+}

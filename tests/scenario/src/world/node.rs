@@ -1,0 +1,627 @@
+//! One host of an instance: the real guard, its disk, its deadman, its engine and the connection between them.
+//!
+//! It must not know what the guard decides.
+
+use super::clock::Clock;
+use super::engine::{Engine, Entry};
+use super::net::Body;
+use super::provider::BOARD;
+use super::{Due, World};
+use crate::show;
+use baton_core::arbiter::SessionId;
+use baton_core::engine::{EngineCommand, EngineOutcome};
+use baton_core::guard::{Action, Config, Guard, Input, Saved};
+use baton_core::ids::{CoordinatorName, Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
+use baton_core::message::{Hello, ToGuard};
+use baton_core::time::{Span, Time};
+use std::collections::VecDeque;
+
+/// How long an engine takes to hear a command, and its answer to come back.
+const ENGINE_MICROS: u64 = 200;
+/// How long the disk takes.
+const DISK_MICROS: u64 = 500;
+/// How long the deadman takes.
+const DEADMAN_MICROS: u64 = 100;
+
+/// The tiny process that ends the engine when its one deadline passes.
+#[derive(Clone, Debug, Default)]
+pub struct Deadman {
+    /// It lives.
+    pub up: bool,
+    /// By this node's clock.
+    pub deadline: Option<Time>,
+    /// It does not hear (starved); what it was told waits.
+    pub deaf: bool,
+    pub(super) unheard: Vec<Due>,
+}
+
+/// What the world remembers of a host for its observations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remembered {
+    pub(super) writable: Option<Term>,
+    pub(super) leads: Option<(Incarnation, Term)>,
+    pub(super) intruder_since: Option<u64>,
+    pub(super) heard_epoch: Epoch,
+}
+
+/// One instance's host.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The instance.
+    pub name: InstanceName,
+    /// The machine; `None` while its process is gone.
+    pub guard: Option<Guard>,
+    /// Counts the guard's processes.
+    pub run: u64,
+    /// Drawn when the state directory was made; another one on another host.
+    pub home: u64,
+    /// Counts the boots.
+    pub boot: u64,
+    /// What is on disk.
+    pub disk: Saved,
+    /// Nothing becomes durable.
+    pub disk_stuck: bool,
+    pub(super) unsaved: Vec<Due>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its deadman.
+    pub deadman: Deadman,
+    /// Its engine.
+    pub engine: Engine,
+    /// The connection to the engine; counts up.
+    pub connection: u64,
+    pub(super) outstanding: VecDeque<(OpId, EngineCommand)>,
+    /// The engine hears nothing; commands wait in its socket.
+    pub engine_deaf: bool,
+    pub(super) unheard: Vec<EngineCommand>,
+    pub(super) stream: Option<(String, SessionId)>,
+    pub(super) welcome: bool,
+    /// Everything of the host is stopped, to be continued.
+    pub frozen: bool,
+    /// The guard alone is stopped.
+    pub guard_frozen: bool,
+    pub(super) backlog: Vec<Due>,
+    /// A look at the replication link is due.
+    pub(super) looks: bool,
+    /// Configured.
+    pub priority: u32,
+    /// Configured.
+    pub electable: bool,
+    /// Configured.
+    pub zone: Option<Zone>,
+    /// The engine is the deadman's child and restarted by the guard.
+    pub supervised: bool,
+    pub(super) remembered: Remembered,
+    pub(super) not_before: u64,
+}
+
+impl Node {
+    pub(super) fn new(name: InstanceName, number: u64, ack_quorum: usize, log: Vec<Entry>) -> Self {
+        let engine = Engine::new(name.clone(), log, ack_quorum);
+        Self {
+            name,
+            guard: None,
+            run: 0,
+            home: number,
+            boot: 1,
+            disk: Saved::default(),
+            disk_stuck: false,
+            unsaved: Vec::new(),
+            // No two hosts' clocks show the same.
+            clock: Clock::new(number * 1_000_000_000),
+            deadman: Deadman::default(),
+            engine,
+            connection: 0,
+            outstanding: VecDeque::new(),
+            engine_deaf: false,
+            unheard: Vec::new(),
+            stream: None,
+            welcome: false,
+            frozen: false,
+            guard_frozen: false,
+            backlog: Vec::new(),
+            looks: false,
+            priority: 100,
+            electable: true,
+            zone: None,
+            supervised: true,
+            remembered: Remembered::default(),
+            not_before: 0,
+        }
+    }
+
+    /// Where clients reach the engine.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint(format!("{}:1", self.name).into())
+    }
+
+    /// The run of the guard.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation { home: self.home, boot: self.boot, run: self.run }
+    }
+
+    /// When something is to be done without anything coming in.
+    pub(super) fn deadline(&self, now: u64) -> Option<u64> {
+        if self.frozen {
+            return None;
+        }
+        let guard = self.guard.as_ref().filter(|_| !self.guard_frozen).and_then(Guard::next_deadline);
+        let guard = guard.and_then(|local| self.clock.when(now, local)).map(|at| at.max(self.not_before));
+        let deadman = self.deadman.deadline.and_then(|local| self.clock.when(now, local));
+        [guard, deadman].into_iter().flatten().min()
+    }
+
+    fn guard_is_stopped(&self) -> bool {
+        self.frozen || self.guard_frozen
+    }
+}
+
+impl World {
+    /// A process for the guard. What an older one left (deadman, and the engine that is its child) is gone.
+    pub fn start_guard(&mut self, instance: &InstanceName) {
+        let (timing, rules, replicaset) = (self.timing.clone(), self.rules, self.replicaset.clone());
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let first = node.run == 0;
+        node.run += 1;
+        node.guard_frozen = false;
+        node.deadman = Deadman { up: true, ..Deadman::default() };
+        node.outstanding.clear();
+        if node.supervised {
+            node.engine.end();
+        }
+        let config = Config {
+            instance: instance.clone(),
+            replicaset,
+            incarnation: node.incarnation(),
+            supervised: node.supervised,
+            timing,
+            rules,
+        };
+        let local = node.clock.read(now);
+        // A host that was never used has promised nothing, and its directory was made on this boot.
+        node.guard = Some(Guard::new(local, config, node.disk.clone(), !first || !self.fresh_hosts_wait));
+        node.remembered.heard_epoch = node.disk.highest_epoch;
+        self.replicas_lost(instance);
+        self.drain_guard(instance);
+        self.guard_step(instance, Input::DeadmanUp);
+        let running = self.nodes.get(instance).is_some_and(|node| node.engine.running);
+        if running {
+            self.connect_engine(instance);
+        } else {
+            self.guard_step(instance, Input::EngineEnded);
+        }
+        self.attach(instance);
+    }
+
+    /// The guard's process ends; its deadman and the engine live on.
+    pub fn crash_guard(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.guard = None;
+        node.outstanding.clear();
+        node.unsaved.clear();
+        node.connection += 1;
+        self.close_stream(instance);
+        self.watch();
+    }
+
+    /// The engine's processes end.
+    pub fn end_engine(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if !node.engine.running {
+            return;
+        }
+        node.engine.end();
+        node.connection += 1;
+        node.unheard.clear();
+        node.engine_deaf = false;
+        let outstanding = std::mem::take(&mut node.outstanding);
+        let run = node.run;
+        self.replicas_lost(instance);
+        for (op, _) in outstanding {
+            let outcome = EngineOutcome::Unknown("the engine ended".to_owned());
+            self.after(
+                DEADMAN_MICROS,
+                Due::Guard(instance.clone(), run, Box::new(Input::EngineDone { op, outcome })),
+            );
+        }
+        self.after(DEADMAN_MICROS, Due::Guard(instance.clone(), run, Box::new(Input::EngineEnded)));
+        self.watch();
+    }
+
+    fn start_engine(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.engine.start();
+        self.say(instance.as_str(), "engine starts, fenced");
+        self.connect_engine(instance);
+    }
+
+    /// A connection to the engine that the deadman holds.
+    pub fn connect_engine(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if !node.engine.running {
+            return;
+        }
+        node.connection += 1;
+        let connection = node.connection;
+        self.after(2 * ENGINE_MICROS, Due::EngineConnected(instance.clone(), connection));
+    }
+
+    pub(super) fn engine_connected(&mut self, instance: &InstanceName, connection: u64) {
+        let Some(node) = self.nodes.get(instance) else { return };
+        if node.connection == connection && node.engine.running && !node.engine_deaf {
+            let probe = node.engine.probe();
+            self.guard_step(instance, Input::EngineConnected(probe));
+        } else if node.connection == connection && node.engine.running {
+            self.after(10_000, Due::EngineConnected(instance.clone(), connection));
+        }
+    }
+
+    /// The connection to the engine breaks; what was asked over it stays unanswered, and may yet be carried out.
+    pub fn break_connection(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let outstanding = std::mem::take(&mut node.outstanding);
+        for (op, _) in outstanding {
+            let outcome = EngineOutcome::Unknown("the connection broke".to_owned());
+            self.guard_step(instance, Input::EngineDone { op, outcome });
+        }
+        self.guard_step(instance, Input::EngineDisconnected);
+        self.connect_engine(instance);
+    }
+
+    /// The engine hears again; `late`: also what waited in sockets that were given up.
+    pub fn engine_hears(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.engine_deaf = false;
+        for command in std::mem::take(&mut node.unheard) {
+            self.say(instance.as_str(), &format!("engine carries out late: {}", show::command(&command)));
+            if let Some(node) = self.nodes.get_mut(instance) {
+                node.remembered.writable = None;
+                let found = node.engine.data();
+                node.engine.obey(&command);
+                self.watch_one(instance, Some(found));
+            }
+        }
+    }
+
+    pub(super) fn engine_command(&mut self, instance: &InstanceName, connection: u64, op: OpId) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.connection != connection || !node.engine.running {
+            return;
+        }
+        let Some((_, command)) = node.outstanding.iter().find(|(asked, _)| *asked == op).cloned() else {
+            return;
+        };
+        if node.engine_deaf || node.engine.stalled {
+            if command != EngineCommand::Probe {
+                node.unheard.push(command);
+            }
+            return;
+        }
+        let found = node.engine.data();
+        let probe = node.engine.obey(&command);
+        let run = node.run;
+        self.watch_one(instance, Some(found));
+        if matches!(command, EngineCommand::Follow { .. }) {
+            self.look_after_link(instance, 1_000);
+        }
+        if matches!(command, EngineCommand::Promote { .. }) {
+            self.replicate_from(instance);
+        }
+        let outcome = EngineOutcome::Done(probe);
+        self.after(
+            ENGINE_MICROS,
+            Due::Answer(instance.clone(), run, connection, Box::new(Input::EngineDone { op, outcome })),
+        );
+    }
+
+    pub(super) fn engine_answer(&mut self, instance: &InstanceName, run: u64, connection: u64, input: Input) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if let Input::EngineDone { op, .. } = &input {
+            if node.connection != connection || node.outstanding.front().is_none_or(|(asked, _)| asked != op)
+            {
+                return;
+            }
+            node.outstanding.pop_front();
+        }
+        self.guard_hears(instance, run, input);
+    }
+
+    pub(super) fn engine_timeout(&mut self, instance: &InstanceName, connection: u64, op: OpId) {
+        let Some(node) = self.nodes.get(instance) else { return };
+        let waits = node.outstanding.iter().any(|(asked, _)| *asked == op);
+        if waits && node.connection == connection && node.guard.is_some() {
+            self.say(instance.as_str(), "engine does not answer in time: its connection is given up");
+            self.break_connection(instance);
+        }
+    }
+
+    /// Something for the guard; it waits while the guard is stopped.
+    pub(super) fn guard_hears(&mut self, instance: &InstanceName, run: u64, input: Input) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.run != run {
+            return;
+        }
+        if node.guard_is_stopped() {
+            node.backlog.push(Due::Guard(instance.clone(), run, Box::new(input)));
+            return;
+        }
+        self.guard_step(instance, input);
+    }
+
+    /// Something for the guard's present run.
+    pub fn tell_guard(&mut self, instance: &InstanceName, input: Input) {
+        let run = self.nodes.get(instance).map_or(0, |node| node.run);
+        self.guard_hears(instance, run, input);
+    }
+
+    pub(super) fn guard_step(&mut self, instance: &InstanceName, input: Input) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let local = node.clock.read(now);
+        let Some(guard) = &mut node.guard else { return };
+        let message = match &input {
+            Input::FromArbiter(message) => Some(message.clone()),
+            _ => None,
+        };
+        if let Input::ProviderRead { epoch, .. } = &input {
+            node.remembered.heard_epoch = node.remembered.heard_epoch.max(*epoch);
+        }
+        let ticked = message.as_ref().map(|_| {
+            let mut twin = guard.clone();
+            twin.step(local, Input::Tick);
+            twin
+        });
+        guard.step(local, input);
+        if let (Some(message), Some(ticked)) = (message, ticked) {
+            let changed = *guard != ticked;
+            self.watch_heeding(instance, &message, changed);
+        }
+        self.drain_guard(instance);
+        self.watch();
+    }
+
+    pub(super) fn node_tick(&mut self, instance: &InstanceName) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let local = node.clock.read(now);
+        if node.deadman.deadline.is_some_and(|deadline| local >= deadline) {
+            self.kill_by_deadman(instance);
+        }
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let due = node.guard.as_ref().and_then(Guard::next_deadline).is_some_and(|at| local >= at);
+        if due && !node.guard_is_stopped() && now >= node.not_before {
+            self.guard_step(instance, Input::Tick);
+            let Some(node) = self.nodes.get_mut(instance) else { return };
+            let overdue = node.guard.as_ref().and_then(Guard::next_deadline).is_some_and(|at| local >= at);
+            node.not_before = if overdue { now + 1_000 } else { 0 };
+        }
+    }
+
+    /// The deadman's deadline has passed.
+    pub fn kill_by_deadman(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.deadman.deadline = None;
+        if node.engine.running {
+            self.say(instance.as_str(), "deadman kills the engine: its deadline has passed");
+            self.end_engine(instance);
+        }
+    }
+
+    /// What came in while the host, or its guard, was stopped comes in now.
+    pub fn resume_backlog(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.guard_frozen = false;
+        for due in std::mem::take(&mut node.backlog) {
+            self.after(0, due);
+        }
+    }
+
+    /// The deadman hears again.
+    pub fn deadman_hears(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.deadman.deaf = false;
+        for due in std::mem::take(&mut node.deadman.unheard) {
+            self.after(0, due);
+        }
+    }
+
+    /// The deadman's process ends; the guard sees its socket break.
+    pub fn kill_deadman(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.deadman = Deadman::default();
+        let run = node.run;
+        self.guard_hears(instance, run, Input::DeadmanLost);
+        let supervised = self.nodes.get(instance).is_some_and(|node| node.supervised);
+        if supervised {
+            self.end_engine(instance);
+        }
+    }
+
+    /// The disk works again; what waited for it is durable now.
+    pub fn free_disk(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.disk_stuck = false;
+        for due in std::mem::take(&mut node.unsaved) {
+            self.after(DISK_MICROS, due);
+        }
+    }
+
+    fn drain_guard(&mut self, instance: &InstanceName) {
+        loop {
+            let Some(guard) = self.nodes.get_mut(instance).and_then(|node| node.guard.as_mut()) else {
+                return;
+            };
+            let Some(action) = guard.pop_action() else { return };
+            self.guard_acts(instance, action);
+        }
+    }
+
+    fn guard_acts(&mut self, instance: &InstanceName, action: Action) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let (run, connection) = (node.run, node.connection);
+        match action {
+            Action::ReadProvider => self.after(0, Due::ReadProvider(instance.clone(), run)),
+            Action::Persist { op, saved } => {
+                let due = Due::Disk(instance.clone(), run, op, Box::new(saved));
+                if node.disk_stuck {
+                    node.unsaved.push(due);
+                } else {
+                    self.after(DISK_MICROS, due);
+                }
+            }
+            Action::Beat(beat) => {
+                if let Some((arbiter, session)) = node.stream.clone() {
+                    self.send(instance.as_str(), &arbiter, Body::Beat(session, beat));
+                }
+            }
+            Action::Engine { op, command, within } => {
+                node.outstanding.push_back((op, command.clone()));
+                if command != EngineCommand::Probe {
+                    self.say(instance.as_str(), &format!("engine is asked to {}", show::command(&command)));
+                }
+                self.after(ENGINE_MICROS, Due::Command(instance.clone(), connection, op));
+                self.after(within.0, Due::CommandTimeout(instance.clone(), connection, op));
+            }
+            Action::Arm { op, deadline } => {
+                self.tell_deadman(instance, Due::Arm(instance.clone(), run, op, deadline));
+            }
+            Action::Disarm => self.tell_deadman(instance, Due::Disarm(instance.clone())),
+            Action::KillEngine => {
+                self.say(instance.as_str(), "engine is killed");
+                self.end_engine(instance);
+            }
+            Action::StartEngine => self.start_engine(instance),
+            Action::StandDown => {
+                self.say(instance.as_str(), "stands down");
+                self.close_stream(instance);
+            }
+            Action::Note(note) => {
+                if let Some(text) = show::note(&note) {
+                    self.say(instance.as_str(), &text);
+                }
+            }
+        }
+    }
+
+    fn tell_deadman(&mut self, instance: &InstanceName, due: Due) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.deadman.deaf {
+            node.deadman.unheard.push(due);
+        } else {
+            self.after(DEADMAN_MICROS, due);
+        }
+    }
+
+    pub(super) fn armed(&mut self, instance: &InstanceName, run: u64, op: OpId, deadline: Time) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.deadman.up && node.run == run {
+            node.deadman.deadline = Some(deadline);
+            self.after(DEADMAN_MICROS, Due::Guard(instance.clone(), run, Box::new(Input::Armed(op))));
+        }
+    }
+
+    pub(super) fn saved(&mut self, instance: &InstanceName, run: u64, op: OpId, saved: Saved) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.run == run && node.guard.is_some() {
+            node.disk = saved;
+            self.guard_hears(instance, run, Input::Persisted(op));
+        }
+    }
+
+    pub(super) fn read_provider(&mut self, instance: &InstanceName, run: u64) {
+        let ignorant = self.nodes.get(instance).is_some_and(|node| {
+            node.run == run && node.guard.as_ref().is_some_and(|it| it.floor().is_none())
+        });
+        if ignorant {
+            self.send(instance.as_str(), BOARD, Body::Read(run));
+            self.after(200_000, Due::ReadProvider(instance.clone(), run));
+        }
+    }
+
+    /// Opens a stream to the active arbiter, where there is one and none is open.
+    pub(super) fn attach(&mut self, instance: &InstanceName) {
+        let Some(arbiter) = self.known_arbiter() else { return };
+        let Some(node) = self.nodes.get(instance) else { return };
+        let there = node.stream.as_ref().is_some_and(|(known, _)| *known == arbiter) && node.welcome;
+        let Some(guard) = &node.guard else { return };
+        if there || node.guard_is_stopped() || guard.next_deadline().is_none() {
+            return;
+        }
+        let hello = Hello {
+            instance: instance.clone(),
+            replicaset: self.replicaset.clone(),
+            incarnation: node.incarnation(),
+            coordinator: CoordinatorName::parse(node.name.as_str()).expect("a name is a name"),
+            endpoint: node.endpoint(),
+            zone: node.zone.clone(),
+            priority: node.priority,
+            electable: node.electable,
+            bootstrap_members: self.bootstrap_members,
+        };
+        self.close_stream(instance);
+        let session = self.next_stream();
+        if let Some(node) = self.nodes.get_mut(instance) {
+            node.stream = Some((arbiter.clone(), session));
+            node.welcome = false;
+        }
+        self.send(instance.as_str(), &arbiter, Body::Hello(session, Box::new(hello)));
+        self.after(Span::from_millis(100).0, Due::AttachAgain(instance.clone()));
+    }
+
+    /// Both ends learn that the stream is gone.
+    pub fn close_stream(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let Some((arbiter, session)) = node.stream.take() else { return };
+        let welcome = std::mem::take(&mut node.welcome);
+        self.send(instance.as_str(), &arbiter, Body::Bye(session));
+        if welcome {
+            self.guard_step(instance, Input::Detached);
+        }
+    }
+
+    pub(super) fn node_hears(&mut self, instance: &InstanceName, body: Body) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let ours = |session: &SessionId| node.stream.as_ref().is_some_and(|(_, known)| known == session);
+        let run = node.run;
+        match body {
+            Body::Welcome(session) if ours(&session) => {
+                node.welcome = true;
+                self.guard_hears(instance, run, Input::Attached);
+            }
+            Body::Bye(session) if ours(&session) => {
+                node.stream = None;
+                node.welcome = false;
+                self.guard_hears(instance, run, Input::Detached);
+                self.after(Span::from_millis(50).0, Due::AttachAgain(instance.clone()));
+            }
+            // What a stream that is gone still delivers is heard: rules must bear it, not the world.
+            Body::ToGuard(_, message) => self.guard_hears(instance, run, Input::FromArbiter(message)),
+            Body::HasRead(run, snapshot) => {
+                let record = snapshot.records.into_values().next();
+                let input = Input::ProviderRead { record, epoch: snapshot.lock.epoch };
+                self.guard_hears(instance, run, input);
+            }
+            _ => {}
+        }
+    }
+
+    fn watch_heeding(&mut self, instance: &InstanceName, message: &ToGuard, changed: bool) {
+        let (incarnation, epoch) = match message {
+            ToGuard::Grant(grant) => (grant.incarnation, grant.epoch),
+            ToGuard::Directive(directive) => (directive.incarnation, directive.epoch),
+        };
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.incarnation() != incarnation {
+            return;
+        }
+        let highest = node.remembered.heard_epoch;
+        node.remembered.heard_epoch = highest.max(epoch);
+        if changed {
+            let instance = instance.clone();
+            self.observe(baton_oracle::Seen::Heeded { instance, message: epoch, highest });
+        }
+    }
+}

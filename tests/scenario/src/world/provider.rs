@@ -1,0 +1,265 @@
+//! The state provider of a world: the stateboard's own machine, its disk, and what it answers.
+//!
+//! It must not know arbiters or guards, only sessions and requests.
+
+use super::World;
+use super::net::Body;
+use baton_board::{
+    Action, AppointOutcome, Board, Durable, Identity, Input, Limits, Persist, Reply, Request, RequestId,
+    SessionId, Write,
+};
+use baton_core::ids::{ClusterName, Epoch};
+use baton_core::record::{Record, Settings};
+use baton_core::time::Time;
+use baton_oracle::Seen;
+use std::collections::BTreeMap;
+
+/// The provider's host.
+pub const BOARD: &str = "board";
+
+/// How the next write is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextWrite {
+    /// As any other.
+    Ordinary,
+    /// It is applied, and its answer is lost.
+    LoseAnswer,
+    /// It is lost on the way, and so is its answer.
+    LoseRequest,
+    /// It stays on the way and arrives when it is let through.
+    Delay,
+}
+
+/// The board and what surrounds it.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    board: Option<Board>,
+    /// What its disk holds.
+    pub durable: Durable,
+    /// Which arbiter each session is of.
+    sessions: BTreeMap<SessionId, String>,
+    asked: BTreeMap<RequestId, String>,
+    /// Guards' reads under way: whose, of which run.
+    reads: BTreeMap<RequestId, (String, u64)>,
+    last_read: u64,
+    /// What happens to the next write.
+    pub next_write: NextWrite,
+    /// Answers that will not be given.
+    muted: Vec<RequestId>,
+    /// A write that is still on its way.
+    delayed: Option<(String, Input)>,
+}
+
+impl Provider {
+    /// An empty board.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let cluster = ClusterName::parse("story").expect("a good name");
+        let durable = Durable::genesis(Identity { cluster, secret_hash: [0; 32] }, settings);
+        Self {
+            board: Some(Board::new(Time(0), durable.clone(), Limits::default())),
+            durable,
+            sessions: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            // Far above the arbiters' numbers.
+            last_read: 1 << 40,
+            next_write: NextWrite::Ordinary,
+            muted: Vec::new(),
+            delayed: None,
+        }
+    }
+
+    /// When the board must be given a tick.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        self.board.as_ref()?.next_deadline().map(|time| time.0)
+    }
+
+    /// The durable record.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.durable.records.values().next()
+    }
+
+    /// The epoch of the lock.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.durable.lock.epoch
+    }
+}
+
+impl World {
+    /// The board's process ends; its disk stays.
+    pub fn stop_provider(&mut self) {
+        self.provider.board = None;
+        self.provider.asked.clear();
+        self.provider.reads.clear();
+        let sessions = std::mem::take(&mut self.provider.sessions);
+        for arbiter in sessions.into_values() {
+            self.provider_connection_lost(&arbiter);
+        }
+    }
+
+    /// It is back, with what its disk held.
+    pub fn start_provider(&mut self) {
+        let durable = self.provider.durable.clone();
+        self.provider.board = Some(Board::new(Time(self.now), durable, Limits::default()));
+    }
+
+    /// The disk is put back to an earlier copy, as a restore from a backup would; the generation rises.
+    pub fn restore_provider(&mut self, mut backup: Durable) {
+        self.stop_provider();
+        backup.lock.epoch = Epoch { generation: self.provider.durable.lock.epoch.generation + 1, number: 0 };
+        backup.lock.holder = None;
+        self.provider.durable = backup;
+        self.restored = true;
+        self.start_provider();
+    }
+
+    pub(super) fn board_hears(&mut self, from: &str, input: Input) {
+        if self.provider.board.is_none() {
+            return;
+        }
+        match &input {
+            Input::Campaign { session, .. } => {
+                self.provider.sessions.insert(*session, from.to_owned());
+            }
+            Input::Request { id, request } => {
+                self.provider.asked.insert(*id, from.to_owned());
+                if matches!(request, Request::Appoint { .. }) && self.treat_write(from, *id, &input) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.board_step(input);
+    }
+
+    /// Whether the write does not arrive now.
+    fn treat_write(&mut self, from: &str, id: RequestId, input: &Input) -> bool {
+        match std::mem::replace(&mut self.provider.next_write, NextWrite::Ordinary) {
+            NextWrite::Ordinary => false,
+            NextWrite::LoseAnswer => {
+                self.provider.muted.push(id);
+                false
+            }
+            NextWrite::LoseRequest => true,
+            NextWrite::Delay => {
+                self.provider.delayed = Some((from.to_owned(), input.clone()));
+                true
+            }
+        }
+    }
+
+    /// The delayed write arrives at last, long after its sender stopped waiting.
+    pub fn let_write_through(&mut self) {
+        if let Some((_, input)) = self.provider.delayed.take() {
+            self.say(BOARD, "an old write arrives");
+            self.board_step(input);
+        }
+    }
+
+    pub(super) fn board_reads(&mut self, from: &str, run: u64) {
+        self.provider.last_read += 1;
+        let id = RequestId(self.provider.last_read);
+        self.provider.reads.insert(id, (from.to_owned(), run));
+        self.board_step(Input::Request { id, request: Request::Read });
+    }
+
+    pub(super) fn board_closed(&mut self, session: SessionId) {
+        self.provider.sessions.remove(&session);
+        self.board_step(Input::Closed { session });
+    }
+
+    pub(super) fn board_step(&mut self, input: Input) {
+        let now = Time(self.now);
+        let Some(mut board) = self.provider.board.take() else { return };
+        board.step(now, input);
+        while let Some(action) = board.pop_action() {
+            match action {
+                Action::Persist(persist) => {
+                    let op = persist.op;
+                    self.board_persists(persist);
+                    board.step(now, Input::Persisted(op));
+                }
+                Action::Session { session, message } => {
+                    if let Some(arbiter) = self.provider.sessions.get(&session).cloned() {
+                        self.send(BOARD, &arbiter, Body::FromBoard(message));
+                    }
+                }
+                Action::Reply { id, reply } => self.board_replies(id, reply),
+                Action::Publish(_) => {}
+            }
+        }
+        self.provider.board = Some(board);
+    }
+
+    fn board_replies(&mut self, id: RequestId, reply: Reply) {
+        if let Some((guard, run)) = self.provider.reads.remove(&id) {
+            if let Reply::Snapshot(snapshot) = reply {
+                self.send(BOARD, &guard, Body::HasRead(run, snapshot));
+            }
+            return;
+        }
+        if let Reply::Appointed(outcome) = &reply {
+            let text = match outcome {
+                AppointOutcome::Applied(_) => None,
+                AppointOutcome::Conflict(_) => Some("refuses the write: another version is there".to_owned()),
+                AppointOutcome::StaleEpoch(current) => {
+                    Some(format!("refuses the write: the epoch is {current}"))
+                }
+                AppointOutcome::Refused(refusal) => Some(format!("refuses the write: {refusal}")),
+            };
+            if let Some(text) = text {
+                self.say(BOARD, &text);
+            }
+        }
+        let Some(arbiter) = self.provider.asked.remove(&id) else { return };
+        if self.provider.muted.contains(&id) {
+            self.say(BOARD, "its answer is lost");
+            return;
+        }
+        self.send(BOARD, &arbiter, Body::Answer(id, Box::new(reply)));
+    }
+
+    fn board_persists(&mut self, persist: Persist) {
+        let durable = &mut self.provider.durable;
+        durable.revision = persist.revision;
+        let mut records = Vec::new();
+        for write in persist.writes {
+            match write {
+                Write::Lock(lock) => durable.lock = lock,
+                Write::Record(record) => {
+                    durable.records.insert(record.replicaset.clone(), record.as_ref().clone());
+                    records.push(record);
+                }
+                Write::Member(member) => {
+                    durable.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
+                }
+                Write::MemberRemoved { replicaset, instance } => {
+                    durable.members.remove(&(replicaset, instance));
+                }
+                Write::Settings(settings) => durable.settings = *settings,
+                Write::History(_) | Write::HistoryDropped { .. } => {}
+            }
+        }
+        let current = durable.lock.epoch;
+        for record in records {
+            let members: Vec<_> = record.in_sync.iter().map(ToString::to_string).collect();
+            let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+            self.say(
+                BOARD,
+                &format!(
+                    "records v{}: term {} of {master}, start {}, in sync {} ({})",
+                    record.version,
+                    record.term,
+                    record.start,
+                    members.join(","),
+                    record.reason
+                ),
+            );
+            self.observe(Seen::Recorded { record, current });
+        }
+    }
+}

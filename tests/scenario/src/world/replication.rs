@@ -1,0 +1,134 @@
+//! Replication between scripted engines: a master streams its whole log, a replica takes it and confirms.
+//!
+//! It must not know why an engine follows another.
+
+use super::engine::{Answer, Entry};
+use super::net::Body;
+use super::{Due, World};
+use baton_core::ids::{EngineRun, InstanceName};
+use baton_oracle::{Seen, WriteId};
+
+/// How often a replica looks after its link, in microseconds.
+const LOOK_MICROS: u64 = 20_000;
+
+impl World {
+    /// A client writes to an instance.
+    pub fn client_write(&mut self, instance: &InstanceName) -> (WriteId, Answer) {
+        self.last_write += 1;
+        let write = WriteId(self.last_write);
+        let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.frozen) else {
+            return (write, Answer::Silence);
+        };
+        let answer = node.engine.write(write);
+        self.replicate_from(instance);
+        (write, answer)
+    }
+
+    /// Sends what is new to every attached replica.
+    pub(super) fn replicate_from(&mut self, master: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(master).filter(|node| node.engine.running && !node.frozen) else {
+            return;
+        };
+        let (log, run) = (node.engine.log.clone(), node.engine.probe().run);
+        let mut behind = Vec::new();
+        for (replica, confirmed) in &node.engine.attached {
+            let sent = node.engine.sent.get(replica).copied().unwrap_or(0).max(*confirmed);
+            if sent < log.len() {
+                behind.push(replica.clone());
+            }
+        }
+        for replica in &behind {
+            node.engine.sent.insert(replica.clone(), log.len());
+        }
+        for replica in behind {
+            self.send(master.as_str(), replica.as_str(), Body::Data(run.clone(), log.clone()));
+        }
+    }
+
+    /// A replica looks after its link: opens it where it can, notices where it cannot.
+    pub(super) fn replication(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        node.looks = false;
+        let Some(endpoint) = node.engine.follows.clone() else { return };
+        let up = node.engine.link_up;
+        let master = self.nodes.values().find(|other| other.endpoint() == endpoint).map(|it| it.name.clone());
+        let Some(master) = master.filter(|master| master != instance) else { return };
+        let open = self.net.is_open(instance.as_str(), master.as_str())
+            && self.net.is_open(master.as_str(), instance.as_str());
+        let there = open && self.nodes.get(&master).is_some_and(|node| node.engine.running && !node.frozen);
+        let attached =
+            self.nodes.get(&master).is_some_and(|node| node.engine.attached.contains_key(instance));
+        if there && !attached {
+            if let Some(node) = self.nodes.get_mut(&master) {
+                node.engine.attached.insert(instance.clone(), 0);
+                node.engine.sent.remove(instance);
+            }
+        } else if !there && up {
+            if let Some(node) = self.nodes.get_mut(instance) {
+                node.engine.link_up = false;
+            }
+            if let Some(node) = self.nodes.get_mut(&master).filter(|_| !open) {
+                node.engine.attached.remove(instance);
+            }
+        }
+        self.replicate_from(&master);
+        self.look_after_link(instance, LOOK_MICROS);
+    }
+
+    /// One look at the replica's link, once it is due; never two of them.
+    pub(super) fn look_after_link(&mut self, instance: &InstanceName, micros: u64) {
+        let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.looks) else { return };
+        node.looks = true;
+        self.after(micros, Due::Replication(instance.clone()));
+    }
+
+    pub(super) fn replica_receives(
+        &mut self,
+        instance: &InstanceName,
+        from: &str,
+        run: &EngineRun,
+        log: Vec<Entry>,
+    ) {
+        let endpoint =
+            InstanceName::parse(from).ok().and_then(|name| Some(self.nodes.get(&name)?.endpoint()));
+        let Some(node) = self.nodes.get_mut(instance).filter(|node| node.engine.running) else { return };
+        if endpoint.is_none() || node.engine.follows != endpoint {
+            return;
+        }
+        node.engine.link_up = true;
+        node.engine.log = log;
+        let length = node.engine.log.len();
+        self.send(instance.as_str(), from, Body::Confirm(run.clone(), instance.clone(), length));
+        // Chained replicas get it in turn.
+        self.replicate_from(instance);
+    }
+
+    pub(super) fn master_confirmed(
+        &mut self,
+        master: &InstanceName,
+        run: &EngineRun,
+        replica: &InstanceName,
+        length: usize,
+    ) {
+        let Some(node) = self.nodes.get_mut(master) else { return };
+        if !node.engine.running || node.engine.probe().run != *run {
+            return;
+        }
+        for write in node.engine.confirmed(replica, length) {
+            self.say(master.as_str(), &format!("acknowledges {write}"));
+            let seen = Seen::Acknowledged { replicaset: self.replicaset.clone(), write, by: master.clone() };
+            self.observe(seen);
+        }
+    }
+
+    /// An engine is gone: whoever replicated from it has no link, and it is nobody's replica.
+    pub(super) fn replicas_lost(&mut self, gone: &InstanceName) {
+        let Some(endpoint) = self.nodes.get(gone).map(super::Node::endpoint) else { return };
+        for node in self.nodes.values_mut() {
+            node.engine.attached.remove(gone);
+            if node.engine.follows.as_ref() == Some(&endpoint) {
+                node.engine.link_up = false;
+            }
+        }
+    }
+}

@@ -113,6 +113,14 @@ pub enum EngineKind {
     Redis,
 }
 
+/// This process's environment as far as it is configuration. (`std::env::vars` panics where anything of the environment,
+/// however foreign, is not UTF-8.)
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    let ours = |(name, _): &(String, String)| name.starts_with(ENVIRONMENT_PREFIX);
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value))).filter(ours)
+}
+
 impl Config {
     /// Reads the file, then the environment, then the flags, and checks the whole.
     ///

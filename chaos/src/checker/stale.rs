@@ -21,7 +21,7 @@ pub struct Frozen {
     pub instance: Instance,
     /// When it had been stopped.
     pub from: Moment,
-    /// Just before it was continued.
+    /// When it was continued.
     pub until: Moment,
 }
 

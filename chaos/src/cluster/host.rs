@@ -126,16 +126,17 @@ impl Family {
     }
 
     /// Continues all three, in an order that the seed decides, with nothing between. Returns the order in words and the
-    /// moment just before the engine could go on.
+    /// moment just after the engine could go on: the sidecar or the deadman, woken before it, may take our processor
+    /// between a look at the clock and the signal, and what is sent meanwhile is still queued at a frozen engine.
     pub fn thaw(&self, random: &mut StdRng, recorder: &Recorder) -> (String, Moment) {
         let mut order = [("sidecar", &self.sidecar), ("deadman", &self.deadman), ("engine", &self.engine)];
         order.shuffle(random);
         let mut engine_woke = recorder.now();
         for (name, process) in order {
+            process.thaw();
             if name == "engine" {
                 engine_woke = recorder.now();
             }
-            process.thaw();
         }
         (order.map(|(name, _)| name).join(", "), engine_woke)
     }

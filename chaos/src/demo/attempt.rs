@@ -13,9 +13,10 @@ use super::stage::{Stage, Standing};
 use super::step::Step;
 use super::verdict::{self, Counts};
 use crate::checker::gap::{Gap, acknowledged_writes, write_gap};
-use crate::checker::stale::{Frozen, note_first, stale_writes};
+use crate::checker::stale::{Frozen, Stale, note_first, stale_writes};
 use crate::cluster::host::Family;
 use crate::report::narrator::Narrator;
+use crate::report::timeline;
 use crate::workload::history::{Author, History, Moment};
 
 /// Least time of undisturbed writing before a fault: room for the hundred writes that an attempt needs.
@@ -24,6 +25,8 @@ const CALM: Duration = Duration::from_millis(400);
 const LINGER: Duration = Duration::from_millis(300);
 /// Between two looks for the new master.
 const LOOK: Duration = Duration::from_millis(2);
+/// How many stale writes are told one by one.
+const OFFENCES_SHOWN: usize = 5;
 /// How long a planned change may take before it counts as failed.
 const SWITCHOVER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -286,7 +289,9 @@ impl Stage {
         let decision =
             self.cluster.operator.explain(counts.after.1).await.ok().filter(|_| step.changes_master());
         let fault = struck.fault;
-        let events = all_events(struck.events, &history, &counts);
+        let mut events = struck.events;
+        events.extend(offences(&history, &stale));
+        let events = all_events(events, &history, &counts);
         Attempt { step, before, fault, counts, gap, problems, events, decision, broken }
     }
 }
@@ -295,6 +300,18 @@ impl Stage {
 fn failed_writes(history: &History) -> u64 {
     let of_writer = history.operations.iter().filter(|operation| operation.author == Author::Writer);
     of_writer.filter(|operation| operation.acknowledged().is_none()).count() as u64
+}
+
+/// The first few stale writes, one by one, so that a person sees what to look for in the logs.
+fn offences(history: &History, stale: &Stale) -> Vec<Event> {
+    let offence = |index: &usize| {
+        let operation = history.operations.get(*index)?;
+        let at = operation.acknowledged()?;
+        let took = timeline::span(at.since(operation.sent));
+        let what = format!("stale: {} acknowledged what was sent {took} before", operation.instance);
+        Some(Event { at, who: "prober", what })
+    };
+    stale.stale.iter().take(OFFENCES_SHOWN).filter_map(offence).collect()
 }
 
 /// The stage's own events, what the directory said, and the new master's first word to the writer, in order.

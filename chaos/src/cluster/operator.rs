@@ -44,7 +44,13 @@ impl Operator {
     /// Nobody answers as the active arbiter.
     pub async fn status(&self) -> anyhow::Result<ClusterStatus> {
         let ask = |mut client: OperatorClient<Channel>| async move {
-            client.status(ClusterStatusRequest::default()).await.map(tonic::Response::into_inner)
+            let status = client.status(ClusterStatusRequest::default()).await?.into_inner();
+            // One that knows of no active arbiter answers with what it knows itself, which is not the whole.
+            if status.arbiter.as_ref().is_some_and(|arbiter| arbiter.active_here) {
+                Ok(status)
+            } else {
+                Err(Status::unavailable(format!("{} knows of no active arbiter", status.answered_by)))
+            }
         };
         self.ask(READ, ask).await.context("ask for the status")
     }

@@ -123,9 +123,16 @@ impl MemoryBoard {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn feed(&self, input: Input) {
+    /// The board, and the time read while nobody else can step it: time must not go back between two steps.
+    fn enter(&self) -> (MutexGuard<'_, Inner>, Time) {
+        let inner = self.lock();
         let now = (self.0.clock)();
-        self.lock().feed(now, input);
+        (inner, now)
+    }
+
+    fn feed(&self, input: Input) {
+        let (mut inner, now) = self.enter();
+        inner.feed(now, input);
     }
 
     fn next_deadline(&self) -> Option<Span> {
@@ -209,8 +216,7 @@ impl MemoryProvider {
     /// # Errors
     /// `Fatal` where the identity is another cluster's.
     pub fn call(&self, request: Request) -> Result<Reply, ProviderError> {
-        let now = (self.board.0.clock)();
-        let mut inner = self.board.lock();
+        let (mut inner, now) = self.board.enter();
         inner.board.identity().check(&self.identity).map_err(crate::FatalError::from)?;
         let id = RequestId(inner.fresh_id());
         inner.feed(now, Input::Request { id, request });
@@ -234,8 +240,7 @@ impl MemoryProvider {
     }
 
     fn connect(&self, candidate: &Candidate, resume: Option<Resume>) -> Result<Connection, ProviderError> {
-        let now = (self.board.0.clock)();
-        let mut inner = self.board.lock();
+        let (mut inner, now) = self.board.enter();
         inner.board.identity().check(&self.identity).map_err(crate::FatalError::from)?;
         let session = SessionId(inner.fresh_id());
         let (sender, messages) = mpsc::channel(SESSION_QUEUE);
@@ -278,8 +283,7 @@ impl Connection {
     }
 
     fn send(&self, input: Input) -> bool {
-        let now = (self.board.0.clock)();
-        let mut inner = self.board.lock();
+        let (mut inner, now) = self.board.enter();
         let alive = inner.life == self.life;
         if alive {
             inner.feed(now, input);
@@ -509,8 +513,7 @@ type Updates = ReceiverStream<Result<WatchEvent, ProviderError>>;
 impl MemoryProvider {
     /// The start of a watch and its updates from there, without anything between the two.
     fn subscribe(&self, after: Option<Revision>) -> Result<(Vec<WatchEvent>, Updates), ProviderError> {
-        let now = (self.board.0.clock)();
-        let mut inner = self.board.lock();
+        let (mut inner, now) = self.board.enter();
         inner.board.identity().check(&self.identity).map_err(crate::FatalError::from)?;
         let id = RequestId(inner.fresh_id());
         inner.feed(now, Input::Request { id, request: Request::Watch { after } });

@@ -4,11 +4,14 @@
 //! The coordinator runs the same two where its provider is embedded.
 
 pub mod config;
+mod embedded;
 mod http;
 mod metrics;
 mod service;
 mod shell;
 pub mod storage;
+
+pub use embedded::{EmbedError, Embedded, embed};
 
 use baton_board::{Board, Identity, Limits};
 use baton_core::record::Settings;

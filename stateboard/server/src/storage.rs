@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// The file in the data directory.
 pub const FILE_NAME: &str = "stateboard.redb";
+/// A new file until it is complete: one that a crash left half made must never be taken for a damaged one.
+const NEW_NAME: &str = "stateboard.redb.new";
 /// Held while a stateboard runs on the directory.
 const LOCK_NAME: &str = "stateboard.lock";
 /// Everything in one tree: a commit then writes one path of pages, not one for each kind of thing.
@@ -95,30 +97,13 @@ impl Storage {
             // On a copy: opening the file itself may write to it (a repair), and a damaged one must stay as it is.
             check::check_copy(&path, identity)?;
         }
-        let damaged = |what: String| OpenError::Damaged { path: path.clone(), what };
-        let database = Database::create(&path).map_err(|error| damaged(error.to_string()))?;
-        let storage = Self { database, _lock: lock };
         if !exists {
-            let durable = Durable::genesis(identity.clone(), seed.clone());
-            storage.initialize(&durable).map_err(|error| damaged(error.to_string()))?;
-            // The name of the file must survive power loss as well as its contents.
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))?;
+            create(directory, &Durable::genesis(identity.clone(), seed.clone()))?;
         }
-        let durable = load(&storage.database).map_err(damaged)?;
-        Ok((storage, durable))
-    }
-
-    fn initialize(&self, durable: &Durable) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
-            let mut table = transaction.open_table(STATE)?;
-            for (key, value) in codec::genesis_entries(durable) {
-                table.insert(key.as_str(), value.as_slice())?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
+        let damaged = |what: String| OpenError::Damaged { path: path.clone(), what };
+        let database = Database::open(&path).map_err(|error| damaged(error.to_string()))?;
+        let durable = load(&database).map_err(damaged)?;
+        Ok((Self { database, _lock: lock }, durable))
     }
 
     /// Makes all of it durable with one sync.
@@ -154,6 +139,33 @@ impl Storage {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Makes the file of a board that was never used: complete under another name first.
+fn create(directory: &Path, durable: &Durable) -> Result<(), OpenError> {
+    let (new, path) = (directory.join(NEW_NAME), directory.join(FILE_NAME));
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&new)(error)),
+        Ok(()) | Err(_) => {}
+    }
+    initialize(&new, durable).map_err(|error| at(&new)(std::io::Error::other(error)))?;
+    std::fs::rename(&new, &path).map_err(at(&path))?;
+    // The name of the file must survive power loss as well as its contents.
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))
+}
+
+fn initialize(path: &Path, durable: &Durable) -> Result<(), redb::Error> {
+    let database = Database::create(path)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut table = transaction.open_table(STATE)?;
+        for (key, value) in codec::genesis_entries(durable) {
+            table.insert(key.as_str(), value.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Reads and checks everything.

@@ -2,4 +2,5 @@
 #![allow(missing_docs)]
 
 mod board;
+mod embedded;
 mod process;

@@ -81,6 +81,14 @@ fn a_second_stateboard_is_refused_while_the_first_runs() {
     assert!(Storage::open(directory.path(), &identity(1), &Settings::default()).is_ok());
 }
 
+#[test]
+fn a_first_start_that_was_killed_leaves_nothing_in_the_way() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join(NEW_NAME), b"half made").expect("writable");
+    Storage::open(directory.path(), &identity(1), &Settings::default()).expect("a new file");
+    assert!(!directory.path().join(NEW_NAME).exists());
+}
+
 /// Opens a file that must be refused, and makes sure that not a byte of it changed.
 fn refused(directory: &Path, ours: &Identity) -> OpenError {
     let path = directory.join(FILE_NAME);

@@ -130,6 +130,9 @@ struct Follower {
     applied: watch::Sender<(Epoch, u64)>,
 }
 
+/// Largest message: the whole map of 100,000 sets.
+const MAP_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Longest chain of redirects before the list of endpoints is tried again from its start.
 const REDIRECTS_MAX: u32 = 4;
 
@@ -172,7 +175,7 @@ impl Follower {
             Ok(channel) => channel,
             Err(error) => return Status::unavailable(error.to_string()),
         };
-        let mut directory = DirectoryClient::new(channel.clone());
+        let mut directory = DirectoryClient::new(channel.clone()).max_decoding_message_size(MAP_BYTES_MAX);
         let request = {
             let known = self.cache.borrow();
             WatchMastersRequest {

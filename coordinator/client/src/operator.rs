@@ -64,6 +64,13 @@ enum Repeat {
     Never,
 }
 
+/// Largest answer: the status of 10,000 replica sets, each with its last decision.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+fn wire_of(channel: Channel) -> Wire<Channel> {
+    Wire::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
 /// Longest chain of redirects.
 const REDIRECTS_MAX: usize = 4;
 
@@ -105,7 +112,7 @@ impl OperatorClient {
     async fn status_once(&self, local: bool) -> Result<baton_proto::v1::ClusterStatus, OperatorError> {
         self.call(Repeat::Safe, move |channel| async move {
             let request = ClusterStatusRequest { cluster: String::new(), local };
-            Wire::new(channel).status(request).await
+            wire_of(channel).status(request).await
         })
         .await
     }
@@ -116,7 +123,10 @@ impl OperatorClient {
     /// See [`OperatorError`].
     pub async fn masters(&self) -> Result<MastersChange, OperatorError> {
         self.call(Repeat::Safe, move |channel| async move {
-            DirectoryClient::new(channel).get_masters(GetMastersRequest::default()).await
+            DirectoryClient::new(channel)
+                .max_decoding_message_size(ANSWER_BYTES_MAX)
+                .get_masters(GetMastersRequest::default())
+                .await
         })
         .await
     }
@@ -143,7 +153,7 @@ impl OperatorClient {
         longer
             .call(Repeat::Never, move |channel| {
                 let request = request.clone();
-                async move { Wire::new(channel).switchover(request).await }
+                async move { wire_of(channel).switchover(request).await }
             })
             .await
     }
@@ -158,7 +168,7 @@ impl OperatorClient {
         longer
             .call(Repeat::Safe, move |channel| {
                 let request = request.clone();
-                async move { Wire::new(channel).task(request).await }
+                async move { wire_of(channel).task(request).await }
             })
             .await
     }
@@ -171,7 +181,7 @@ impl OperatorClient {
         let request = SetHistoryRequest { cluster: String::new(), replicaset: replicaset.to_owned(), limit };
         self.call(Repeat::Safe, move |channel| {
             let request = request.clone();
-            async move { Wire::new(channel).history(request).await }
+            async move { wire_of(channel).history(request).await }
         })
         .await
     }
@@ -184,7 +194,7 @@ impl OperatorClient {
         let request = ExplainRequest { cluster: String::new(), replicaset: replicaset.to_owned(), term };
         let answer = self.call(Repeat::Safe, move |channel| {
             let request = request.clone();
-            async move { Wire::new(channel).explain(request).await }
+            async move { wire_of(channel).explain(request).await }
         });
         Ok(answer.await?.decision)
     }
@@ -195,7 +205,7 @@ impl OperatorClient {
     /// See [`OperatorError`].
     pub async fn timing(&self) -> Result<TimingResponse, OperatorError> {
         self.call(Repeat::Safe, move |channel| async move {
-            Wire::new(channel).timing(TimingRequest { cluster: String::new() }).await
+            wire_of(channel).timing(TimingRequest { cluster: String::new() }).await
         })
         .await
     }

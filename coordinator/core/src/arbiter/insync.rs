@@ -29,10 +29,25 @@ impl Arbiter {
         if suspect {
             return;
         }
-        set.proposal = self
-            .leaver(now, set, &record)
-            .map(Proposal::Shrink)
-            .or_else(|| newcomer(set, &record).map(Proposal::Grow));
+        if let Some(leaver) = self.leaver(now, set, &record) {
+            set.proposal = Some(Proposal::Shrink(leaver));
+        } else if let Some(newcomer) = self.newcomer(now, set, &record) {
+            // Whatever it was before it was taken in does not count against it; else it would leave again at once.
+            if let Some(guard) = set.guards.get_mut(&newcomer) {
+                guard.unsound_since = None;
+            }
+            set.proposal = Some(Proposal::Grow(newcomer));
+        }
+    }
+
+    /// A member that may join, as its last beat shows it. One that would leave again for its silence is not taken in by
+    /// what it said before: the record would be written to and fro for as long as the silence lasts.
+    fn newcomer(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
+        let patience = self.timing.lease_ttl;
+        let heard = |guard: &&GuardState| guard.heard_at.is_some_and(|heard| now.since(heard) < patience);
+        let outside = |guard: &&GuardState| !record.in_sync.contains(&guard.hello.instance);
+        let mut joining = set.guards.values().filter(outside).filter(heard);
+        joining.find(|guard| joins(guard, record)).map(|guard| guard.hello.instance.clone())
     }
 
     fn write_in_sync(
@@ -101,28 +116,23 @@ fn surely_cut(guard: Option<&GuardState>) -> bool {
     })
 }
 
-/// A member that may join: it has caught up with the master at this term; or, where commits wait for replicas and every
-/// connected one counts, it is ready to connect.
-fn newcomer(set: &SetState, record: &Record) -> Option<InstanceName> {
-    let joins = |guard: &&GuardState| {
-        let Some(beat) = guard.beat.as_ref().filter(|_| guard.session.is_some() && guard.is_up()) else {
-            return false;
-        };
-        let engine = &beat.engine;
-        let same = |id: &crate::ids::DataId| Some(id) == record.data_id.as_ref();
-        if record.ack_quorum > 0 {
-            return match &engine.data {
-                DataState::Empty => true,
-                DataState::Marked { id, .. } => same(id),
-                DataState::Unmarked => engine.follows.is_some() && engine.follows == record.endpoint,
-            };
-        }
-        let current =
-            matches!(&engine.data, DataState::Marked { id, term } if same(id) && *term == record.term);
-        current && engine.follows.is_some() && engine.follows == record.endpoint && engine.whole
+/// Whether a member has caught up with the master at this term; or, where commits wait for replicas and every connected
+/// one counts, is ready to connect.
+fn joins(guard: &GuardState, record: &Record) -> bool {
+    let Some(beat) = guard.beat.as_ref().filter(|_| guard.session.is_some() && guard.is_up()) else {
+        return false;
     };
-    let outside = |guard: &&GuardState| !record.in_sync.contains(&guard.hello.instance);
-    set.guards.values().filter(outside).find(joins).map(|guard| guard.hello.instance.clone())
+    let engine = &beat.engine;
+    let same = |id: &crate::ids::DataId| Some(id) == record.data_id.as_ref();
+    if record.ack_quorum > 0 {
+        return match &engine.data {
+            DataState::Empty => true,
+            DataState::Marked { id, .. } => same(id),
+            DataState::Unmarked => engine.follows.is_some() && engine.follows == record.endpoint,
+        };
+    }
+    let current = matches!(&engine.data, DataState::Marked { id, term } if same(id) && *term == record.term);
+    current && engine.follows.is_some() && engine.follows == record.endpoint && engine.whole
 }
 
 /// The new in-sync set, where the master's acknowledgement is of this very proposal and version.

@@ -231,6 +231,13 @@ impl Decision {
         let old = self.old_master.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
         let why = self.evidence.as_ref().map_or_else(|| self.class.name().to_owned(), ToString::to_string);
         match (&self.appointed, &self.missing) {
+            (None, missing) if self.old_master.is_none() => {
+                let missing = missing.as_deref().unwrap_or("no candidate");
+                format!("{set}: waiting for the first appointment: {missing}")
+            }
+            (Some((master, term)), _) if self.old_master.is_none() => {
+                format!("{set}: {master} is the first master, at term {term}")
+            }
             (Some((master, term)), _) => {
                 format!("{set}: {master} is appointed at term {term} in place of {old} ({why})")
             }

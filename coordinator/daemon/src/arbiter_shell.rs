@@ -273,7 +273,8 @@ impl Shell {
             }
             Action::Write { op, expected, record, decision } => {
                 let Some(token) = self.token else { return };
-                let decision = decision.map(|decision| report::decision_record(&decision, &self.parts.config.name));
+                let decision =
+                    decision.map(|decision| report::decision_record(&decision, &self.parts.config.name));
                 let write = writes::Write { op, token, expected, record: *record, decision };
                 let timeout = self.arbiter.timing().request_timeout.as_duration();
                 let metrics = Arc::clone(&self.parts.metrics);
@@ -346,9 +347,9 @@ impl Shell {
         }
         let Some(waiting) = self.tasks.remove(&task) else { return };
         let view = self.arbiter.set_view(clock::now(), &waiting.replicaset);
-        let decision = view.and_then(|view| view.last_decision).map(|decision| {
-            report::decision_record(&decision, &self.parts.config.name)
-        });
+        let decision = view
+            .and_then(|view| view.last_decision)
+            .map(|decision| report::decision_record(&decision, &self.parts.config.name));
         let answer = match state {
             TaskState::Running => return,
             TaskState::Done { master, term } => Ok(SwitchoverDone {

@@ -14,6 +14,8 @@ use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKi
 use crate::view::{self, ClusterView, ViewPublishers, Views};
 use anyhow::Context as _;
 use baton_client::status::ClusterStatus;
+use baton_core::ids::InstanceName;
+use baton_core::message::Beat;
 use baton_core::record::Settings;
 use baton_core::timing::Timing;
 use baton_engine::EngineKind;
@@ -44,7 +46,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Listeners {
     grpc: TcpListener,
     http: TcpListener,
-    health: BTreeMap<baton_core::ids::InstanceName, TcpListener>,
+    health: BTreeMap<InstanceName, TcpListener>,
 }
 
 /// Binds what the configuration says.
@@ -68,6 +70,27 @@ pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
     })
 }
 
+/// What all parts share.
+struct Common {
+    config: Arc<Config>,
+    provider: Arc<dyn StateProvider>,
+    settings: Settings,
+    timing: Timing,
+    metrics: Arc<Metrics>,
+    lock: watch::Receiver<Option<LockView>>,
+}
+
+/// What runs, in the order in which it has to end.
+struct Running {
+    guards: tokio::task::JoinSet<()>,
+    guards_stop: CancellationToken,
+    link: JoinHandle<()>,
+    arbiter: Option<JoinHandle<()>>,
+    arbiter_stop: CancellationToken,
+    serve_stop: CancellationToken,
+    served: mpsc::Receiver<()>,
+}
+
 /// Runs the daemon until `shutdown`: masters of this host hand over, the arbiter gives its lock up, streams end.
 /// Engines go on under their deadmen. `ready` is called once everything serves.
 ///
@@ -80,17 +103,78 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
-    let config = Arc::new(config);
-    let Listeners { grpc, http: http_listener, health } = listeners;
-    let address = config.advertised(grpc.local_addr()?);
-    let provider = provider(&config, &shutdown).await?;
+    let Some(common) = prepare(Arc::new(config), &shutdown).await? else { return Ok(()) };
+    let Listeners { grpc, http, health } = listeners;
+    let address = common.config.advertised(grpc.local_addr()?);
+    let (publishers, views) = channels(&common);
+    let ViewPublishers { masters, cluster, locals } = publishers;
+    let (events, event_queue) = mpsc::channel(arbiter_shell::EVENTS_MAX);
+    let (commands, command_queue) = operator::channel();
+    let (ended, served) = mpsc::channel::<()>(1);
+
+    let guards_stop = CancellationToken::new();
+    let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
+    let (guarded, guards) = start_guards(&common, program, beats, locals, &guards_stop)?;
+    let link = HostLink {
+        config: Arc::clone(&common.config),
+        timing: common.timing.clone(),
+        guards: guarded,
+        beats: beat_queue,
+        lock: common.lock.clone(),
+        masters,
+    };
+    let link_stop = CancellationToken::new();
+    let link = tokio::spawn(link.run(link_stop.clone()));
+    let _link_ends = link_stop.drop_guard();
+
+    let arbiter_stop = CancellationToken::new();
+    let arbiter = if common.config.arbiter_enabled {
+        let parts = common.arbiter_parts(address, cluster);
+        Some(arbiter_shell::start(parts, event_queue, events.clone(), command_queue, arbiter_stop.clone())?)
+    } else {
+        drop(event_queue);
+        tokio::spawn(refuse_all(command_queue));
+        tokio::spawn(publish_lock(common.lock.clone(), cluster));
+        None
+    };
+    let serve_stop = CancellationToken::new();
+    let coordination = common
+        .config
+        .arbiter_enabled
+        .then(|| CoordinationService::new(Arc::clone(&common.config), events, common.lock.clone()));
+    let services = Services { common: &common, views: &views, commands, coordination };
+    let mut grpc = tokio::spawn(services.serve(grpc, serve_stop.clone()).await?);
+    serve_http(&common, &views, http, health, &serve_stop, &ended);
+    drop(ended);
+    ready();
+
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        served = &mut grpc => Some(served),
+    };
+    let running = Running { guards, guards_stop, link, arbiter, arbiter_stop, serve_stop, served };
+    running.drain(&views, &common.timing).await;
+    match failed {
+        None => Ok(()),
+        Some(served) => served?.context("the gRPC port failed"),
+    }
+}
+
+/// Makes the provider and waits for the cluster's settings; `None` where the shutdown comes first.
+async fn prepare(config: Arc<Config>, shutdown: &CancellationToken) -> anyhow::Result<Option<Common>> {
+    let provider = provider(&config, shutdown).await?;
     let settings = tokio::select! {
         biased;
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(None),
         settings = first_settings(&provider) => settings?,
     };
     let timing = Timing::new(&settings).context("the settings in the provider are not safe together")?;
-    let metrics = Arc::new(Metrics::default());
+    let lock = follow_lock(Arc::clone(&provider), shutdown.clone());
+    Ok(Some(Common { config, provider, settings, timing, metrics: Arc::new(Metrics::default()), lock }))
+}
+
+fn channels(common: &Common) -> (ViewPublishers, Views) {
+    let config = &common.config;
     let status = ClusterStatus {
         cluster: config.identity.cluster.to_string(),
         answered_by: config.name.to_string(),
@@ -98,82 +182,78 @@ pub async fn run(
         ..ClusterStatus::default()
     };
     let sets = config.instances.values().map(|instance| (instance.name.clone(), instance.replicaset.clone()));
-    let (publishers, views) =
-        view::channels(ClusterView::new(status, settings.clone()), sets, Arc::new(clock::now));
-    let lock = follow_lock(Arc::clone(&provider), shutdown.clone());
-    let (events, event_queue) = mpsc::channel(arbiter_shell::EVENTS_MAX);
-    let (commands, command_queue) = operator::channel();
-    let (ended, mut all_ended) = mpsc::channel::<()>(1);
+    view::channels(ClusterView::new(status, common.settings.clone()), sets, Arc::new(clock::now))
+}
 
-    let ViewPublishers { masters, cluster, locals } = publishers;
-    let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
-    let guards_stop = CancellationToken::new();
-    let mut parts = GuardParts { config: &config, timing: &timing, provider: &provider, program, beats, metrics: &metrics };
-    let (guards, mut guard_tasks) = parts.start(locals, &guards_stop)?;
-    drop(parts);
-    let link = HostLink {
-        config: Arc::clone(&config),
-        timing: timing.clone(),
-        guards,
-        beats: beat_queue,
-        lock: lock.clone(),
-        masters,
-    };
-    let link_stop = CancellationToken::new();
-    let link = tokio::spawn(link.run(link_stop.clone()));
-
-    let arbiter_stop = CancellationToken::new();
-    let arbiter = if config.arbiter_enabled {
-        let parts = arbiter_shell::Parts {
-            config: Arc::clone(&config),
+impl Common {
+    fn arbiter_parts(
+        &self,
+        address: String,
+        cluster: watch::Sender<Arc<ClusterView>>,
+    ) -> arbiter_shell::Parts {
+        arbiter_shell::Parts {
+            config: Arc::clone(&self.config),
             address,
-            settings,
-            provider: Arc::clone(&provider),
+            settings: self.settings.clone(),
+            provider: Arc::clone(&self.provider),
             cluster,
-            lock: lock.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let events = events.clone();
-        Some(arbiter_shell::start(parts, event_queue, events, command_queue, arbiter_stop.clone())?)
-    } else {
-        drop(event_queue);
-        tokio::spawn(refuse_all(command_queue));
-        None
-    };
-    let serve_stop = CancellationToken::new();
-    let coordination =
-        config.arbiter_enabled.then(|| CoordinationService::new(Arc::clone(&config), events, lock));
-    let services = Services { config: &config, views: &views, metrics: &metrics, commands, coordination };
-    let grpc = tokio::spawn(services.serve(grpc, serve_stop.clone()).await?);
-    let web = serve_http(&config, &views, &metrics, http_listener, health, &serve_stop, &ended);
-    drop(ended);
-    ready();
-
-    let failed = tokio::select! {
-        () = shutdown.cancelled() => None,
-        served = grpc => Some(served),
-    };
-    tracing::info!("stopping: local masters hand over, engines go on under their deadmen");
-    guards_stop.cancel();
-    let drained = tokio::time::timeout(DRAIN, async {
-        while guard_tasks.join_next().await.is_some() {}
-        arbiter_stop.cancel();
-        if let Some(arbiter) = arbiter {
-            let _ = arbiter.await;
+            lock: self.lock.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
-        link_stop.cancel();
-        let _ = link.await;
-        serve_stop.cancel();
-        all_ended.recv().await;
+    }
+}
+
+impl Running {
+    async fn drain(mut self, views: &Views, timing: &Timing) {
+        tracing::info!("stopping: local masters hand over, engines go on under their deadmen");
+        self.guards_stop.cancel();
+        let drained = tokio::time::timeout(DRAIN, async {
+            while self.guards.join_next().await.is_some() {}
+            // The link ends by itself when the last beat, which says that the masters have relinquished, is sent.
+            let _ = self.link.await;
+            settle(views, timing.promote_wait.as_duration()).await;
+            self.arbiter_stop.cancel();
+            if let Some(arbiter) = self.arbiter {
+                let _ = arbiter.await;
+            }
+            self.serve_stop.cancel();
+            self.served.recv().await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!("not everything ended within {DRAIN:?}");
+        }
+    }
+}
+
+/// Without an arbiter of its own, a coordinator still has to say who is.
+async fn publish_lock(mut lock: watch::Receiver<Option<LockView>>, cluster: watch::Sender<Arc<ClusterView>>) {
+    loop {
+        let holder = lock.borrow_and_update().clone().map(|lock| (lock.epoch, lock.holder));
+        let mut view = ClusterView::clone(&cluster.borrow());
+        if let Some((epoch, holder)) = holder {
+            let arbiter = &mut view.status.arbiter;
+            arbiter.epoch = Some(epoch.to_string());
+            arbiter.coordinator = holder.as_ref().map(|holder| holder.coordinator.to_string());
+            arbiter.address = holder.as_ref().map(|holder| holder.address.to_string());
+        }
+        cluster.send_replace(Arc::new(view));
+        if lock.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where this is the active arbiter, lets the successions that the stop began end: whoever takes the lock over would
+/// have to wait for the last grant.
+async fn settle(views: &Views, at_most: Duration) {
+    let mut cluster = views.cluster.clone();
+    let settled = cluster.wait_for(|view| {
+        let status = &view.status;
+        !status.arbiter.active_here || status.replicasets.iter().all(|set| set.state == "active")
     });
-    if drained.await.is_err() {
-        tracing::warn!("not everything ended within {DRAIN:?}");
-    }
-    drop(web);
-    match failed {
-        None => Ok(()),
-        Some(served) => served?.context("the gRPC port failed"),
-    }
+    // Views are published every tenth of a second; the one at hand may be older than the stop.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let _ = tokio::time::timeout(at_most, settled).await;
 }
 
 /// The provider that the configuration names. An embedded stateboard serves this daemon's own port on loopback.
@@ -268,70 +348,61 @@ async fn watch_lock(
     ProviderError::Fatal(FatalError::Protocol("the watch ended".to_owned()))
 }
 
-struct GuardParts<'a> {
-    config: &'a Arc<Config>,
-    timing: &'a Timing,
-    provider: &'a Arc<dyn StateProvider>,
+type Guards = BTreeMap<InstanceName, Guarded>;
+
+fn start_guards(
+    common: &Common,
     program: PathBuf,
-    beats: mpsc::Sender<baton_core::message::Beat>,
-    metrics: &'a Arc<Metrics>,
-}
-
-type Guards = BTreeMap<baton_core::ids::InstanceName, Guarded>;
-
-impl GuardParts<'_> {
-    fn start(
-        &mut self,
-        mut locals: BTreeMap<baton_core::ids::InstanceName, watch::Sender<view::LocalView>>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<(Guards, tokio::task::JoinSet<()>)> {
-        let mut guards = BTreeMap::new();
-        let mut tasks = tokio::task::JoinSet::new();
-        for (name, instance) in &self.config.instances {
-            let Some(view) = locals.remove(name) else { continue };
-            let parts = guard_shell::Parts {
-                instance: instance.clone(),
-                coordinator: self.config.name.clone(),
-                state_dir: self.config.state_dir.clone(),
-                timing: self.timing.clone(),
-                provider: Arc::clone(self.provider),
-                kind: engine_kind(instance),
-                program: self.program.clone(),
-                beats: self.beats.clone(),
-                view,
-                metrics: Arc::clone(self.metrics),
-            };
-            let handle = guard_shell::start(parts, stop.child_token())
-                .with_context(|| format!("the guard of instance {name} cannot start"))?;
-            guards.insert(name.clone(), Guarded { hello: handle.hello, inbox: handle.inbox });
-            tasks.spawn(async move {
-                if let Err(error) = handle.task.await {
-                    tracing::error!(%error, "a guard ended by a panic");
-                }
-            });
-        }
-        // A daemon without instances still follows the arbiter for its directory: the queue of beats must stay open.
-        let beats = self.beats.clone();
-        let open = stop.clone();
-        tokio::spawn(async move {
-            open.cancelled().await;
-            drop(beats);
+    beats: mpsc::Sender<Beat>,
+    mut locals: BTreeMap<InstanceName, watch::Sender<view::LocalView>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Guards, tokio::task::JoinSet<()>)> {
+    let mut guards = BTreeMap::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (name, instance) in &common.config.instances {
+        let Some(view) = locals.remove(name) else { continue };
+        let parts = guard_shell::Parts {
+            instance: instance.clone(),
+            coordinator: common.config.name.clone(),
+            state_dir: common.config.state_dir.clone(),
+            timing: common.timing.clone(),
+            provider: Arc::clone(&common.provider),
+            kind: engine_kind(instance),
+            program: program.clone(),
+            beats: beats.clone(),
+            view,
+            metrics: Arc::clone(&common.metrics),
+        };
+        let handle = guard_shell::start(parts, stop.child_token())
+            .with_context(|| format!("the guard of instance {name} cannot start"))?;
+        guards.insert(name.clone(), Guarded { hello: handle.hello, inbox: handle.inbox });
+        tasks.spawn(async move {
+            if let Err(error) = handle.task.await {
+                tracing::error!(%error, "a guard ended by a panic");
+            }
         });
-        Ok((guards, tasks))
     }
+    // A daemon without instances still follows the arbiter for its directory: the queue of beats must stay open.
+    let open = stop.clone();
+    tokio::spawn(async move {
+        open.cancelled().await;
+        drop(beats);
+    });
+    Ok((guards, tasks))
 }
 
 fn engine_kind(instance: &InstanceConfig) -> Arc<dyn EngineKind> {
     let engine = &instance.engine;
     match engine.kind {
-        ConfiguredKind::Redis => Arc::new(Redis::new(engine.connect.to_string(), engine.password_file.clone())),
+        ConfiguredKind::Redis => {
+            Arc::new(Redis::new(engine.connect.to_string(), engine.password_file.clone()))
+        }
     }
 }
 
 struct Services<'a> {
-    config: &'a Arc<Config>,
+    common: &'a Common,
     views: &'a Views,
-    metrics: &'a Arc<Metrics>,
     commands: mpsc::Sender<OperatorCommand>,
     coordination: Option<CoordinationService>,
 }
@@ -342,14 +413,15 @@ impl Services<'_> {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<>> {
-        let cluster = self.config.identity.cluster.clone();
+        let cluster = self.common.config.identity.cluster.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
             .build_v1()?;
-        let directory = self.config.directory_enabled.then(|| {
-            DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(self.metrics)).into_server()
+        let directory = self.common.config.directory_enabled.then(|| {
+            DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(&self.common.metrics))
+                .into_server()
         });
         let operator = OperatorService::new(cluster, self.views.clone(), self.commands).into_server();
         let router = tonic::transport::Server::builder()
@@ -367,34 +439,34 @@ impl Services<'_> {
 }
 
 fn serve_http(
-    config: &Config,
+    common: &Common,
     views: &Views,
-    metrics: &Arc<Metrics>,
     listener: TcpListener,
-    health: BTreeMap<baton_core::ids::InstanceName, TcpListener>,
+    health: BTreeMap<InstanceName, TcpListener>,
     stop: &CancellationToken,
     ended: &mpsc::Sender<()>,
-) -> Vec<JoinHandle<()>> {
-    let state = http::HttpState::new(views.clone(), Arc::clone(metrics), config.directory_enabled);
+) {
+    let directory = common.config.directory_enabled;
+    let state = http::HttpState::new(views.clone(), Arc::clone(&common.metrics), directory);
     let mut ports = vec![(listener, http::router(state.clone()))];
     for (name, listener) in health {
         ports.push((listener, http::health_router(state.clone(), name)));
     }
-    let serve = |(listener, router)| {
+    for (listener, router) in ports {
         let (stop, ended) = (stop.clone(), ended.clone());
         tokio::spawn(async move {
             if let Err(error) = http::serve(listener, router, stop.cancelled_owned()).await {
                 tracing::error!(%error, "an HTTP port failed");
             }
             drop(ended);
-        })
-    };
-    ports.into_iter().map(serve).collect()
+        });
+    }
 }
 
 /// Where the arbiter is off, its commands are refused.
 async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
-    let refused = || Refused::new(RefusedKind::NotActiveArbiter, "the arbiter is off on this coordinator", "");
+    let refused =
+        || Refused::new(RefusedKind::NotActiveArbiter, "the arbiter is off on this coordinator", "");
     while let Some(command) = commands.recv().await {
         match command {
             OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),

@@ -314,4 +314,3 @@ fn from_link(message: FromLink) -> Input {
         FromLink::Message(message) => Input::FromArbiter(message),
     }
 }
-

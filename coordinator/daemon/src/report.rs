@@ -17,7 +17,9 @@ pub fn note(instance: &InstanceName, replicaset: &ReplicaSetName, note: &Note) {
             tracing::info!(%instance, %replicaset, %floor, "the provider was read; only later terms can be led");
         }
         Note::Candidate(term) => tracing::info!(%instance, %replicaset, %term, "directed to lead"),
-        Note::Writable(term) => tracing::info!(%instance, %replicaset, %term, "master: the engine accepts writes"),
+        Note::Writable(term) => {
+            tracing::info!(%instance, %replicaset, %term, "master: the engine accepts writes")
+        }
         Note::GivingUp { term, why } => {
             tracing::warn!(%instance, %replicaset, %term, "giving the mastership up: {}", why.text());
         }
@@ -53,6 +55,10 @@ pub fn decided(decision: &Decision, metrics: &Metrics) {
     let set = &decision.replicaset;
     if decision.appointed.is_none() {
         metrics.decision_refused(set);
+        if decision.class == Class::FirstAppointment {
+            tracing::info!(replicaset = %set, "{}", decision.sentence());
+            return;
+        }
         tracing::warn!(replicaset = %set, ranking = %ranking(decision), "{}", decision.sentence());
         return;
     }
@@ -79,7 +85,8 @@ fn failure_class(class: Class) -> Option<FailureClass> {
 }
 
 fn ranking(decision: &Decision) -> String {
-    let ranked = decision.ranking.iter().map(|ranked| format!("{}: {}", ranked.instance, verdict(&ranked.verdict)));
+    let ranked =
+        decision.ranking.iter().map(|ranked| format!("{}: {}", ranked.instance, verdict(&ranked.verdict)));
     ranked.collect::<Vec<_>>().join("; ")
 }
 
@@ -105,7 +112,8 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
         (None, None) => "the set has no master yet".to_owned(),
     };
     let effects = decision.appointed.iter().flat_map(|(master, term)| {
-        let kept = "the others stop replicating, report their final positions, and follow once it is writable";
+        let kept =
+            "the others stop replicating, report their final positions, and follow once it is writable";
         [format!("record {master} as master at term {term}"), format!("promote {master}; {kept}")]
     });
     DecisionRecord {

@@ -168,9 +168,13 @@ impl Arbiter {
 
     pub(super) fn decision(&self, now: Time, set: &SetState, class: Class, choice: &Choice) -> Decision {
         let record = set.record.as_ref();
-        let silent = match set.evidence {
-            Some((Evidence::OuterBound { silent_for }, _)) => silent_for.unwrap_or(self.timing.lock_ttl),
-            _ => Span::ZERO,
+        // A new arbiter that never heard the master waits for its predecessor's lock rather than for a lease.
+        let (silent, budget) = match set.evidence {
+            Some((Evidence::OuterBound { silent_for: Some(silent) }, _)) => (silent, self.timing.lease_ttl),
+            Some((Evidence::OuterBound { silent_for: None }, _)) => {
+                (self.timing.lock_ttl, self.timing.lock_ttl)
+            }
+            _ => (Span::ZERO, self.timing.beat_master),
         };
         Decision {
             replicaset: set.name.clone(),
@@ -183,7 +187,7 @@ impl Arbiter {
             observed: set.guards.values().map(|guard| observed(now, set, guard)).collect(),
             ranking: choice.ranking.clone(),
             missing: None,
-            phases: vec![Phase { name: "evidence", took: silent, budget: self.timing.lease_ttl }],
+            phases: vec![Phase { name: "evidence", took: silent, budget }],
         }
     }
 

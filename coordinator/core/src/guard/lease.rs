@@ -32,16 +32,15 @@ impl Guard {
     }
 
     /// A successor on the same boot, which holds the instance's lock and a fenced engine, speaks for the run that it
-    /// succeeds: it will never lead at or below the term that it read.
+    /// succeeds: it will never lead at or below the term that it read. What that term's engine finally held it does not
+    /// know: the engine that it found need not be the run that led.
     pub(super) fn relinquish_read_term(&mut self) {
         let Some(floor) = self.floor else { return };
         if self.relinquished.is_some() || self.lead.is_some() || self.leaving.is_some() {
             return;
         }
         if floor > Term(0) && self.engine.surely_fenced() {
-            let position = self.engine.position();
-            self.relinquished =
-                Some(Relinquished { term: floor, position, ended: self.engine.run().is_none() });
+            self.relinquished = Some(Relinquished { term: floor, position: Position::Unknown, ended: true });
         }
     }
 

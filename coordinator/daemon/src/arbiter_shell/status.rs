@@ -4,7 +4,9 @@ use super::Parts;
 use crate::clock;
 use crate::report;
 use crate::view::ClusterView;
-use baton_client::status::{ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes};
+use baton_client::status::{
+    ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes,
+};
 use baton_core::arbiter::{Arbiter, MasterState, MemberView, SetView};
 use baton_core::engine::DataState;
 use baton_core::message::{Health, Stand};
@@ -187,9 +189,7 @@ fn issues(view: &SetView) -> Vec<String> {
         }
         let foreign = match &beat.engine.data {
             DataState::Marked { id, .. } => Some(id) != record.data_id.as_ref(),
-            DataState::Unmarked => {
-                beat.engine.follows.is_none() && record.master.as_ref() != Some(name)
-            }
+            DataState::Unmarked => beat.engine.follows.is_none() && record.master.as_ref() != Some(name),
             DataState::Empty => false,
         };
         if foreign {

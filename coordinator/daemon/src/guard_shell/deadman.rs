@@ -48,12 +48,7 @@ struct Worker {
     run: Option<u64>,
 }
 
-pub(super) fn spawn(
-    parts: &Parts,
-    dir: &Path,
-    events: mpsc::Sender<Event>,
-    stop: CancellationToken,
-) -> Held {
+pub(super) fn spawn(parts: &Parts, dir: &Path, events: mpsc::Sender<Event>, stop: CancellationToken) -> Held {
     let (asks, queue) = mpsc::channel(ASKS_MAX);
     let (client, clients) = watch::channel(None);
     let command = &parts.instance.engine.command;
@@ -67,7 +62,12 @@ pub(super) fn spawn(
             instance: parts.instance.name.to_string(),
             dir: dir.to_owned(),
         },
-        process: process(&parts.kind, command, &parts.instance.engine.log_file, &parts.instance.engine.data_dir),
+        process: process(
+            &parts.kind,
+            command,
+            &parts.instance.engine.log_file,
+            &parts.instance.engine.data_dir,
+        ),
         events,
         client,
         run: None,
@@ -154,11 +154,15 @@ impl Worker {
         mut status: Status,
         notices: &mut mpsc::Receiver<Notice>,
     ) -> Result<(), ClientError> {
-        while status.armed_us.is_some() || status.engine.is_none() && !status.clean && self.supervised
+        while status.armed_us.is_some()
+            || status.engine.is_none() && !status.clean && self.supervised
             || status.engine.as_ref().is_some_and(|engine| engine.killing)
         {
             if status.armed_us.is_some() {
-                tracing::warn!(instance = self.instance, "the engine of an earlier run may be writable: killing it");
+                tracing::warn!(
+                    instance = self.instance,
+                    "the engine of an earlier run may be writable: killing it"
+                );
                 client.kill().await?;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -200,9 +204,15 @@ impl Worker {
                 self.tell(Event::RunEnded(ended.run)).await;
             }
             Happened::EngineEnding { exit, .. } => {
-                tracing::warn!(instance = self.instance, ?exit, "the engine's main process ended, others are left");
+                tracing::warn!(
+                    instance = self.instance,
+                    ?exit,
+                    "the engine's main process ended, others are left"
+                );
             }
-            Happened::Superseded => tracing::error!(instance = self.instance, "another daemon took the deadman"),
+            Happened::Superseded => {
+                tracing::error!(instance = self.instance, "another daemon took the deadman")
+            }
         }
     }
 

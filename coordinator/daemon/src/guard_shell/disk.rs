@@ -38,7 +38,8 @@ pub(super) fn begin(dir: &InstanceDir) -> Result<Start, FileError> {
     })?;
     let earlier = GuardFile::read(&path)?;
     let same_boot = earlier.as_ref().is_some_and(|earlier| earlier.boot == boot);
-    let mut file = earlier.unwrap_or_else(|| GuardFile { home: rand::rng().next_u64(), ..GuardFile::default() });
+    let mut file =
+        earlier.unwrap_or_else(|| GuardFile { home: rand::rng().next_u64(), ..GuardFile::default() });
     file.boot = boot;
     file.run += 1;
     file.write(&path)?;

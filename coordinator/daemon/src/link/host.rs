@@ -27,6 +27,8 @@ use tonic::transport::Endpoint;
 const WAIT_MIN: Duration = Duration::from_millis(3);
 /// See [`WAIT_MIN`].
 const WAIT_MAX: Duration = Duration::from_millis(250);
+/// How long the last beats of a host that stops may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Most messages that wait to be sent to the arbiter.
 const OUT_MAX: usize = 64;
 
@@ -55,13 +57,15 @@ pub struct HostLink {
 }
 
 impl HostLink {
-    /// Runs until stopped.
+    /// Runs until stopped, or until the last guard has ended and what it said is sent.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut wait = WAIT_MIN;
-        loop {
-            let address = self.lock.borrow_and_update().as_ref().and_then(|lock| {
-                lock.holder.as_ref().map(|holder| holder.address.to_string())
-            });
+        while !self.beats.is_closed() || !self.beats.is_empty() {
+            let address = self
+                .lock
+                .borrow_and_update()
+                .as_ref()
+                .and_then(|lock| lock.holder.as_ref().map(|holder| holder.address.to_string()));
             let attached = match address {
                 None => false,
                 Some(address) => tokio::select! {
@@ -96,6 +100,10 @@ impl HostLink {
         while self.beats.try_recv().is_ok() {}
         self.tell_all(|| FromLink::Attached).await;
         let why = self.serve(&out, &mut inbound).await;
+        // The arbiter ends its half once it has read the end of ours: then the last beats have arrived.
+        drop(out);
+        let rest = async { while let Ok(Some(_)) = inbound.message().await {} };
+        let _ = tokio::time::timeout(LAST_WORDS, rest).await;
         tracing::warn!(arbiter = address, why, "detached from the arbiter");
         self.tell_all(|| FromLink::Detached).await;
         true

@@ -63,7 +63,8 @@ impl CoordinationService {
             return Err(Status::resource_exhausted(format!("more than {} guards", wire::GUARDS_MAX)));
         }
         let bad = |what: String| Status::invalid_argument(what);
-        let coordinator = CoordinatorName::parse(&hello.coordinator).map_err(|error| bad(error.to_string()))?;
+        let coordinator =
+            CoordinatorName::parse(&hello.coordinator).map_err(|error| bad(error.to_string()))?;
         let guards = hello.guards.into_iter();
         guards
             .map(|guard| wire::hello_from_wire(guard, &coordinator).map_err(|error| bad(error.to_string())))

@@ -3,8 +3,8 @@
 
 use baton_core::engine::DataState;
 use baton_core::ids::{
-    BadName, CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
-    Version, Zone,
+    BadName, CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName,
+    Term, Version, Zone,
 };
 use baton_core::message::{
     Beat, Directive, EngineView, Grant, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
@@ -167,8 +167,8 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
 
 fn stand_from_wire(stand: v1::Stand) -> Result<Stand, Malformed> {
     use v1::stand::Kind;
-    let kind = Kind::try_from(stand.kind)
-        .map_err(|_| Malformed::Unknown { what: "stand", found: stand.kind })?;
+    let kind =
+        Kind::try_from(stand.kind).map_err(|_| Malformed::Unknown { what: "stand", found: stand.kind })?;
     Ok(match kind {
         Kind::Starting => Stand::Starting,
         Kind::Standby => Stand::Standby,
@@ -455,22 +455,14 @@ mod tests {
         for order in orders {
             let incarnation = Incarnation { home: 1, boot: 2, run: 3 };
             let epoch = Epoch { generation: 1, number: 2 };
-            let grant = ToGuard::Grant(Grant {
-                beat: Time(1),
-                incarnation,
-                epoch,
-                term: Term(3),
-                ttl: Span(4),
-            });
+            let grant =
+                ToGuard::Grant(Grant { beat: Time(1), incarnation, epoch, term: Term(3), ttl: Span(4) });
             let (version, term) = (Version(5), Term(3));
             let directive = ToGuard::Directive(Directive { incarnation, epoch, version, term, order });
             let mut messages = v1::GuardMessages::default();
             push_to_guard(&mut messages, &name("a1"), &grant);
             push_to_guard(&mut messages, &name("a1"), &directive);
-            assert_eq!(
-                to_guards_from_wire(messages),
-                Ok(vec![(name("a1"), directive), (name("a1"), grant)])
-            );
+            assert_eq!(to_guards_from_wire(messages), Ok(vec![(name("a1"), directive), (name("a1"), grant)]));
         }
     }
 
@@ -478,7 +470,10 @@ mod tests {
     fn what_is_none_of_ours_is_refused() {
         let no_engine = v1::Beat { engine: None, ..beat_to_wire(&beat()) };
         assert_eq!(beat_from_wire(no_engine), Err(Malformed::Missing("engine")));
-        let odd = v1::Beat { stand: Some(v1::Stand { kind: 99, term: 0, writable: false }), ..beat_to_wire(&beat()) };
+        let odd = v1::Beat {
+            stand: Some(v1::Stand { kind: 99, term: 0, writable: false }),
+            ..beat_to_wire(&beat())
+        };
         assert_eq!(beat_from_wire(odd), Err(Malformed::Unknown { what: "stand", found: 99 }));
         let bad_name = v1::Beat { instance: "a b".into(), ..beat_to_wire(&beat()) };
         assert!(matches!(beat_from_wire(bad_name), Err(Malformed::Name(_))));

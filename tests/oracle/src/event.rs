@@ -48,6 +48,13 @@ pub enum Seen {
         /// The epoch of the provider's lock at that moment.
         current: Epoch,
     },
+    /// An arbiter asked the provider for a change.
+    Asked {
+        /// The record whose version it names, if it is there.
+        before: Option<Box<Record>>,
+        /// What shall be there.
+        record: Box<Record>,
+    },
     /// An engine began to accept writes because its guard promoted it. (An operator's hand is not Baton's doing; see
     /// [`crate::intruder`].)
     Writable {

@@ -1,10 +1,11 @@
 //! What must always hold, as functions over what was observed: one file for each invariant of the design, and one for
-//! each rule that a single machine owes (`rights`, `epochs`, `evidence`, `identity`, `intruder`).
+//! each rule that a single machine owes (`appointments`, `epochs`, `evidence`, `identity`, `intruder`, `rights`).
 //!
 //! Model, scenarios, simulation and chaos feed the same properties. An observer that sees whole states calls the
 //! `check_…` functions on values; one that sees a history feeds its [`Event`]s to an [`Oracle`]. Nothing here knows how
 //! an observation was made, or what any machine holds inside.
 
+pub mod appointments;
 pub mod epochs;
 pub mod event;
 pub mod evidence;
@@ -61,6 +62,7 @@ pub struct Oracle {
     i4: i4::I4,
     i5: i5::I5,
     i6: i6::I6,
+    appointments: appointments::Appointments,
     epochs: epochs::Epochs,
     evidence: evidence::FromHolder,
     identity: identity::Identity,
@@ -68,7 +70,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    fn properties(&mut self) -> [&mut dyn Property; 10] {
+    fn properties(&mut self) -> [&mut dyn Property; 11] {
         [
             &mut self.i1,
             &mut self.i2,
@@ -76,6 +78,7 @@ impl Oracle {
             &mut self.i4,
             &mut self.i5,
             &mut self.i6,
+            &mut self.appointments,
             &mut self.epochs,
             &mut self.evidence,
             &mut self.identity,

@@ -13,28 +13,27 @@ use std::fmt::Display;
 pub const STATEMENT: &str =
     "a guard gives its right up before it ends, arms the deadman first, and never revives a right";
 
-/// A right as a guard that was just given the processor holds it. Times of that guard's own clock.
+/// A right as a guard holds it after a step. Times of that guard's own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     /// At which term.
     pub term: Term,
-    /// When it ends.
-    pub until: Time,
+    /// When the fence must begin, so that it and after it the kill still fit before the right ends.
+    pub fence_by: Time,
     /// Now.
     pub now: Time,
 }
 
-/// Whether a right that a running guard holds has not ended. (It must give it up earlier still, so this is lenient by
-/// the budgets for fence and kill.)
+/// Whether a guard that was just given the processor has given its right up in time.
 ///
 /// # Errors
-/// It ended, and the guard still leads.
+/// The time for the fence has come, and the guard still leads.
 pub fn check_held(instance: &dyn Display, held: Held) -> Result<(), Violation> {
-    if held.now < held.until {
+    if held.now < held.fence_by {
         return Ok(());
     }
-    let late = held.now.since(held.until);
-    broken("rights", format!("{instance} still leads at {}, {late} after its right ended", held.term))
+    let late = held.now.since(held.fence_by);
+    broken("rights", format!("{instance} still leads at {}, {late} after it should have fenced", held.term))
 }
 
 /// Whether the deadman of an engine that its guard made writable holds a deadline.
@@ -96,11 +95,11 @@ mod tests {
 
     #[test]
     fn a_right_that_ended_and_a_missing_deadline_are_found() {
-        let held = |now| Held { term: Term(1), until: Time(10), now: Time(now) };
+        let held = |now| Held { term: Term(1), fence_by: Time(10), now: Time(now) };
         assert_eq!(check_held(&"a1", held(9)), Ok(()));
         assert_eq!(
-            check_held(&"a1", held(12)).expect_err("it ended").text,
-            "a1 still leads at 1, 2us after its right ended"
+            check_held(&"a1", held(12)).expect_err("it is late").text,
+            "a1 still leads at 1, 2us after it should have fenced"
         );
         assert_eq!(check_armed(&"a1", Some(Time(3))), Ok(()));
         assert!(check_armed(&"a1", None).is_err());

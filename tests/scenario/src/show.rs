@@ -24,7 +24,9 @@ pub fn order(directive: &Directive) -> String {
         Order::Sever { reach: Some(reach) } => format!("sever at {reach}"),
         Order::Relinquish => "relinquish".to_owned(),
         Order::Grow { member, .. } => format!("need {member} too"),
-        Order::Shrink { member, ack_quorum, .. } => format!("count {member} no more (waits for {ack_quorum})"),
+        Order::Shrink { member, ack_quorum, .. } => {
+            format!("count {member} no more (waits for {ack_quorum})")
+        }
         Order::StandDown => return "stand down".to_owned(),
     };
     format!("{what} (v{version}, term {term})")

@@ -2,7 +2,7 @@
 //!
 //! Of an instance's host: `kill-engine a1`, `kill-host a1`, `pause a1`, `thaw a1`, `pause-guard a1`, `thaw-guard a1`,
 //! `crash-guard a1`, `restart-guard a1`, `reboot a1`, `move a1` (the same name on another host), `stall a1`, `deaf a1`,
-//! `hears a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
+//! `hears a1`, `late-commands a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
 //! `free-disk a1`. Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
 //! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`.
 
@@ -47,6 +47,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
         "deaf-deadman",
         "deadman-hears",
         "kill-deadman",
+        "late-commands",
         "stick-disk",
         "free-disk",
     ];
@@ -66,6 +67,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
             world.start_guard(&instance);
         }
         "hears" => world.engine_hears(&instance),
+        "late-commands" => world.late_commands(&instance),
         "break-connection" => world.break_connection(&instance),
         "deadman-hears" => world.deadman_hears(&instance),
         "kill-deadman" => world.kill_deadman(&instance),

@@ -221,6 +221,8 @@ impl World {
         match message {
             SessionMessage::Granted { token, predecessor_bound, .. } => {
                 node.token = Some(token);
+                // Nothing to wait for needs no margin.
+                let margin = if predecessor_bound == Span::ZERO { Span::ZERO } else { margin };
                 node.granted = Some(local + predecessor_bound + margin);
                 node.renewal_sent = Some(local);
                 node.next_renewal = Some(local + self.timing.lock_renew);
@@ -335,6 +337,9 @@ impl World {
             Action::Write { op, expected, record, decision } => {
                 let Some(token) = token else { return };
                 self.observe_evidence(name, decision.as_deref());
+                let before = self.provider.record().filter(|before| Some(before.version) == expected);
+                let before = before.cloned().map(Box::new);
+                self.observe(Seen::Asked { before, record: record.clone() });
                 let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
                 let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
                 let (version, term) = (record.version, record.term);

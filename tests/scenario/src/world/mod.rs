@@ -36,6 +36,9 @@ pub const NET_MICROS: u64 = 1_000;
 /// The most lines that one command may make: beyond it a story tells nothing.
 const LINES_MAX: usize = 2_000;
 
+/// The most things that may happen in one moment: beyond it a machine goes round and round.
+const AT_ONCE_MAX: u32 = 10_000;
+
 /// What a world is made from.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -200,10 +203,13 @@ impl World {
     /// Lets time pass.
     pub fn advance(&mut self, span: Span) {
         let until = self.now + span.0;
+        let mut at_once = 0;
         while let Some(at) = self.next_moment().filter(|at| *at <= until) {
             if self.violation.is_some() {
                 return;
             }
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            assert!(at_once < AT_ONCE_MAX, "time stands still: {:?}", self.stuck());
             self.now = self.now.max(at);
             self.happen();
         }
@@ -241,6 +247,13 @@ impl World {
         let arbiters = self.arbiters.values().filter_map(|node| node.deadline(self.now));
         let board = self.provider.deadline();
         nodes.chain(arbiters).chain(queued).chain(board).min()
+    }
+
+    /// What is due now, for the message of a world that does not move on.
+    fn stuck(&self) -> (Option<&Due>, Vec<(&InstanceName, Option<u64>)>, Vec<(&String, Option<u64>)>) {
+        let nodes = self.nodes.values().map(|node| (&node.name, node.deadline(self.now))).collect();
+        let arbiters = self.arbiters.values().map(|node| (&node.name, node.deadline(self.now))).collect();
+        (self.queue.values().next(), nodes, arbiters)
     }
 
     /// Whatever is due at this moment, messages first: one thing.
@@ -290,7 +303,7 @@ impl World {
             Due::CommandTimeout(instance, connection, op) => self.engine_timeout(&instance, connection, op),
             Due::EngineConnected(instance, connection) => self.engine_connected(&instance, connection),
             Due::ReadProvider(instance, run) => self.read_provider(&instance, run),
-            Due::AttachAgain(instance) => self.attach(&instance),
+            Due::AttachAgain(instance) => self.attach_again(&instance),
             Due::Replication(instance) => self.replication(&instance),
             Due::CampaignAgain { arbiter, run, session } => self.campaign_again(&arbiter, run, session),
             Due::Rejoin { arbiter, run } => self.rejoin(&arbiter, run),
@@ -424,7 +437,11 @@ impl World {
     }
 
     fn observe(&mut self, seen: Seen) {
-        if self.violation.is_none() && !self.restored {
+        // A provider that was put back to a backup has forgotten appointments: only what a machine owes by itself
+        // can be judged by one history.
+        let judged =
+            !self.restored || matches!(seen, Seen::Leads(_) | Seen::Ceased { .. } | Seen::Heeded { .. });
+        if self.violation.is_none() && judged {
             self.violation = self.oracle.observe(&Event { at: Moment(self.now), seen }).err();
         }
     }

@@ -83,6 +83,8 @@ pub struct Node {
     pub(super) backlog: Vec<Due>,
     /// A look at the replication link is due.
     pub(super) looks: bool,
+    /// A look at the stream is due.
+    pub(super) attaches: bool,
     /// Configured.
     pub priority: u32,
     /// Configured.
@@ -121,6 +123,7 @@ impl Node {
             guard_frozen: false,
             backlog: Vec::new(),
             looks: false,
+            attaches: false,
             priority: 100,
             electable: true,
             zone: None,
@@ -271,14 +274,19 @@ impl World {
         self.connect_engine(instance);
     }
 
-    /// The engine hears again; `late`: also what waited in sockets that were given up.
+    /// The engine hears again; what waits in sockets that were given up is another matter.
     pub fn engine_hears(&mut self, instance: &InstanceName) {
+        if let Some(node) = self.nodes.get_mut(instance) {
+            node.engine_deaf = false;
+        }
+    }
+
+    /// The engine carries out what waited in sockets that were given up.
+    pub fn late_commands(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.engine_deaf = false;
         for command in std::mem::take(&mut node.unheard) {
             self.say(instance.as_str(), &format!("engine carries out late: {}", show::command(&command)));
             if let Some(node) = self.nodes.get_mut(instance) {
-                node.remembered.writable = None;
                 let found = node.engine.data();
                 node.engine.obey(&command);
                 self.watch_one(instance, Some(found));
@@ -301,8 +309,12 @@ impl World {
             return;
         }
         let found = node.engine.data();
+        let followed = node.engine.follows.clone();
         let probe = node.engine.obey(&command);
         let run = node.run;
+        if node.engine.follows != followed {
+            self.leave_master(instance, followed.as_ref());
+        }
         self.watch_one(instance, Some(found));
         if matches!(command, EngineCommand::Follow { .. }) {
             self.look_after_link(instance, 1_000);
@@ -380,6 +392,7 @@ impl World {
             self.watch_heeding(instance, &message, changed);
         }
         self.drain_guard(instance);
+        self.watch_right(instance);
         self.watch();
     }
 
@@ -541,6 +554,20 @@ impl World {
         }
     }
 
+    /// One more look at the stream, once it is due; never two of them.
+    fn attach_later(&mut self, instance: &InstanceName, micros: u64) {
+        let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.attaches) else { return };
+        node.attaches = true;
+        self.after(micros, Due::AttachAgain(instance.clone()));
+    }
+
+    pub(super) fn attach_again(&mut self, instance: &InstanceName) {
+        if let Some(node) = self.nodes.get_mut(instance) {
+            node.attaches = false;
+        }
+        self.attach(instance);
+    }
+
     /// Opens a stream to the active arbiter, where there is one and none is open.
     pub(super) fn attach(&mut self, instance: &InstanceName) {
         let Some(arbiter) = self.known_arbiter() else { return };
@@ -568,7 +595,7 @@ impl World {
             node.welcome = false;
         }
         self.send(instance.as_str(), &arbiter, Body::Hello(session, Box::new(hello)));
-        self.after(Span::from_millis(100).0, Due::AttachAgain(instance.clone()));
+        self.attach_later(instance, 100_000);
     }
 
     /// Both ends learn that the stream is gone.
@@ -580,6 +607,7 @@ impl World {
         if welcome {
             self.guard_step(instance, Input::Detached);
         }
+        self.attach_later(instance, 50_000);
     }
 
     pub(super) fn node_hears(&mut self, instance: &InstanceName, body: Body) {
@@ -595,7 +623,7 @@ impl World {
                 node.stream = None;
                 node.welcome = false;
                 self.guard_hears(instance, run, Input::Detached);
-                self.after(Span::from_millis(50).0, Due::AttachAgain(instance.clone()));
+                self.attach_later(instance, 50_000);
             }
             // What a stream that is gone still delivers is heard: rules must bear it, not the world.
             Body::ToGuard(_, message) => self.guard_hears(instance, run, Input::FromArbiter(message)),

@@ -5,7 +5,7 @@
 use super::engine::{Answer, Entry};
 use super::net::Body;
 use super::{Due, World};
-use baton_core::ids::{EngineRun, InstanceName};
+use baton_core::ids::{Endpoint, EngineRun, InstanceName};
 use baton_oracle::{Seen, WriteId};
 
 /// How often a replica looks after its link, in microseconds.
@@ -118,6 +118,13 @@ impl World {
             self.say(master.as_str(), &format!("acknowledges {write}"));
             let seen = Seen::Acknowledged { replicaset: self.replicaset.clone(), write, by: master.clone() };
             self.observe(seen);
+        }
+    }
+
+    /// A replica follows another or nobody: its old master counts it no more.
+    pub(super) fn leave_master(&mut self, replica: &InstanceName, followed: Option<&Endpoint>) {
+        for node in self.nodes.values_mut().filter(|node| Some(&node.endpoint()) == followed) {
+            node.engine.attached.remove(replica);
         }
     }
 

@@ -56,24 +56,26 @@ impl World {
         }
     }
 
+    /// Right after a step of its guard: one that still leads must still be in time.
+    pub(super) fn watch_right(&mut self, instance: &InstanceName) {
+        let Some(node) = self.nodes.get(instance) else { return };
+        let local = node.clock.read(self.now);
+        let Some((term, until)) = node.guard.as_ref().and_then(Guard::right_until) else { return };
+        let fence_by = until.back(self.timing.kill_budget).back(self.timing.fence_budget);
+        self.check(rights::check_held(instance, rights::Held { term, fence_by, now: local }));
+    }
+
     fn watch_leading(&mut self, instance: &InstanceName) {
-        let now = self.now;
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let incarnation = node.incarnation();
-        let right = node.guard.as_ref().and_then(Guard::right_until);
-        let leads = right.map(|(term, _)| (incarnation, term));
+        let leads = node.guard.as_ref().and_then(Guard::right_until).map(|(term, _)| (incarnation, term));
         let before = std::mem::replace(&mut node.remembered.leads, leads);
-        let stopped = node.frozen || node.guard_frozen;
-        let local = node.clock.read(now);
         let begins = leads.filter(|_| leads != before).and_then(|(incarnation, term)| {
             let guard = node.guard.as_ref()?;
             let (floor, highest_seen) = (guard.floor(), guard.highest_term());
             Some(Lead { instance: instance.clone(), incarnation, term, floor, highest_seen })
         });
         let ended: Option<(_, Term)> = before.filter(|_| before != leads);
-        if let Some((term, until)) = right.filter(|_| !stopped) {
-            self.check(rights::check_held(instance, rights::Held { term, until, now: local }));
-        }
         if let Some((incarnation, term)) = ended {
             self.observe(Seen::Ceased { incarnation, term });
         }

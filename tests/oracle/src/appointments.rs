@@ -1,0 +1,67 @@
+//! Appointments: whoever becomes master was in the recorded in-sync set, and a new term takes nobody into it.
+//!
+//! It must not know how the choice was made. The provider refuses such a change too; this is the arbiter's own duty.
+
+use crate::event::{Event, Seen};
+use crate::{Property, Violation, broken};
+use baton_core::record::Record;
+
+/// The statement.
+pub const STATEMENT: &str =
+    "only members of the recorded in-sync set are appointed, and a new term adds none to it";
+
+/// Whether an arbiter may ask for `after` where `before` is recorded.
+///
+/// # Errors
+/// The new master was not in the set, or the set of the new term has members that it had not.
+pub fn check_asked(before: Option<&Record>, after: &Record) -> Result<(), Violation> {
+    let (Some(before), Some(master)) = (before, &after.master) else { return Ok(()) };
+    if after.term == before.term || before.master.is_none() {
+        return Ok(());
+    }
+    if !before.in_sync.contains(master) {
+        return broken("appointments", format!("{master} is to be master and was not in the in-sync set"));
+    }
+    match after.in_sync.difference(&before.in_sync).next() {
+        Some(added) => broken("appointments", format!("term {} takes {added} into the set", after.term)),
+        None => Ok(()),
+    }
+}
+
+/// The property over a history.
+#[derive(Clone, Debug, Default)]
+pub struct Appointments;
+
+impl Property for Appointments {
+    fn observe(&mut self, event: &Event) -> Result<(), Violation> {
+        match &event.seen {
+            Seen::Asked { before, record } => check_asked(before.as_deref(), record),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{instance, record};
+
+    #[test]
+    fn a_member_of_the_set_passes_and_so_does_the_first_master() {
+        let mut before = record(1, "a1", 1);
+        before.in_sync.insert(instance("a2"));
+        assert_eq!(check_asked(Some(&before), &record(2, "a2", 1)), Ok(()));
+        assert_eq!(check_asked(None, &record(1, "a9", 1)), Ok(()));
+    }
+
+    #[test]
+    fn outsiders_are_found_as_master_and_as_member() {
+        let before = record(1, "a1", 1);
+        assert!(check_asked(Some(&before), &record(2, "a2", 1)).is_err());
+        let mut grown = record(2, "a1", 1);
+        grown.in_sync.insert(instance("a3"));
+        assert!(check_asked(Some(&before), &grown).is_err());
+        grown.term = before.term;
+        assert_eq!(check_asked(Some(&before), &grown), Ok(()), "a set grows within a term");
+    }
+}

@@ -1,0 +1,312 @@
+//! Breaks every safety rule of guard and arbiter in turn: the oracle must see it, and must see nothing in the same world
+//! while all rules are kept. A check that cannot fail would be no check.
+
+use baton_core::guard::Guard;
+use baton_core::ids::{InstanceName, Term};
+use baton_core::rules::{Rule, Rules};
+use scenario::fixtures::{at_rest, name, setup, synchronous};
+use scenario::world::{NextWrite, Setup, World};
+
+fn rest(rules: Rules) -> World {
+    at_rest(Setup { rules, ..setup() })
+}
+
+/// Lets time pass, a tenth of a millisecond at a time, until `come` or for ten seconds.
+fn until(world: &mut World, come: impl Fn(&World) -> bool) {
+    for _ in 0..100_000 {
+        if come(world) || world.violation().is_some() {
+            return;
+        }
+        world.advance(baton_core::time::Span(100));
+    }
+    let (lines, _) = world.take_lines();
+    panic!("what the script waits for never comes:\n{}", lines.join("\n"));
+}
+
+fn guard<'a>(world: &'a World, instance: &str) -> &'a Guard {
+    world.nodes[&name(instance)].guard.as_ref().expect("the guard runs")
+}
+
+fn leads(world: &World, instance: &str) -> bool {
+    guard(world, instance).right_until().is_some()
+}
+
+fn recorded(world: &World, term: u64) -> bool {
+    world.provider.record().is_some_and(|record| record.term == Term(term))
+}
+
+fn host<'a>(world: &'a mut World, instance: &str) -> &'a mut scenario::world::Node {
+    world.nodes.get_mut(&name(instance)).expect("it is in the world")
+}
+
+/// The provider comes back from a backup that knows a lower term; the term that it appoints next is one that a3 has read.
+fn lead_above_read_term(world: &mut World) {
+    let backup = world.provider.durable.clone();
+    let (a1, a2, a3) = (name("a1"), name("a2"), name("a3"));
+    world.kill_host(&a1);
+    world.stabilize();
+    world.crash_guard(&a3);
+    world.start_guard(&a3);
+    world.millis(5_000);
+    world.kill_host(&a2);
+    world.restore_provider(backup);
+    world.millis(15_000);
+}
+
+/// A grant that answers an early beat comes late; the beats after it never arrive.
+fn lease_from_send(world: &mut World) {
+    world.net().hold("b1", "a1", "grant");
+    world.millis(600);
+    world.net().cut("a1", "b1");
+    world.millis(1_100);
+    world.release("b1", "a1");
+    world.millis(4_000);
+}
+
+/// The right lapses while the engine is slow to answer the fence; then grants come that were on their way.
+fn no_revival(world: &mut World) {
+    world.net().hold("b1", "a1", "grant");
+    world.millis(1_000);
+    host(world, "a1").engine_deaf = true;
+    until(world, |world| !leads(world, "a1"));
+    world.release("b1", "a1");
+    world.millis(3_000);
+}
+
+/// The master hears nothing more.
+fn fence_before_deadline(world: &mut World) {
+    world.cut("a1", "b1");
+    world.millis(4_000);
+}
+
+/// The deadman of the next master is starved.
+fn arm_before_promote(world: &mut World) {
+    host(world, "a2").deadman.deaf = true;
+    world.end_engine(&name("a1"));
+    world.millis(3_000);
+}
+
+/// A promotion waits in a socket that is given up, and is carried out after another was appointed.
+fn settle_promotion(world: &mut World) {
+    world.kill_host(&name("a1"));
+    until(world, |world| leads(world, "a2"));
+    host(world, "a2").engine_deaf = true;
+    until(world, |world| !leads(world, "a2"));
+    world.engine_hears(&name("a2"));
+    until(world, |world| recorded(world, 3));
+    world.millis(100);
+    world.late_commands(&name("a2"));
+    world.millis(1_000);
+}
+
+/// The disk of the first master stands still.
+fn persist_term_before_promote(world: &mut World) {
+    host(world, "a1").disk_stuck = true;
+    world.millis(5_000);
+}
+
+/// An order to follow the old master, on its way since before, reaches a member that was severed.
+fn sever_binds(world: &mut World) {
+    world.net().hold("b1", "a2", "follow");
+    world.close_stream(&name("a2"));
+    world.millis(1_000);
+    for replica in ["a2", "a3"] {
+        world.net().hold("a1", replica, "data");
+    }
+    world.client_write(&name("a1"));
+    world.cut("a1", "b1");
+    until(world, |world| recorded(world, 2));
+    world.net().hold("b1", "a2", "lead");
+    world.release("b1", "a2");
+    world.net().cut("b1", "a2");
+    world.millis(100);
+    world.release("a1", "a2");
+    world.millis(2_000);
+}
+
+/// An order to give up, of an arbiter that lost its lock meanwhile, arrives after its successor was heard.
+fn ignore_lower_epoch(world: &mut World) {
+    world.net().hold("b1", "a1", "relinquish");
+    world.switchover(None, baton_core::time::Span::from_secs(2));
+    world.millis(10);
+    world.crash_arbiter("b1");
+    world.millis(1_000);
+    world.release("b1", "a1");
+    world.millis(1_000);
+}
+
+/// The master is cut off from the arbiter.
+fn wait_for_outer_bound(world: &mut World) {
+    world.cut("a1", "b1");
+    world.millis(5_000);
+}
+
+/// The arbiter does not renew its lock, and its successor does not hear the master.
+fn grant_within_lock(world: &mut World) {
+    world.cut("a1", "b2");
+    world.net().cut("board", "b1");
+    world.millis(9_000);
+}
+
+/// An appointed master is not heard in time, and comes back while the next one is being chosen.
+fn no_grant_after_evidence(world: &mut World) {
+    world.kill_host(&name("a1"));
+    until(world, |world| recorded(world, 2));
+    world.net().hold("a2", "b1", "beat");
+    world.net().hold("b1", "a3", "sever");
+    world.take_lines();
+    until(world, |world| world.clone().take_lines().0.iter().any(|line| line.contains("tells a3: sever")));
+    world.millis(10);
+    world.release("a2", "b1");
+    world.millis(30);
+    world.release("b1", "a3");
+    world.millis(2_000);
+}
+
+/// The arbiter dies just after a grant, and its successor does not hear the master.
+fn wait_for_predecessor(world: &mut World) {
+    world.cut("a1", "b2");
+    world.crash_arbiter("b1");
+    world.millis(6_000);
+}
+
+/// The write of the next appointment is lost.
+fn record_before_direct(world: &mut World) {
+    world.treat_next_write(NextWrite::LoseRequest);
+    world.end_engine(&name("a1"));
+    world.millis(3_000);
+}
+
+/// The master's host is gone; another host with its name speaks to a new arbiter that never heard the real one.
+fn evidence_from_holder(world: &mut World) {
+    world.kill_host(&name("a1"));
+    world.crash_arbiter("b1");
+    let impostor = host(world, "a1");
+    impostor.home += 100;
+    impostor.disk = baton_core::guard::Saved::default();
+    impostor.engine.log.clear();
+    world.start_guard(&name("a1"));
+    world.millis(10_000);
+}
+
+/// The only one that is left was never in the in-sync set.
+fn choose_in_sync(world: &mut World) {
+    world.isolate("a3");
+    world.millis(8_000);
+    for gone in ["a1", "a2"] {
+        world.kill_host(&name(gone));
+    }
+    world.heal();
+    world.millis(8_000);
+}
+
+/// A write was acknowledged by a3 alone, which is out of reach when the master dies.
+fn sever_quorum(world: &mut World) {
+    world.net().hold("a1", "a2", "data");
+    world.client_write(&name("a1"));
+    world.millis(100);
+    world.isolate("a3");
+    world.kill_host(&name("a1"));
+    world.millis(8_000);
+}
+
+/// The write of the next appointment is lost, and nobody says so.
+fn settle_unknown(world: &mut World) {
+    record_before_direct(world);
+}
+
+/// The only one that is left has lost its data.
+fn check_identity(world: &mut World) {
+    world.kill_host(&name("a3"));
+    world.cut("a1", "a2");
+    world.end_engine(&name("a2"));
+    host(world, "a2").engine.log.clear();
+    world.millis(600);
+    world.kill_host(&name("a1"));
+    world.millis(8_000);
+}
+
+/// An operator's hand makes a replica writable.
+fn fence_intruder(world: &mut World) {
+    let engine = &mut host(world, "a2").engine;
+    engine.writable = true;
+    engine.follows = None;
+    world.millis(5_000);
+}
+
+/// The world in which a rule matters, and what happens in it.
+fn script(rule: Rule) -> (fn(Rules) -> World, fn(&mut World)) {
+    fn begins(rules: Rules) -> World {
+        World::new(Setup { rules, ..setup() }).expect("safe settings")
+    }
+    fn waits_for_one(rules: Rules) -> World {
+        let priorities = [("a1", 110), ("a2", 90), ("a3", 100)].map(|(text, it)| (name(text), it));
+        at_rest(Setup { rules, priorities: priorities.into_iter().collect(), ..synchronous(1) })
+    }
+    match rule {
+        Rule::LeadAboveReadTerm => (rest, lead_above_read_term),
+        Rule::LeaseFromSend => (rest, lease_from_send),
+        Rule::NoRevival => (rest, no_revival),
+        Rule::FenceBeforeDeadline => (rest, fence_before_deadline),
+        Rule::ArmBeforePromote => (rest, arm_before_promote),
+        Rule::SettlePromotion => (rest, settle_promotion),
+        Rule::PersistTermBeforePromote => (begins, persist_term_before_promote),
+        Rule::SeverBinds => (waits_for_one, sever_binds),
+        Rule::IgnoreLowerEpoch => (rest, ignore_lower_epoch),
+        Rule::WaitForOuterBound => (rest, wait_for_outer_bound),
+        Rule::GrantWithinLock => (rest, grant_within_lock),
+        Rule::NoGrantAfterEvidence => (rest, no_grant_after_evidence),
+        Rule::WaitForPredecessor => (rest, wait_for_predecessor),
+        Rule::RecordBeforeDirect => (rest, record_before_direct),
+        Rule::EvidenceFromHolder => (rest, evidence_from_holder),
+        Rule::ChooseInSync => (rest, choose_in_sync),
+        Rule::SeverQuorum => (waits_for_one, sever_quorum),
+        Rule::SettleUnknown => (rest, settle_unknown),
+        Rule::CheckIdentity => (rest, check_identity),
+        Rule::FenceIntruder => (rest, fence_intruder),
+    }
+}
+
+/// Which property is to see it.
+fn seen_by(rule: Rule) -> &'static str {
+    match rule {
+        Rule::LeadAboveReadTerm | Rule::PersistTermBeforePromote => "I3",
+        Rule::NoRevival | Rule::FenceBeforeDeadline | Rule::ArmBeforePromote => "rights",
+        Rule::LeaseFromSend
+        | Rule::SettlePromotion
+        | Rule::WaitForOuterBound
+        | Rule::GrantWithinLock
+        | Rule::NoGrantAfterEvidence
+        | Rule::WaitForPredecessor => "I2",
+        Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
+        Rule::SeverBinds | Rule::SeverQuorum => "I5",
+        Rule::IgnoreLowerEpoch => "epochs",
+        Rule::EvidenceFromHolder => "evidence",
+        Rule::ChooseInSync => "appointments",
+        Rule::CheckIdentity => "identity",
+        Rule::FenceIntruder => "intruder",
+    }
+}
+
+#[test]
+fn every_broken_rule_is_caught() {
+    let mut wrong = Vec::new();
+    for rule in Rule::ALL {
+        let (begin, script) = script(rule);
+        let mut kept = begin(Rules::default());
+        script(&mut kept);
+        if let (lines, Some(violation)) = kept.take_lines() {
+            wrong.push(format!("{rule:?} kept: {violation}\n{}", lines.join("\n")));
+        }
+        let mut broken = begin(Rules::without(rule));
+        script(&mut broken);
+        match broken.take_lines() {
+            (_, Some(violation)) if violation.property == seen_by(rule) => {}
+            (lines, found) => {
+                let found = found.map_or("nothing".to_owned(), |violation| violation.to_string());
+                wrong.push(format!("{rule:?} broken: {found} is seen\n{}", lines.join("\n")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}

@@ -83,8 +83,7 @@ impl Arbiter {
         let unsound = |instance: &&InstanceName| match set.guards.get(*instance) {
             None => now >= set.patience + patience,
             Some(guard) => {
-                let silent = guard.heard_at.is_none_or(|heard| now.since(heard) >= patience);
-                silent || guard.unsound_since.is_some_and(|since| now.since(since) >= patience)
+                silent_or_unsound_since(set, guard).is_some_and(|since| now.since(since) >= patience)
             }
         };
         let cut = |instance: &&InstanceName| record.ack_quorum == 0 || surely_cut(set.guards.get(*instance));
@@ -100,13 +99,19 @@ impl Arbiter {
         others
             .filter_map(|instance| match set.guards.get(instance) {
                 None => Some(set.patience + patience),
-                Some(guard) => {
-                    let silent = guard.heard_at.map(|heard| heard + patience);
-                    let unsound = guard.unsound_since.map(|since| since + patience);
-                    [silent, unsound].into_iter().flatten().min()
-                }
+                Some(guard) => silent_or_unsound_since(set, guard).map(|since| since + patience),
             })
             .min()
+    }
+}
+
+/// Since when a member was not heard, or was heard to be no sound replica. One that has just attached has said nothing
+/// yet: that counts from its attach, not from ever.
+fn silent_or_unsound_since(set: &SetState, guard: &GuardState) -> Option<Time> {
+    match (guard.heard_at, guard.unsound_since) {
+        (Some(heard), Some(unsound)) => Some(heard.min(unsound)),
+        (None, None) => Some(set.patience),
+        (heard, unsound) => heard.or(unsound),
     }
 }
 

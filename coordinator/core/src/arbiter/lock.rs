@@ -119,7 +119,9 @@ impl Arbiter {
             let set = self.set_mut(&member.replicaset.clone());
             set.members.insert(member.instance.clone(), member);
         }
-        let bound = self.predecessor_bound();
+        // Broken on purpose without the rule: the earlier holder's grants are forgotten.
+        let waits = self.keep(Rule::WaitForPredecessor);
+        let bound = if waits { self.predecessor_bound() } else { Time::default() };
         self.list_guards();
         for record in records {
             let set = self.set_mut(&record.replicaset.clone());

@@ -48,12 +48,14 @@ impl Arbiter {
         self.list_member(&hello);
         let set = self.set_mut(&hello.replicaset);
         let mut guard = GuardState::new(hello, session);
+        guard.unsound_since = Some(now);
         if let Some(known) = set.guards.get(&guard.hello.instance)
             && known.hello.incarnation == guard.hello.incarnation
         {
             // The same run over a new stream: what it said still holds.
             guard.beat.clone_from(&known.beat);
             guard.heard_at = known.heard_at;
+            guard.unsound_since = known.unsound_since;
         }
         set.guards.insert(guard.hello.instance.clone(), guard);
     }

@@ -97,7 +97,10 @@ fn settle_promotion(world: &mut World) {
     world.kill_host(&name("a1"));
     until(world, |world| leads(world, "a2"));
     host(world, "a2").engine_deaf = true;
-    world.millis(10);
+    // Its host is configured anew, so that it is not the first choice again.
+    host(world, "a2").priority = 1;
+    world.close_stream(&name("a2"));
+    world.millis(200);
     world.engine_hears(&name("a2"));
     world.break_connection(&name("a2"));
     until(world, |world| recorded(world, 3));

@@ -137,8 +137,8 @@ impl Worker {
             },
             // Adopted: from now on the deadman holds this process.
             (None, Some(pid)) => match client.adopt(pid).await {
-                Ok((_, run)) => run,
-                Err(_) => return Ok(None),
+                Ok((_, run)) if self.announced(run).await => run,
+                Ok(_) | Err(_) => return Ok(None),
             },
             (_, None) => return Ok(None),
         };
@@ -149,10 +149,16 @@ impl Worker {
         }
     }
 
-    /// Whether the run is the one that is held now. An adopted one is announced by the deadman a moment later.
+    /// Whether the guard's shell has heard of a run that was just adopted. What it is told of a run before that it takes
+    /// for news of another one, and the guard would never hear of this connection.
+    async fn announced(&mut self, run: u64) -> bool {
+        let heard = self.runs.wait_for(|known| *known == Some(run));
+        matches!(tokio::time::timeout(CONNECT, heard).await, Ok(Ok(_)))
+    }
+
+    /// Whether the run is the one that is held now.
     fn current(&self, run: u64) -> bool {
-        let known = *self.runs.borrow();
-        known == Some(run) || !self.supervised && known.is_none()
+        *self.runs.borrow() == Some(run)
     }
 
     /// Carries commands out until the connection is of no more use; `None` when nobody asks any more.

@@ -169,7 +169,7 @@ async fn prepare(config: Arc<Config>, shutdown: &CancellationToken) -> anyhow::R
         settings = first_settings(&provider) => settings?,
     };
     let timing = Timing::new(&settings).context("the settings in the provider are not safe together")?;
-    let lock = follow_lock(Arc::clone(&provider), shutdown.clone());
+    let lock = follow_lock(Arc::clone(&provider));
     Ok(Some(Common { config, provider, settings, timing, metrics: Arc::new(Metrics::default()), lock }))
 }
 
@@ -301,23 +301,19 @@ async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Set
     }
 }
 
-/// Follows who holds the lock.
-fn follow_lock(
-    provider: Arc<dyn StateProvider>,
-    stop: CancellationToken,
-) -> watch::Receiver<Option<LockView>> {
+/// Follows who holds the lock, for as long as anybody wants to know: the link of a daemon that stops still has to reach
+/// the arbiter with its guards' last words, and must not take the end of this watch for a change of the lock.
+fn follow_lock(provider: Arc<dyn StateProvider>) -> watch::Receiver<Option<LockView>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         tokio::select! {
             biased;
-            () = stop.cancelled() => {}
+            () = sender.closed() => {}
             error = watch_lock(provider, &sender) => {
                 tracing::error!(%error, "the state provider cannot be watched any more");
+                sender.closed().await;
             }
         }
-        // Kept open: readers must not take the end of the watch for a change.
-        stop.cancelled().await;
-        drop(sender);
     });
     receiver
 }

@@ -6,7 +6,7 @@ use baton_core::guard::Input;
 use baton_core::ids::OpId;
 use baton_core::time::Time;
 use baton_engine::EngineKind;
-use baton_engine::deadman::protocol::{EngineProcess, Event as Happened, Status};
+use baton_engine::deadman::protocol::{EngineProcess, Event as Happened, Refusal, Status};
 use baton_engine::deadman::{Attached, Client, ClientError, Notice, Spawn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -239,7 +239,11 @@ impl Worker {
                 },
             },
             Ask::Disarm => client.disarm().await,
-            Ask::Kill => client.kill().await,
+            Ask::Kill => match client.kill().await {
+                // It ended by itself a moment before: what was wanted.
+                Err(ClientError::Refused { reason: Refusal::NoEngine, .. }) => Ok(()),
+                other => other,
+            },
         };
         if let Err(error) = done {
             tracing::warn!(instance = self.instance, %error, "the deadman did not do what it was asked for");

@@ -79,8 +79,7 @@ fn prepare(arguments: &Arguments) -> Result<(), String> {
     if rustix::process::getppid().map(Pid::as_raw_pid) != arguments.parent {
         return Err("the deadman is gone".into());
     }
-    // What follows only takes privileges back; an engine that keeps one of them is no danger.
-    let _ = rustix::process::setpriority_process(None, arguments.nice);
+    super::startup::schedule_as_ordinary(arguments.nice)?;
     if let Some(oom) = &arguments.oom {
         let _ = std::fs::write("/proc/self/oom_score_adj", oom);
     }

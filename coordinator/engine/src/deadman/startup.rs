@@ -8,6 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
+};
+
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 /// Above ordinary processes, not above the kernel's threads.
@@ -32,6 +37,12 @@ pub(super) fn protect() -> Protection {
     {
         weaknesses.push(format!("its scheduling priority could not be raised: {error}"));
     }
+    // The lowest of the real-time priorities is enough to run before every ordinary process, the engine first of all:
+    // after a whole host was frozen and thawed, the engine must not get a turn before its deadman.
+    let realtime = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, realtime).is_err() {
+        weaknesses.push("it is not scheduled before ordinary processes (no real-time priority)".to_owned());
+    }
     let score = "/proc/self/oom_score_adj";
     let oom = fs::read_to_string(score).ok().and_then(|text| text.trim().parse().ok());
     if let Err(error) = fs::write(score, OOM) {
@@ -47,6 +58,23 @@ pub(super) fn protect() -> Protection {
         weaknesses.push(format!("orphans of the engine are not seen: {error}"));
     }
     Protection { nice, oom, weaknesses }
+}
+
+/// Gives back what [`protect`] took of the processor: an engine is an ordinary process.
+///
+/// # Errors
+/// The system's, in words. An engine at real-time priority could starve its host, so it must not be started then.
+pub(super) fn schedule_as_ordinary(nice: i32) -> Result<(), String> {
+    let failed = |error| format!("cannot leave the real-time priority: {error:?}");
+    if matches!(thread_schedule_policy().map_err(failed)?, ThreadSchedulePolicy::Realtime(_)) {
+        let ordinary = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+        // The library sets a niceness too, in the middle; the real one follows.
+        let middle = ThreadPriority::Crossplatform(50.try_into().map_err(|_| "no priority".to_owned())?);
+        set_thread_priority_and_policy(thread_native_id(), middle, ordinary).map_err(failed)?;
+    }
+    // The rest only takes a privilege back; an engine that keeps it is no danger.
+    let _ = rustix::process::setpriority_process(None, nice);
+    Ok(())
 }
 
 /// Leaves the terminal, turns a deaf ear to the signals that end other daemons, and answers the end of a pipe that

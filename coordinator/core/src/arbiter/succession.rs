@@ -44,7 +44,8 @@ impl Arbiter {
         let Some(succession) = &set.succession else { return false };
         let missing = |instance: &InstanceName| {
             let guard = set.guards.get(instance);
-            let attached = guard.is_some_and(|guard| guard.session.is_some() && guard.beat.is_some());
+            // One that has attached and not beaten yet will: after a takeover all of them are like that.
+            let attached = guard.is_some_and(|guard| guard.session.is_some());
             attached && severed(guard, record).is_none()
         };
         let mut replicas = record.in_sync.iter().filter(|instance| !set.is_master(instance));

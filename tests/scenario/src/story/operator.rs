@@ -28,13 +28,7 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
         }
         "set-writable" | "set-read-only" => {
             let instance = words.instance()?;
-            if let Some(node) = world.nodes.get_mut(&instance) {
-                node.engine.writable = verb == "set-writable";
-                node.engine.promoted = None;
-                node.engine.follows = None;
-                node.engine.link_up = false;
-            }
-            world.look();
+            world.set_by_hand(&instance, verb == "set-writable");
         }
         "resign" => world.resign(&words.one()?),
         "next-write" => {

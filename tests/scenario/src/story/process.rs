@@ -3,7 +3,7 @@
 //! Of an instance's host: `kill-engine a1`, `kill-host a1`, `pause a1`, `thaw a1`, `pause-guard a1`, `thaw-guard a1`,
 //! `crash-guard a1`, `restart-guard a1`, `reboot a1`, `move a1` (the same name on another host), `stall a1`, `deaf a1`,
 //! `hears a1`, `late-commands a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
-//! `free-disk a1`. Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
+//! `free-disk a1`, `adopt a1` (a writable engine that somebody else runs). Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
 //! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`.
 
 use super::{StoryError, Words};
@@ -48,6 +48,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
         "deadman-hears",
         "kill-deadman",
         "late-commands",
+        "adopt",
         "stick-disk",
         "free-disk",
     ];
@@ -67,6 +68,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
             world.start_guard(&instance);
         }
         "hears" => world.engine_hears(&instance),
+        "adopt" => adopt(world, &instance),
         "late-commands" => world.late_commands(&instance),
         "break-connection" => world.break_connection(&instance),
         "deadman-hears" => world.deadman_hears(&instance),
@@ -90,6 +92,16 @@ fn switch(world: &mut World, instance: &InstanceName, verb: &str) {
     }
 }
 
+/// The engine is run by somebody else, is writable, and its guard comes after it.
+fn adopt(world: &mut World, instance: &InstanceName) {
+    world.crash_guard(instance);
+    let Some(node) = world.nodes.get_mut(instance) else { return };
+    node.supervised = false;
+    node.engine.start();
+    node.engine.writable = true;
+    world.start_guard(instance);
+}
+
 /// The engine answers nobody, and the write-path check says so.
 fn stall(world: &mut World, instance: &InstanceName) {
     let Some(node) = world.nodes.get_mut(instance) else { return };
@@ -102,6 +114,7 @@ fn restart_elsewhere(world: &mut World, instance: &InstanceName, other_host: boo
     world.kill_host(instance);
     let Some(node) = world.nodes.get_mut(instance) else { return };
     node.boot += 1;
+    node.same_boot = false;
     if other_host {
         node.home += 100;
         node.disk = Saved::default();

@@ -1,4 +1,4 @@
-//! Verbs of time: `advance 500ms`, `stabilize`, `clock a1 ppm=5000`, `clock a1 stopped`.
+//! Verbs of time: `advance 500ms`, `stabilize`, `at-rest` (the same, untold: for the beginning of a story), `clock a1 ppm=5000`, `clock a1 stopped`.
 
 use super::{StoryError, Words, span};
 use crate::world::World;
@@ -7,6 +7,15 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
     match verb {
         "advance" => world.advance(span(&words.one()?)?),
         "stabilize" => world.stabilize(),
+        "at-rest" => {
+            world.stabilize();
+            let (_, violation) = world.take_lines();
+            let writable = world.nodes.values().find(|node| node.engine.writable);
+            let master = writable.map_or("nobody".to_owned(), |node| node.name.to_string());
+            let text =
+                violation.map_or(format!("{master} accepts writes"), |violation| violation.to_string());
+            world.say("world", &text);
+        }
         "clock" => {
             let ppm = words.value("ppm")?;
             let stopped = words.0.take_flag("stopped")?;

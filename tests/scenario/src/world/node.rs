@@ -13,7 +13,7 @@ use baton_core::engine::{EngineCommand, EngineOutcome};
 use baton_core::guard::{Action, Config, Guard, Input, Saved};
 use baton_core::ids::{CoordinatorName, Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
 use baton_core::message::{Hello, ToGuard};
-use baton_core::time::{Span, Time};
+use baton_core::time::Time;
 use std::collections::VecDeque;
 
 /// How long an engine takes to hear a command, and its answer to come back.
@@ -57,6 +57,8 @@ pub struct Node {
     pub home: u64,
     /// Counts the boots.
     pub boot: u64,
+    /// The state file was written on this boot.
+    pub same_boot: bool,
     /// What is on disk.
     pub disk: Saved,
     /// Nothing becomes durable.
@@ -106,6 +108,7 @@ impl Node {
             run: 0,
             home: number,
             boot: 1,
+            same_boot: true,
             disk: Saved::default(),
             disk_stuck: false,
             unsaved: Vec::new(),
@@ -167,7 +170,6 @@ impl World {
         let (timing, rules, replicaset) = (self.timing.clone(), self.rules, self.replicaset.clone());
         let now = self.now;
         let Some(node) = self.nodes.get_mut(instance) else { return };
-        let first = node.run == 0;
         node.run += 1;
         node.guard_frozen = false;
         node.deadman = Deadman { up: true, ..Deadman::default() };
@@ -184,8 +186,8 @@ impl World {
             rules,
         };
         let local = node.clock.read(now);
-        // A host that was never used has promised nothing, and its directory was made on this boot.
-        node.guard = Some(Guard::new(local, config, node.disk.clone(), !first || !self.fresh_hosts_wait));
+        let same_boot = std::mem::replace(&mut node.same_boot, true);
+        node.guard = Some(Guard::new(local, config, node.disk.clone(), same_boot));
         node.remembered.heard_epoch = node.disk.highest_epoch;
         self.replicas_lost(instance);
         self.drain_guard(instance);
@@ -296,6 +298,17 @@ impl World {
                 self.watch_one(instance, Some(found));
             }
         }
+    }
+
+    /// An operator's hand makes the engine writable, or read-only.
+    pub fn set_by_hand(&mut self, instance: &InstanceName, writable: bool) {
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        let followed = node.engine.follows.take();
+        node.engine.link_up = false;
+        node.engine.writable = writable;
+        node.engine.promoted = None;
+        self.leave_master(instance, followed.as_ref());
+        self.watch();
     }
 
     pub(super) fn engine_command(&mut self, instance: &InstanceName, connection: u64, op: OpId) {
@@ -498,6 +511,12 @@ impl World {
                 node.outstanding.push_back((op, command.clone()));
                 if command != EngineCommand::Probe {
                     self.say(instance.as_str(), &format!("engine is asked to {}", show::command(&command)));
+                }
+                if self.nodes.get(instance).is_some_and(|node| !node.engine.running) {
+                    let outcome = EngineOutcome::Unknown("nobody is there".to_owned());
+                    let answer = Box::new(Input::EngineDone { op, outcome });
+                    self.after(ENGINE_MICROS, Due::Answer(instance.clone(), run, connection, answer));
+                    return;
                 }
                 self.after(ENGINE_MICROS, Due::Command(instance.clone(), connection, op));
                 self.after(within.0, Due::CommandTimeout(instance.clone(), connection, op));

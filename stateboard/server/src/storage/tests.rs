@@ -1,3 +1,5 @@
+//! The storage on real files: what it keeps over a restart, and what it refuses without changing anything.
+
 use super::*;
 use baton_board::{DurableLock, LockSecret, Write};
 use baton_core::ids::{

@@ -75,6 +75,13 @@ impl World {
         self.provider.next_write = treatment;
     }
 
+    /// A process for an arbiter that has none.
+    pub fn start_arbiter_if_down(&mut self, arbiter: &str) {
+        if self.arbiters.get(arbiter).is_some_and(|node| node.machine.is_none()) {
+            self.start_arbiter(arbiter);
+        }
+    }
+
     /// Power off: guard, deadman and engine are gone at once.
     pub fn kill_host(&mut self, instance: &InstanceName) {
         self.crash_guard(instance);

@@ -1,0 +1,119 @@
+//! Random faults on worlds that keep all rules: the oracle must see nothing. Each seed is a run that can be had again.
+
+use baton_core::ids::InstanceName;
+use baton_core::rng::split_mix;
+use baton_core::time::Span;
+use scenario::fixtures::{at_rest, name, setup, synchronous};
+use scenario::world::{NextWrite, World};
+
+/// Numbers of one run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        split_mix(self.0) % most
+    }
+
+    fn of<'a>(&mut self, names: &[&'a str]) -> &'a str {
+        names[usize::try_from(self.below(names.len() as u64)).expect("small")]
+    }
+}
+
+const HOSTS: [&str; 3] = ["a1", "a2", "a3"];
+const ARBITERS: [&str; 2] = ["b1", "b2"];
+const ALL: [&str; 6] = ["a1", "a2", "a3", "b1", "b2", "board"];
+const KINDS: [&str; 8] = ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "all"];
+
+fn fault(world: &mut World, dice: &mut Dice) {
+    let host: InstanceName = name(dice.of(&HOSTS));
+    match dice.below(24) {
+        0 => world.end_engine(&host),
+        1 => world.kill_host(&host),
+        2 => {
+            world.crash_guard(&host);
+            world.start_guard(&host);
+        }
+        3 => world.crash_guard(&host),
+        4 => world.freeze(&host),
+        5 | 6 => world.thaw(&host),
+        7 => world.crash_arbiter(dice.of(&ARBITERS)),
+        8 => world.start_arbiter_if_down(dice.of(&ARBITERS)),
+        9 => world.resign(dice.of(&ARBITERS)),
+        10 => world.net().cut(dice.of(&ALL), dice.of(&ALL)),
+        11 => world.isolate(dice.of(&HOSTS)),
+        12 | 13 => {
+            let (from, to, kind) = (dice.of(&ALL), dice.of(&ALL), dice.of(&KINDS));
+            world.net().hold(from, to, kind);
+        }
+        14 => {
+            let (from, to) = (dice.of(&ALL), dice.of(&ALL));
+            world.release(from, to);
+        }
+        15 => world.close_stream(&host),
+        16 => world.switchover(None, Span::from_secs(2)),
+        17 => {
+            let treatments = [NextWrite::LoseAnswer, NextWrite::LoseRequest, NextWrite::Delay];
+            world.treat_next_write(treatments[usize::try_from(dice.below(3)).expect("small")]);
+        }
+        18 => world.let_write_through(),
+        19 => world.break_connection(&host),
+        20 => {
+            world.stop_provider();
+            world.millis(300);
+            world.start_provider();
+        }
+        21 => {
+            if let Some(node) = world.nodes.get_mut(&host) {
+                node.engine_deaf = !node.engine_deaf;
+            }
+        }
+        22 => world.late_commands(&host),
+        _ => world.heal(),
+    }
+}
+
+/// Faults, writes and time, in any order; then everything is healed.
+fn run(seed: u64, k: u32) -> World {
+    let mut dice = Dice(split_mix(seed));
+    let mut world = at_rest(if k == 0 { setup() } else { synchronous(k) });
+    for (host, ppm) in HOSTS.iter().zip([-4_000, 0, 4_000]) {
+        let now = world.now;
+        world.nodes.get_mut(&name(host)).expect("it is there").clock.set_rate(now, ppm);
+    }
+    for _ in 0..60 {
+        fault(&mut world, &mut dice);
+        for host in HOSTS {
+            world.client_write(&name(host));
+        }
+        world.advance(Span(dice.below(2) * 5_000 + dice.below(30) * dice.below(60) * 1_000));
+        if world.violation().is_some() {
+            break;
+        }
+    }
+    world
+}
+
+fn check(k: u32, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut world = run(seed, k);
+        let now = world.now;
+        if let (lines, Some(violation)) = world.take_lines() {
+            let last: Vec<_> = lines.iter().rev().take(60).rev().cloned().collect();
+            panic!("seed {seed}, {k} replicas waited for, at {now}us: {violation}\n{}", last.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn no_random_fault_breaks_a_property() {
+    check(0, 0..SEEDS);
+}
+
+#[test]
+fn no_random_fault_breaks_a_property_where_commits_wait() {
+    check(1, 0..SEEDS);
+}
+
+/// Enough for a minute of a small machine, together.
+const SEEDS: u64 = 60;

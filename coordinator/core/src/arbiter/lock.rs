@@ -139,12 +139,14 @@ impl Arbiter {
     }
 
     pub(super) fn predecessor_bound(&self) -> Time {
-        self.lock.as_ref().map_or(Time::default(), |lock| lock.predecessor_bound)
+        let wait = self.keep(Rule::WaitForPredecessor);
+        let bound = |lock: &Lock| if wait { lock.predecessor_bound } else { lock.taken_at };
+        self.lock.as_ref().map_or(Time::default(), bound)
     }
 
     /// Before the predecessor bound nothing is appointed, whatever the evidence.
     pub(super) fn may_appoint(&self, now: Time) -> bool {
-        now >= self.predecessor_bound() || !self.keep(Rule::WaitForPredecessor)
+        now >= self.predecessor_bound()
     }
 
     /// No grant outlives the granter's lock.

@@ -1,0 +1,164 @@
+//! What must hold in every state (by the functions of the oracle), and what must be seen in some, so that a world that
+//! holds is not an empty one.
+
+use crate::host::Host;
+use crate::model::Checked;
+use crate::state::{State, incarnation, instance, set_name};
+use baton_core::time::Span;
+use baton_oracle::{Lead, i2, i3, i4};
+use stateright::Property;
+
+/// What a world may have to show, each with its condition.
+type Shown = (&'static str, fn(&Checked, &State) -> bool);
+
+/// Everything that a world can be asked to show.
+pub const SOMETIMES: [Shown; 9] = [
+    ("a failover completes", a_failover_completes),
+    ("a lease lapses", a_lease_lapses),
+    ("the deadman kills", the_deadman_kills),
+    ("an old master follows", an_old_master_follows),
+    ("an arbiter takes over", an_arbiter_takes_over),
+    ("a guard leads again after its crash", a_guard_leads_again),
+    ("an unknown write is settled", an_unknown_write_is_settled),
+    ("a switchover completes", a_switchover_completes),
+    ("the first master serves", the_first_master_serves),
+];
+
+/// The invariants.
+pub const ALWAYS: [Shown; 6] = [
+    ("I1 one master for a term", |_, state| !state.provider.broke_i1),
+    ("I2 one writable instance", one_writable_instance),
+    ("I3 no guard leads at a term that it read", only_new_terms_are_led),
+    ("I4 no writable instance without a durable record", records_come_first),
+    ("I6 only the current epoch changes the record", |_, state| !state.provider.broke_i6),
+    ("the record comes to rest", the_record_comes_to_rest),
+];
+
+/// The properties of a world.
+pub fn properties(shows: &[&'static str]) -> Vec<Property<Checked>> {
+    let always = ALWAYS.iter().map(|(name, holds)| Property::always(name, *holds));
+    let shown = SOMETIMES.iter().filter(|(name, _)| shows.contains(name));
+    always.chain(shown.map(|(name, seen)| Property::sometimes(name, *seen))).collect()
+}
+
+fn one_writable_instance(_: &Checked, state: &State) -> bool {
+    let writable = state.hosts.iter().filter(|host| host.accepts_writes());
+    i2::check_now(writable.map(|host| instance(host.index)), &set_name(), &"one instant").is_ok()
+}
+
+fn only_new_terms_are_led(_: &Checked, state: &State) -> bool {
+    state.hosts.iter().all(|host| leads_lawfully(host) && its_disk_knows(host))
+}
+
+fn leads_lawfully(host: &Host) -> bool {
+    let Some(guard) = &host.guard else { return true };
+    let Some((term, _)) = guard.right_until() else { return true };
+    let lead = Lead {
+        instance: instance(host.index),
+        incarnation: incarnation(host.index, host.run),
+        term,
+        floor: guard.floor(),
+        highest_seen: guard.highest_term(),
+    };
+    i3::check_lead(&lead).is_ok()
+}
+
+fn its_disk_knows(host: &Host) -> bool {
+    let engine = &host.engine;
+    !engine.writable
+        || i3::check_durable(&instance(host.index), engine.promoted, host.disk.highest_term).is_ok()
+}
+
+fn records_come_first(_: &Checked, state: &State) -> bool {
+    let appointed = || state.provider.appointed.iter().cloned();
+    let writable = state.hosts.iter().filter(|host| host.engine.writable);
+    let mut checked =
+        writable.map(|host| i4::check_now(appointed(), &instance(host.index), host.engine.promoted));
+    checked.all(|verdict| verdict.is_ok())
+}
+
+/// A bounded number of faults costs a bounded number of changes: a failover, the leaving and the return of a member, and
+/// once more each for what was late. Without this a world would not end, and the provider would be written to for ever.
+fn the_record_comes_to_rest(model: &Checked, state: &State) -> bool {
+    let version = state.provider.record.as_ref().map_or(0, |record| record.version.0);
+    version <= 2 + 6 * (1 + u64::from(model.world.faults.all))
+}
+
+fn master(state: &State) -> Option<&Host> {
+    let master = state.provider.record.as_ref()?.master.as_ref()?;
+    state.hosts.iter().find(|host| instance(host.index) == *master)
+}
+
+fn serves(state: &State, host: &Host) -> bool {
+    let term = state.provider.record.as_ref().map(|record| record.term);
+    host.accepts_writes() && Some(host.engine.promoted) == term
+}
+
+fn first_term(state: &State) -> Option<baton_core::ids::Term> {
+    state.provider.appointed.first().map(|(term, _)| *term)
+}
+
+fn a_failover_completes(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| serves(state, host) && Some(host.engine.promoted) > first_term(state))
+}
+
+fn the_first_master_serves(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| serves(state, host) && Some(host.engine.promoted) == first_term(state))
+}
+
+/// The recorded master's own guard has fenced it, and nobody has replaced it yet.
+fn a_lease_lapses(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| {
+        let idle =
+            host.guard.as_ref().is_some_and(|guard| guard.right_until().is_none() && !guard.may_write());
+        let term = state.provider.record.as_ref().map(|record| record.term);
+        idle && host.engine.up && !host.engine.writable && Some(host.engine.promoted) == term
+    })
+}
+
+fn the_deadman_kills(_: &Checked, state: &State) -> bool {
+    state.hosts.iter().any(|host| host.paused && !host.engine.up)
+}
+
+fn an_old_master_follows(_: &Checked, state: &State) -> bool {
+    let Some(new) = master(state).filter(|host| serves(state, host)) else { return false };
+    let first = state.provider.appointed.first().map(|(_, master)| master.clone());
+    state
+        .hosts
+        .iter()
+        .any(|host| Some(instance(host.index)) == first && host.engine.follows == Some(new.index))
+}
+
+fn an_arbiter_takes_over(model: &Checked, state: &State) -> bool {
+    let active = |index: usize| {
+        let now = state.clocks[model.world.arbiter_clocks[index]];
+        state.seats[index].machine.is_active(now)
+            && state.seats[index].machine.epoch() == Some(state.provider.epoch)
+    };
+    state.provider.epoch.number > 1
+        && state.provider.holder.is_some_and(active)
+        && master(state).is_some_and(|host| serves(state, host))
+}
+
+fn a_guard_leads_again(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| serves(state, host) && host.run > 1)
+}
+
+fn an_unknown_write_is_settled(_: &Checked, state: &State) -> bool {
+    let version = state.provider.record.as_ref().map(|record| record.version);
+    state.late_writes.iter().any(|request| version > request.expected)
+        && state.seats.iter().all(|seat| seat.writes.is_empty())
+}
+
+fn a_switchover_completes(_: &Checked, state: &State) -> bool {
+    let by_hand = state.provider.record.as_ref().is_some_and(|record| record.reason == "switchover");
+    by_hand && a_failover_completes_now(state)
+}
+
+fn a_failover_completes_now(state: &State) -> bool {
+    master(state).is_some_and(|host| {
+        let stand = host.guard.as_ref().and_then(|guard| guard.right_until());
+        serves(state, host)
+            && stand.is_some_and(|(_, right)| right.since(baton_core::time::Time(0)) > Span::ZERO)
+    })
+}

@@ -27,7 +27,7 @@ use baton_engine::files::{FileError, InstanceDir};
 use baton_provider::StateProvider;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Most events that wait for a guard.
@@ -124,7 +124,8 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let (inbox, link) = mpsc::channel(EVENTS_MAX);
     let (run, runs) = watch::channel(None);
     let (writable, writables) = watch::channel(false);
-    let workers = stop.child_token();
+    // Not a child of `stop`: the workers are what carries out the fence with which a stopping guard ends.
+    let workers = CancellationToken::new();
     let held = deadman::spawn(&parts, dir.path(), events.clone(), workers.clone());
     let engine = engine::spawn(&parts, held.clone(), runs, writables, events.clone(), workers.clone());
     let disk = disk::spawn(dir, start, events.clone());
@@ -156,6 +157,7 @@ impl Shell {
         stop: CancellationToken,
         workers: CancellationToken,
     ) {
+        let _workers_end = workers.drop_guard();
         let mut leaving = false;
         self.act();
         loop {
@@ -190,7 +192,15 @@ impl Shell {
                 break;
             }
         }
-        workers.cancel();
+        self.settle_deadman().await;
+    }
+
+    /// Waits until the deadman has heard everything, the disarming at last: it would kill an engine that is fenced.
+    async fn settle_deadman(&self) {
+        let (done, heard) = oneshot::channel();
+        self.ask_deadman(deadman::Ask::Tell(done));
+        // Where it does not answer, its deadline does what it is there for.
+        let _ = tokio::time::timeout(self.parts.timing.kill_budget.as_duration(), heard).await;
     }
 
     /// What an event means to the machine; `None` where it is about a run of the engine that is not there any more.

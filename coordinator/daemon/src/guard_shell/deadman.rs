@@ -11,7 +11,7 @@ use baton_engine::deadman::{Attached, Client, ClientError, Notice, Spawn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a deadman may take to answer. It works on no disk and holds no lock: this is scheduling only.
@@ -28,6 +28,8 @@ pub(super) enum Ask {
     Arm { op: OpId, deadline: Time },
     Disarm,
     Kill,
+    /// To say when everything asked for before was carried out.
+    Tell(oneshot::Sender<()>),
 }
 
 /// What the engine's worker needs of the deadman.
@@ -239,6 +241,11 @@ impl Worker {
                 },
             },
             Ask::Disarm => client.disarm().await,
+            Ask::Tell(done) => {
+                // Whoever does not wait any more needs to hear nothing.
+                let _ = done.send(());
+                Ok(())
+            }
             Ask::Kill => match client.kill().await {
                 // It ended by itself a moment before: what was wanted.
                 Err(ClientError::Refused { reason: Refusal::NoEngine, .. }) => Ok(()),

@@ -271,7 +271,11 @@ fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> 
     let hello = &guard.hello;
     let old_master = set.is_master(&hello.instance);
     let beat = guard.beat.as_ref();
-    let relinquished = beat.and_then(|beat| beat.relinquished.as_ref()).filter(|_| old_master);
+    // What it relinquished at an earlier term says nothing of this one: one that was appointed anew and went silent would
+    // be appointed again and again by its last beat.
+    let relinquished = beat
+        .and_then(|beat| beat.relinquished.as_ref())
+        .filter(|relinquished| old_master && relinquished.term >= record.term);
     let restarted = relinquished.is_some_and(|relinquished| relinquished.ended);
     let reported = match relinquished {
         Some(relinquished) if relinquished.position == Position::Unknown => {

@@ -5,6 +5,7 @@ use super::Arbiter;
 use super::set::{SetState, ago};
 use crate::decision::{Class, Evidence};
 use crate::message::Health;
+use crate::position::Position;
 use crate::rules::Rule;
 use crate::time::Time;
 
@@ -29,8 +30,12 @@ impl Arbiter {
         let relinquished =
             beat.relinquished.as_ref().filter(|relinquished| relinquished.term >= record.term)?;
         let holder = record.incarnation.is_some_and(|holder| beat.incarnation.is_or_succeeds(&holder));
+        // A successor knows that nothing is led any more, not whether the engine is still the run that led: what it holds
+        // now is no final position.
+        let same_run = record.incarnation == Some(beat.incarnation);
+        let position = if same_run { relinquished.position } else { Position::Unknown };
         (holder || !self.keep(Rule::EvidenceFromHolder))
-            .then_some(Evidence::Relinquished { ended: relinquished.ended, position: relinquished.position })
+            .then_some(Evidence::Relinquished { ended: relinquished.ended, position })
     }
 
     /// Evidence 2: every right that anybody granted has run out.

@@ -94,16 +94,23 @@ impl Arbiter {
         }
         let replicas: Vec<_> = record.in_sync.iter().filter(|instance| !set.is_master(instance)).collect();
         let needed = (replicas.len() + 1).saturating_sub(k);
-        let reported = replicas
+        // A report beyond what the candidate holds is no vote for it: its sender may hold what was acknowledged, and be
+        // out of reach or not electable now.
+        let chosen = choice.chosen.as_ref().map(|(_, position)| *position);
+        let reports: Vec<_> = replicas
             .iter()
-            .filter(|instance| {
-                severed(set.guards.get(**instance), record).is_some_and(|severed| severed.whole)
-            })
-            .count();
-        (reported < needed).then(|| {
-            format!(
+            .filter_map(|instance| severed(set.guards.get(*instance), record).filter(|report| report.whole))
+            .collect();
+        let held = |report: &&&Severed| chosen.is_none_or(|chosen| chosen.holds(&report.position));
+        let reported = reports.iter().filter(held).count();
+        let beyond = reports.len() - reported;
+        (reported < needed).then(|| match beyond {
+            0 => format!(
                 "{reported} of {needed} in-sync replicas have severed and reported (commits wait for {k})"
-            )
+            ),
+            _ => format!(
+                "{beyond} in-sync replicas reported more than the candidate holds (commits wait for {k})"
+            ),
         })
     }
 

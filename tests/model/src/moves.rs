@@ -298,6 +298,10 @@ fn may_advance(world: &World, state: &State, clock: usize, next: Time) -> bool {
         if !host.engine.queue.is_empty() && !host.frozen {
             return false;
         }
+        // The deadman may be slow to hear a guard that stopped in between, not one that goes on talking to it.
+        if !host.pipe.is_empty() && host.runs() {
+            return false;
+        }
     }
     for index in (0..state.seats.len()).filter(|index| world.arbiter_clocks[*index] == clock) {
         due_of_arbiter(world, state, index, &mut due);

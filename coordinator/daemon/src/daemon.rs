@@ -103,7 +103,10 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
-    let Some(common) = prepare(Arc::new(config), &shutdown).await? else { return Ok(()) };
+    // An embedded stateboard outlives everything that writes to it: a hand-over is a write.
+    let board_stop = CancellationToken::new();
+    let _board_ends = board_stop.clone().drop_guard();
+    let Some(common) = prepare(Arc::new(config), &shutdown, board_stop).await? else { return Ok(()) };
     let Listeners { grpc, http, health } = listeners;
     let address = common.config.advertised(grpc.local_addr()?);
     let (publishers, views) = channels(&common);
@@ -161,8 +164,12 @@ pub async fn run(
 }
 
 /// Makes the provider and waits for the cluster's settings; `None` where the shutdown comes first.
-async fn prepare(config: Arc<Config>, shutdown: &CancellationToken) -> anyhow::Result<Option<Common>> {
-    let provider = provider(&config, shutdown).await?;
+async fn prepare(
+    config: Arc<Config>,
+    shutdown: &CancellationToken,
+    board_stop: CancellationToken,
+) -> anyhow::Result<Option<Common>> {
+    let provider = provider(&config, board_stop).await?;
     let settings = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(None),
@@ -257,7 +264,7 @@ async fn settle(views: &Views, at_most: Duration) {
 }
 
 /// The provider that the configuration names. An embedded stateboard serves this daemon's own port on loopback.
-async fn provider(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Arc<dyn StateProvider>> {
+async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Result<Arc<dyn StateProvider>> {
     let endpoints = match &config.provider {
         ProviderConfig::Stateboard { endpoints } => endpoints.clone(),
         ProviderConfig::Embedded { data_dir } => {
@@ -270,9 +277,8 @@ async fn provider(config: &Config, shutdown: &CancellationToken) -> anyhow::Resu
             let board = tokio::task::spawn_blocking(move || baton_stateboard::open(options)).await??;
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let endpoint = format!("http://{}", listener.local_addr()?);
-            let stop = shutdown.clone();
             tokio::spawn(async move {
-                if let Err(error) = board.serve(listener, None, stop).await {
+                if let Err(error) = board.serve(listener, None, board_stop).await {
                     tracing::error!(%error, "the embedded stateboard failed");
                 }
             });

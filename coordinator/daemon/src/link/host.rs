@@ -104,7 +104,11 @@ impl HostLink {
         drop(out);
         let rest = async { while let Ok(Some(_)) = inbound.message().await {} };
         let _ = tokio::time::timeout(LAST_WORDS, rest).await;
-        tracing::warn!(arbiter = address, why, "detached from the arbiter");
+        if self.beats.is_closed() {
+            tracing::info!(arbiter = address, "detached from the arbiter: the daemon stops");
+        } else {
+            tracing::warn!(arbiter = address, why, "detached from the arbiter");
+        }
         self.tell_all(|| FromLink::Detached).await;
         true
     }

@@ -46,14 +46,14 @@ impl Guard {
 
     /// The moment from which the right is treated as over: the fence, and after it the kill, still fit before its end.
     pub(super) fn fence_time(&self) -> Option<Time> {
-        let right = self.lead.as_ref()?.right?;
+        let right = self.lead.as_ref()?.right.filter(|_| self.keep(Rule::FenceBeforeDeadline))?;
         let timing = &self.config.timing;
         Some(right.back(timing.kill_budget).back(timing.fence_budget))
     }
 
     /// Gives the right up where its time has come.
     pub(super) fn lapse(&mut self, now: Time) {
-        if self.fence_time().is_some_and(|fence| now >= fence) && self.keep(Rule::FenceBeforeDeadline) {
+        if self.fence_time().is_some_and(|fence| now >= fence) {
             self.give_up(now, GaveUp::Lapsed);
         }
     }

@@ -184,3 +184,6 @@ fn position_refusal(question: &Question, own: Position, sole: bool) -> Option<Re
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The choice as a table: each refusal by its own case, and what decides between those that are not refused.
+
+use super::*;
+use crate::ids::Term;
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::parse(text).expect("a good name")
+}
+
+fn data(id: &str) -> DataState {
+    DataState::Marked { id: DataId(id.into()), term: Term(3) }
+}
+
+/// A member that may be appointed.
+fn fit(text: &str) -> Candidate {
+    Candidate {
+        instance: name(text),
+        electable: true,
+        in_sync: true,
+        attached: true,
+        ready: true,
+        reported: Some(Position::at(3, 100)),
+        restarted: false,
+        old_master: false,
+        health: Health::Up,
+        data: data("ours"),
+        hold: Span::ZERO,
+        priority: 100,
+        zone: None,
+    }
+}
+
+/// What is asked of these members where nothing is out of the ordinary.
+fn question(candidates: Vec<Candidate>) -> Question {
+    Question {
+        candidates,
+        data_id: Some(DataId("ours".into())),
+        start: Position::at(2, 50),
+        reach: None,
+        target: None,
+        spare_old_master: false,
+        max_lag_bytes: None,
+        zone: None,
+        rules: Rules::default(),
+    }
+}
+
+fn chosen(question: &Question) -> Option<String> {
+    choose(question).chosen.map(|(instance, _)| instance.to_string())
+}
+
+fn verdict(question: &Question, instance: &str) -> Verdict {
+    let ranking = choose(question).ranking;
+    let ranked = ranking.into_iter().find(|ranked| ranked.instance == name(instance));
+    ranked.expect("every member is ranked").verdict
+}
+
+#[test]
+fn every_refusal_has_its_case() {
+    let start = Position::at(2, 50);
+    let behind = Position::at(2, 49);
+    let held = Span::from_millis(7);
+    let cases = [
+        (Candidate { electable: false, ..fit("a1") }, Refusal::NotElectable),
+        (Candidate { in_sync: false, ..fit("a1") }, Refusal::NotInSync),
+        (Candidate { attached: false, ..fit("a1") }, Refusal::NotAttached),
+        (Candidate { ready: false, ..fit("a1") }, Refusal::Starting),
+        (Candidate { health: Health::Down, ..fit("a1") }, Refusal::EngineDown),
+        (Candidate { health: Health::Stalled, ..fit("a1") }, Refusal::EngineStalled),
+        (Candidate { hold: held, ..fit("a1") }, Refusal::Holding(held)),
+        (Candidate { data: DataState::Empty, ..fit("a1") }, Refusal::Empty),
+        (Candidate { data: DataState::Unmarked, ..fit("a1") }, Refusal::Unmarked),
+        (Candidate { data: data("theirs"), ..fit("a1") }, Refusal::Foreign),
+        (Candidate { reported: None, ..fit("a1") }, Refusal::NotReported),
+        (Candidate { reported: Some(behind), ..fit("a1") }, Refusal::BehindStart { own: behind, start }),
+        (Candidate { restarted: true, ..fit("a1") }, Refusal::RestartedEngine),
+    ];
+    for (candidate, refusal) in cases {
+        let question = question(vec![candidate, fit("a2")]);
+        assert_eq!(verdict(&question, "a1"), Verdict::Refused(refusal.clone()), "{refusal}");
+        assert_eq!(chosen(&question).as_deref(), Some("a2"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_switchover_refuses_the_old_master_and_whoever_has_not_reached_its_position() {
+    let reach = Position::at(3, 101);
+    let old = Candidate { old_master: true, reported: Some(reach), ..fit("a1") };
+    let asked = Question {
+        reach: Some(reach),
+        spare_old_master: true,
+        ..question(vec![old, fit("a2"), Candidate { reported: Some(reach), ..fit("a3") }])
+    };
+    assert_eq!(verdict(&asked, "a1"), Verdict::Refused(Refusal::OldMaster));
+    assert_eq!(verdict(&asked, "a2"), Verdict::Refused(Refusal::NotReached { reach }));
+    assert_eq!(chosen(&asked).as_deref(), Some("a3"));
+}
+
+#[test]
+fn position_then_priority_then_zone_then_name() {
+    let east = Zone::parse("east").expect("a good name");
+    let ahead = Candidate { reported: Some(Position::at(3, 101)), priority: 1, ..fit("a9") };
+    let later_term = Candidate { reported: Some(Position::at(4, 1)), priority: 0, ..fit("b1") };
+    let preferred = Candidate { priority: 200, ..fit("a8") };
+    let near = Candidate { zone: Some(east.clone()), ..fit("a7") };
+    let mut asked = Question {
+        zone: Some(east),
+        ..question(vec![fit("a2"), fit("a1"), near, preferred, ahead, later_term])
+    };
+    for expected in ["b1", "a9", "a8", "a7", "a1", "a2"] {
+        assert_eq!(chosen(&asked).as_deref(), Some(expected));
+        asked.candidates.retain(|candidate| candidate.instance != name(expected));
+    }
+    assert_eq!(chosen(&asked), None);
+}
+
+#[test]
+fn lag_counts_from_the_best_report_even_of_one_that_is_refused() {
+    let best = Candidate { electable: false, reported: Some(Position::at(3, 111)), ..fit("a1") };
+    let asked = |max| Question { max_lag_bytes: Some(max), ..question(vec![best.clone(), fit("a2")]) };
+    assert_eq!(verdict(&asked(10), "a2"), Verdict::Refused(Refusal::Lag { bytes: 11, max: 10 }));
+    assert_eq!(chosen(&asked(11)).as_deref(), Some("a2"));
+}
+
+#[test]
+fn a_target_comes_before_a_better_one_and_a_restarted_engine_is_better_than_none() {
+    let better = Candidate { priority: 200, ..fit("a1") };
+    let asked = Question { target: Some(name("a2")), ..question(vec![better, fit("a2")]) };
+    assert_eq!(chosen(&asked).as_deref(), Some("a2"));
+    let restarted = question(vec![Candidate { restarted: true, ..fit("a1") }]);
+    assert_eq!(chosen(&restarted).as_deref(), Some("a1"));
+}
+
+#[test]
+fn the_only_member_of_the_set_need_not_hold_the_start_of_its_own_term() {
+    let alone = Candidate { reported: Some(Position::at(1, 0)), ..fit("a1") };
+    let outside = Candidate { in_sync: false, ..fit("a2") };
+    assert_eq!(chosen(&question(vec![alone, outside])).as_deref(), Some("a1"));
+}

@@ -167,7 +167,11 @@ impl Engine {
         match command {
             EngineCommand::Probe => {}
             EngineCommand::Fence => self.fence(None),
-            EngineCommand::Follow { endpoint } => self.fence(Some(endpoint.clone())),
+            EngineCommand::Follow { endpoint } => {
+                // Whoever waited here for replicas is sent away: what it wrote may be thrown away now.
+                self.waiting.clear();
+                self.fence(Some(endpoint.clone()));
+            }
             EngineCommand::Promote { term, data_id } => {
                 self.fence(None);
                 self.writable = true;

@@ -1,0 +1,430 @@
+//! One temporary folder with a stateboard, hosts and engines; ends with everything that was started for it, and looks
+//! into the logs then. At most two stages at a time: more would only measure how busy the machine is.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use baton_client::status::{ClusterStatus, ReplicaSetStatus};
+use tempfile::TempDir;
+
+use crate::ctl::{self, Said};
+use crate::files::{self, Ports};
+use crate::host::{Daemon, Host, HostPlan, InstancePlan};
+use crate::logs::{self, Allowed};
+use crate::process::{self, Process};
+use crate::{http, poll, ports};
+
+/// The lease of all stages: short, so that tests are, and long enough for a busy machine.
+pub const LEASE: Duration = Duration::from_millis(1_000);
+
+/// How many stages there may be at a time.
+const STAGES_MAX: usize = 2;
+/// How long everything may take to end after SIGKILL.
+const END: Duration = Duration::from_secs(10);
+
+static STAGES: Mutex<usize> = Mutex::new(0);
+static STAGE_FREE: Condvar = Condvar::new();
+
+/// One of the places; given back when it is dropped.
+#[derive(Debug)]
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let taken = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = STAGE_FREE
+            .wait_while(taken, |taken| *taken >= STAGES_MAX)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *STAGES.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        STAGE_FREE.notify_one();
+    }
+}
+
+/// Everything that one test started.
+#[derive(Debug)]
+pub struct Stage {
+    folder: TempDir,
+    /// The hosts, in the order in which they were added.
+    pub hosts: Vec<Host>,
+    board: Option<Daemon>,
+    board_port: u16,
+    engines: Vec<(u16, Daemon)>,
+    _place: Place,
+}
+
+/// Plays a test's story, looks for alarms in the logs that `allowed` does not name, and ends everything.
+///
+/// # Panics
+/// When something does not end, or a log has an unexpected alarm.
+pub fn play(allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
+    let mut stage = Stage::new();
+    story(&mut stage);
+    let allowed: Vec<&[Allowed]> = allowed.iter().copied().chain([logs::ANYWHERE]).collect();
+    // Looked for before the end, of which the daemons tell each in its own way.
+    let unexpected = logs::unexpected(stage.path(), &allowed);
+    let left = stage.end();
+    assert!(left.is_empty(), "these do not end: {left:?}");
+    if !unexpected.is_empty() {
+        panic!("unexpected lines in the logs:\n{}", unexpected.join("\n"));
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        let place = Place::take();
+        process::adopt_descendants();
+        let folder = tempfile::Builder::new().prefix("baton-e2e-").tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("secret"), "only for this test\n").expect("writable");
+        let settings = format!("lease_ttl = \"{}ms\"\n", LEASE.as_millis());
+        fs::write(folder.path().join("settings.toml"), settings).expect("writable");
+        Self {
+            folder,
+            hosts: Vec::new(),
+            board: None,
+            board_port: ports::free(),
+            engines: Vec::new(),
+            _place: place,
+        }
+    }
+
+    /// The folder with everything in it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One of Baton's programs: they lie where this test's own folder does.
+    #[must_use]
+    pub fn program(name: &str) -> PathBuf {
+        let own = std::env::current_exe().expect("a running program has a file");
+        let folder = own.ancestors().nth(2).expect("test programs lie in deps, below the programs");
+        let path = folder.join(name);
+        assert!(path.is_file(), "{} is not there: build it first (scripts/test e2e does)", path.display());
+        path
+    }
+
+    fn spawn(&self, command: &mut Command, log: &str) -> Daemon {
+        ctl::without_baton_variables(command);
+        command.env("NO_COLOR", "1");
+        let log = OpenOptions::new().create(true).append(true).open(self.path().join(log)).expect("writable");
+        let output = log.try_clone().expect("descriptors are left");
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(log).spawn();
+        Daemon::new(child.unwrap_or_else(|error| panic!("start {command:?}: {error}")))
+    }
+
+    /// Starts the stateboard, again with the same data.
+    pub fn start_board(&mut self) {
+        let folder = self.path();
+        let mut command = Command::new(Self::program("baton-stateboard"));
+        command.args(["--cluster", files::CLUSTER, "--listen", &format!("127.0.0.1:{}", self.board_port)]);
+        command.args(["--http-listen", "off"]);
+        command.arg("--secret-file").arg(folder.join("secret"));
+        command.arg("--data-dir").arg(folder.join("board"));
+        command.arg("--seed-settings").arg(folder.join("settings.toml"));
+        self.board = Some(self.spawn(&mut command, "board.log"));
+        let port = self.board_port;
+        poll::until("the stateboard listens", || {
+            TcpStream::connect(("127.0.0.1", port)).map(|_| ()).map_err(|error| error.to_string())
+        });
+    }
+
+    /// SIGKILL to the stateboard, and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill_board(&mut self) {
+        let mut board = self.board.take().expect("the stateboard runs");
+        board.process().kill();
+        board.ended_within(poll::PATIENCE);
+    }
+
+    /// Writes a host's files and returns its place in the list; nothing is started.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn prepare(&mut self, plan: HostPlan) -> usize {
+        let folder = self.path().to_owned();
+        fs::create_dir_all(folder.join(plan.name).join("state")).expect("writable");
+        for instance in &plan.instances {
+            let own = folder.join(instance.name);
+            fs::create_dir_all(&own).expect("writable");
+            fs::write(own.join("redis.conf"), files::redis(&folder, instance)).expect("writable");
+            if let Some(password) = instance.password {
+                fs::write(own.join("password"), password).expect("writable");
+            }
+        }
+        let ports = Ports { grpc: ports::free(), http: ports::free() };
+        let board = (!plan.embedded).then_some(self.board_port);
+        fs::write(self.config_of(plan.name), files::coordinator(&folder, &plan, ports, board))
+            .expect("writable");
+        self.hosts.push(Host { plan, ports, daemon: None });
+        self.hosts.len() - 1
+    }
+
+    /// The configuration file of a host.
+    #[must_use]
+    pub fn config_of(&self, host: &str) -> PathBuf {
+        self.path().join(format!("{host}.toml"))
+    }
+
+    /// What a host's coordinator has logged.
+    #[must_use]
+    pub fn log_of(&self, host: usize) -> String {
+        let path = self.path().join(format!("{}.log", self.hosts[host].plan.name));
+        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// Starts a host's coordinator, again with the same state.
+    pub fn start(&mut self, host: usize) {
+        let name = self.hosts[host].plan.name;
+        let mut command = Command::new(Self::program("baton-coordinator"));
+        command.arg("run").arg("--config").arg(self.config_of(name));
+        let daemon = self.spawn(&mut command, &format!("{name}.log"));
+        self.hosts[host].daemon = Some(daemon);
+    }
+
+    /// Prepares and starts a host.
+    pub fn add(&mut self, plan: HostPlan) -> usize {
+        let host = self.prepare(plan);
+        self.start(host);
+        host
+    }
+
+    /// The coordinator of a host.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn daemon(&mut self, host: usize) -> &mut Daemon {
+        self.hosts[host].daemon.as_mut().expect("the host was started")
+    }
+
+    /// Starts an engine that Baton is to adopt, with further words of configuration; again, if it was killed.
+    pub fn start_engine(&mut self, plan: &InstancePlan, more: &[&str]) {
+        let mut command = Command::new("redis-server");
+        command.arg(self.path().join(plan.name).join("redis.conf")).args(more);
+        let engine = self.spawn(&mut command, &format!("{}.redis", plan.name));
+        self.engines.retain(|(port, _)| *port != plan.port);
+        self.engines.push((plan.port, engine));
+        poll::until("the engine answers", || crate::store::info(plan.port, "run_id"));
+    }
+
+    /// The engine of an instance, supervised or not.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn engine(&self, plan: &InstancePlan) -> Process {
+        // Redis writes its own title: the program and where it listens.
+        let title = format!("redis-server {}", plan.endpoint());
+        self.find("engine", |command| command.contains(&title))
+    }
+
+    /// The deadman of an instance.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn deadman(&self, plan: &InstancePlan) -> Process {
+        let folder = self.path().display().to_string();
+        self.find("deadman", |command| {
+            command.contains(&format!(" deadman --instance {} ", plan.name)) && command.contains(&folder)
+        })
+    }
+
+    fn find(&self, what: &str, fits: impl Fn(&str) -> bool) -> Process {
+        let found = process::descendants().into_iter().find(|seen| fits(&seen.command));
+        found.and_then(|seen| Process::open(seen.pid)).unwrap_or_else(|| panic!("the {what} does not run"))
+    }
+
+    /// Runs `batonctl` against all hosts.
+    #[must_use]
+    pub fn ctl(&self, arguments: &[&str]) -> Said {
+        let endpoints: Vec<String> =
+            self.hosts.iter().map(|host| format!("127.0.0.1:{}", host.ports.grpc)).collect();
+        ctl::run(
+            Command::new(Self::program("batonctl"))
+                .args(["--endpoint", &endpoints.join(",")])
+                .args(arguments),
+        )
+    }
+
+    /// The cluster as `batonctl` shows it to programs.
+    ///
+    /// # Panics
+    /// When it does not, or its JSON has another shape.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        let said = self.ctl(&["status", "--json"]);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+
+    /// A set as the active arbiter sees it.
+    ///
+    /// # Errors
+    /// No arbiter can be asked, or it does not know the set.
+    pub fn set(&self, name: &str) -> Result<ReplicaSetStatus, String> {
+        let mut said = String::from("no host runs");
+        for host in self.hosts.iter().filter(|host| host.plan.directory) {
+            match http::get(host.ports.http, &format!("/v1/replicasets/{name}")) {
+                Ok((200, body)) if body["arbiter"]["active_here"] == true => {
+                    return serde_json::from_value(body).map_err(|error| error.to_string());
+                }
+                Ok((code, body)) => said = format!("{}: {code} {body}", host.plan.name),
+                Err(error) => said = error,
+            }
+        }
+        Err(said)
+    }
+
+    /// Waits until a set is whole: active, and all of `names` up, in sync, and master or replica.
+    pub fn whole(&self, set: &str, names: &[&str]) -> ReplicaSetStatus {
+        let names: BTreeSet<&str> = names.iter().copied().collect();
+        poll::until(&format!("{set} is whole"), || {
+            let seen = self.set(set)?;
+            let in_sync: BTreeSet<&str> =
+                seen.record.iter().flat_map(|record| record.in_sync.iter().map(String::as_str)).collect();
+            let up = |member: &&baton_client::status::MemberStatus| {
+                member.health == "up" && matches!(&*member.role, "master" | "replica")
+            };
+            let well: BTreeSet<&str> =
+                seen.members.iter().filter(up).map(|member| &*member.instance).collect();
+            if seen.state == "active" && in_sync == names && well == names {
+                return Ok(seen);
+            }
+            Err(format!(
+                "{} at term {}, in sync {in_sync:?}, well {well:?}, {:?}",
+                seen.state, seen.term, seen.issues
+            ))
+        })
+    }
+
+    /// Waits until a set has an active master at a term above `term`.
+    pub fn next_master(&self, set: &str, term: u64) -> ReplicaSetStatus {
+        poll::until(&format!("{set} has a master above term {term}"), || {
+            let seen = self.set(set)?;
+            let there = seen.state == "active" && seen.term > term;
+            if there {
+                Ok(seen)
+            } else {
+                Err(format!("{} at term {}, {:?}", seen.state, seen.term, seen.issues))
+            }
+        })
+    }
+
+    /// Whether a health check of an instance says yes.
+    pub fn check(&self, host: usize, path: &str) -> Result<u16, String> {
+        http::get(self.hosts[host].ports.http, path).map(|(code, _)| code)
+    }
+
+    /// A stateboard and three hosts with one supervised instance each of `orders`: `a1`, preferred and so the first
+    /// master, on host 0; the arbiter, since it starts first, on host 1. Waits until all is well.
+    pub fn trio(&mut self) -> ReplicaSetStatus {
+        self.start_board();
+        let plan = |host, instance: InstancePlan| HostPlan::new(host, vec![instance]);
+        let a = self.prepare(plan("host-a", InstancePlan::new("a1", "orders", 3).preferred()));
+        let b = self.prepare(plan("host-b", InstancePlan::new("b1", "orders", 3)));
+        let c = self.prepare(plan("host-c", InstancePlan::new("c1", "orders", 3)));
+        self.start(b);
+        self.is_arbiter(b);
+        self.start(a);
+        self.start(c);
+        let seen = self.whole("orders", &["a1", "b1", "c1"]);
+        assert_eq!(seen.master.as_deref(), Some("a1"), "the preferred one leads first");
+        seen
+    }
+
+    /// Waits until a host is the active arbiter.
+    pub fn is_arbiter(&self, host: usize) {
+        let address = format!("127.0.0.1:{}", self.hosts[host].ports.grpc);
+        poll::until("it is the arbiter", || {
+            let said = ctl::run(Command::new(Self::program("batonctl")).args([
+                "--endpoint",
+                &address,
+                "status",
+                "--json",
+            ]));
+            let status: ClusterStatus =
+                serde_json::from_str(&said.out).map_err(|error| format!("{error}: {said:?}"))?;
+            let here = status.arbiter.coordinator.as_deref() == Some(self.hosts[host].plan.name);
+            if here { Ok(()) } else { Err(format!("{:?}", status.arbiter)) }
+        });
+    }
+
+    /// The only instance of a host.
+    #[must_use]
+    pub fn instance(&self, host: usize) -> InstancePlan {
+        self.hosts[host].plan.instances[0].clone()
+    }
+
+    /// The host that has an instance.
+    ///
+    /// # Panics
+    /// When none has.
+    #[must_use]
+    pub fn host_of(&self, instance: &str) -> usize {
+        let has = |host: &Host| host.plan.instances.iter().any(|plan| plan.name == instance);
+        self.hosts.iter().position(has).unwrap_or_else(|| panic!("nobody has {instance}"))
+    }
+
+    /// Ends every process of this stage with SIGKILL, stopped ones too, and removes the control groups that were made
+    /// for them. Returns what would not end.
+    pub fn end(&mut self) -> Vec<String> {
+        let mut marks = vec![self.path().display().to_string()];
+        let instances = self.hosts.iter().flat_map(|host| &host.plan.instances);
+        marks.extend(instances.map(|plan| format!(" {}", plan.endpoint())));
+        let own = control_group_of_this_process();
+        let mut groups = BTreeSet::new();
+        let deadline = Instant::now() + END;
+        let left = loop {
+            let mut left = process::descendants();
+            left.retain(|seen| marks.iter().any(|mark| seen.command.contains(mark)));
+            if left.is_empty() || Instant::now() > deadline {
+                break left;
+            }
+            for seen in &left {
+                groups.extend(process::control_group(seen.pid).filter(|group| Some(group) != own.as_ref()));
+                if let Some(process) = Process::open(seen.pid) {
+                    process.kill();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5)); // tidy: waits because what was killed takes a moment to end
+        };
+        for group in groups {
+            // Only an empty group can be removed, so this can hurt nobody.
+            let _ = fs::remove_dir(group);
+        }
+        for daemon in self.hosts.iter_mut().filter_map(|host| host.daemon.as_mut()).chain(self.board.as_mut())
+        {
+            daemon.process().kill();
+        }
+        left.into_iter().map(|seen| seen.command).collect()
+    }
+}
+
+fn control_group_of_this_process() -> Option<PathBuf> {
+    process::control_group(i32::try_from(std::process::id()).ok()?)
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            for path in logs::daemon_logs(self.path()) {
+                let text = fs::read(&path).unwrap_or_default();
+                eprintln!("---- {}\n{}", path.display(), String::from_utf8_lossy(&text));
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A client that never asks who the master is: it writes to one engine every millisecond, and keeps when each write that
+//! was acknowledged had been sent. So it sees what a master accepts that should not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::store;
+
+/// Between two writes.
+const PACE: Duration = Duration::from_millis(1);
+
+/// The clock on which leases are counted: it goes on while the machine sleeps.
+#[must_use]
+pub fn boot_clock() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// A thread that writes until this is dropped.
+#[derive(Debug)]
+pub struct Writer {
+    accepted: Arc<Mutex<Vec<Duration>>>,
+    refused: Arc<Mutex<Vec<Duration>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Writes to the engine on `port`, reconnecting for ever.
+    #[must_use]
+    pub fn start(port: u16) -> Self {
+        let (accepted, refused) =
+            (Arc::<Mutex<Vec<Duration>>>::default(), Arc::<Mutex<Vec<Duration>>>::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (accepted, refused, stop) = (Arc::clone(&accepted), Arc::clone(&refused), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    write_until_broken(port, &accepted, &refused, &stop);
+                    std::thread::sleep(PACE); // tidy: waits because the load has a pace
+                }
+            })
+        };
+        Self { accepted, refused, stop, thread: Some(thread) }
+    }
+
+    /// When, on the [`boot_clock`], each acknowledged write had been sent, in order.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Duration> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many acknowledged writes had been sent after `moment`.
+    #[must_use]
+    pub fn accepted_after(&self, moment: Duration) -> usize {
+        self.accepted().iter().filter(|sent| **sent > moment).count()
+    }
+
+    /// How many writes that the engine refused had been sent after `moment`.
+    #[must_use]
+    pub fn refused_after(&self, moment: Duration) -> usize {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().filter(|sent| **sent > moment).count()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_until_broken(
+    port: u16,
+    accepted: &Mutex<Vec<Duration>>,
+    refused: &Mutex<Vec<Duration>>,
+    stop: &AtomicBool,
+) {
+    let Ok(mut connection) = store::connect(port, None) else { return };
+    let mut count = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        count += 1;
+        let sent = boot_clock();
+        let answered: redis::RedisResult<String> =
+            redis::cmd("SET").arg("e2e:load").arg(count).query(&mut connection);
+        let list = match answered {
+            Ok(_) => accepted,
+            // The engine itself says no; everything else is the end of this connection.
+            Err(error) if error.code().is_some() => refused,
+            Err(_) => return,
+        };
+        list.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+        std::thread::sleep(PACE); // tidy: waits because the load has a pace
+    }
+}

@@ -1,0 +1,83 @@
+//! Engines that run already and that somebody else started: adopted as they are, and never made to lose what they hold.
+
+use e2e::logs::{Allowed, CHANGE_OF_MASTER, ENGINE_ENDS};
+use e2e::stage::{Stage, play};
+use e2e::{HostPlan, InstancePlan, poll, store};
+
+const NOT_OURS_TO_START: &[Allowed] = &[("is not ours to start", "the engine was adopted")];
+const INTRUDER: &[Allowed] = &[("found writable without a right", "somebody made it writable")];
+
+/// A running pair with data, `b1` the master and `a1` its replica, both adopted. The smaller name and the higher priority
+/// are the replica's, so that only the adoption explains who leads.
+fn adopted_pair(stage: &mut Stage) -> (InstancePlan, InstancePlan) {
+    stage.start_board();
+    let (a1, b1) = (
+        InstancePlan::new("a1", "orders", 2).adopted().preferred(),
+        InstancePlan::new("b1", "orders", 2).adopted(),
+    );
+    let a = stage.prepare(HostPlan::new("host-a", vec![a1.clone()]));
+    let b = stage.prepare(HostPlan::new("host-b", vec![b1.clone()]));
+    stage.start_engine(&b1, &[]);
+    for number in 0..100 {
+        store::set(b1.port, &format!("old:{number}"), "yes").expect("a master accepts");
+    }
+    stage.start_engine(&a1, &["--replicaof", "127.0.0.1", &b1.port.to_string()]);
+    poll::until("the replica has the data", || store::get(a1.port, "old:99"));
+    stage.start(a);
+    stage.start(b);
+    (a1, b1)
+}
+
+fn has_all(port: u16) {
+    for number in 0..100 {
+        assert_eq!(store::get(port, &format!("old:{number}")).as_deref(), Ok("yes"), "{number} on {port}");
+    }
+}
+
+#[test]
+fn a_running_pair_keeps_its_master_and_its_data_and_then_fails_over() {
+    play(&[CHANGE_OF_MASTER, ENGINE_ENDS, NOT_OURS_TO_START, INTRUDER], |stage| {
+        let (a1, b1) = adopted_pair(stage);
+        let runs = [store::info(a1.port, "run_id"), store::info(b1.port, "run_id")];
+        let before = stage.whole("orders", &["a1", "b1"]);
+        assert_eq!(before.master.as_deref(), Some("b1"), "the writable one with data is adopted");
+        assert_eq!(
+            [store::info(a1.port, "run_id"), store::info(b1.port, "run_id")],
+            runs,
+            "nothing was restarted"
+        );
+        has_all(a1.port);
+        has_all(b1.port);
+        store::set(b1.port, "new", "yes").expect("the master accepts");
+        assert_eq!(store::ask::<i64>(b1.port, &["WAIT", "1", "5000"]), Ok(1));
+
+        stage.engine(&b1).kill();
+        let after = stage.next_master("orders", before.term);
+        assert_eq!(after.master.as_deref(), Some("a1"));
+        // Somebody starts the old master again, and it comes up writable: fenced, then made to follow.
+        stage.start_engine(&b1, &[]);
+        stage.whole("orders", &["a1", "b1"]);
+        store::set(b1.port, "x", "y").expect_err("a replica");
+        has_all(a1.port);
+        has_all(b1.port);
+        assert_eq!(store::get(a1.port, "new").as_deref(), Ok("yes"));
+    });
+}
+
+#[test]
+fn a_replica_made_writable_by_hand_is_fenced_at_once() {
+    play(&[CHANGE_OF_MASTER, INTRUDER], |stage| {
+        let before = stage.trio();
+        let replica = stage.instance(2);
+        store::ask::<String>(replica.port, &["REPLICAOF", "NO", "ONE"]).expect("it obeys");
+        poll::until("it is fenced", || match store::set(replica.port, "x", "y") {
+            Ok(()) => Err("it accepts".to_owned()),
+            Err(_) => Ok(()),
+        });
+        let after = stage.whole("orders", &["a1", "b1", "c1"]);
+        assert_eq!((after.term, after.master.as_deref()), (before.term, Some("a1")));
+        assert!(stage.log_of(2).contains("found writable without a right"), "{}", stage.log_of(2));
+        store::set(stage.instance(0).port, "more", "yes").expect("the master goes on");
+        poll::until("it follows again", || store::get(replica.port, "more"));
+    });
+}

@@ -1,0 +1,11 @@
+//! The product from outside, case by case; each file is about one thing that operators rely on.
+
+mod adoption;
+mod bootstrap;
+mod crash;
+mod daemon;
+mod parts;
+mod provider;
+mod refusals;
+mod stop;
+mod switchover;

@@ -4,7 +4,7 @@
 //! It must not know how any of that is written down.
 
 use crate::ids::{Epoch, InstanceName, ReplicaSetName, Term};
-use crate::message::Health;
+use crate::message::{Health, Stand};
 use crate::position::Position;
 use crate::time::Span;
 use std::fmt;
@@ -86,6 +86,8 @@ pub struct Observed {
     pub position: Position,
     /// Whether it was in the in-sync set.
     pub in_sync: bool,
+    /// How its guard stood; `None` if it was never heard.
+    pub stand: Option<Stand>,
 }
 
 /// What the ranking says of a member.

@@ -5,7 +5,7 @@ use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE, Observed, Phase, 
 use baton_core::decision::{Class, Decision, Verdict};
 use baton_core::guard::Note;
 use baton_core::ids::{CoordinatorName, InstanceName, ReplicaSetName};
-use baton_core::message::Health;
+use baton_core::message::{Health, Stand};
 use baton_core::time::Span;
 use baton_core::timing::FailureClass;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -112,9 +112,14 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
         (None, None) => "the set has no master yet".to_owned(),
     };
     let effects = decision.appointed.iter().flat_map(|(master, term)| {
-        let kept =
-            "the others stop replicating, report their final positions, and follow once it is writable";
-        [format!("record {master} as master at term {term}"), format!("promote {master}; {kept}")]
+        let severed = "the others stop replicating and report their final positions".to_owned();
+        [
+            (decision.class != Class::FirstAppointment).then_some(severed),
+            Some(format!("record {master} as master at term {term}")),
+            Some(format!("promote {master}; the others follow once it is writable")),
+        ]
+        .into_iter()
+        .flatten()
     });
     DecisionRecord {
         replicaset: decision.replicaset.to_string(),
@@ -157,6 +162,13 @@ fn observed(observed: &baton_core::decision::Observed) -> Observed {
         .to_owned(),
         position: observed.position.to_string(),
         in_sync: observed.in_sync,
-        stand: String::new(),
+        stand: match observed.stand {
+            None => "unheard".to_owned(),
+            Some(Stand::Starting) => "starting".to_owned(),
+            Some(Stand::Standby) => "standby".to_owned(),
+            Some(Stand::Candidate(term)) => format!("candidate at term {term}"),
+            Some(Stand::Leading { term, writable: true }) => format!("leading at term {term}"),
+            Some(Stand::Leading { term, writable: false }) => format!("about to lead at term {term}"),
+        },
     }
 }

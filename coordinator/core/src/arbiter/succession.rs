@@ -195,7 +195,10 @@ impl Arbiter {
             observed: set.guards.values().map(|guard| observed(now, set, guard)).collect(),
             ranking: choice.ranking.clone(),
             missing: None,
-            phases: vec![Phase { name: "evidence", took: silent, budget }],
+            phases: match class {
+                Class::FirstAppointment => Vec::new(),
+                _ => vec![Phase { name: "evidence", took: silent, budget }],
+            },
         }
     }
 
@@ -323,5 +326,6 @@ fn observed(now: Time, set: &SetState, guard: &GuardState) -> Observed {
         health: beat.map(|beat| beat.engine.health),
         position: severed.or(beat.map(|beat| beat.engine.position)).unwrap_or_default(),
         in_sync: set.record.as_ref().is_some_and(|record| record.in_sync.contains(&guard.hello.instance)),
+        stand: beat.map(|beat| beat.stand),
     }
 }

@@ -74,7 +74,7 @@ impl Guard {
             return;
         }
         if !self.keep(Rule::NoRevival) && self.lead.is_none() {
-            self.revive(grant.term, right);
+            self.revive(grant.term);
         }
         let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == grant.term) else { return };
         if lead.right.is_some_and(|known| known >= right) {
@@ -86,7 +86,7 @@ impl Guard {
     }
 
     /// Breaks [`Rule::NoRevival`]; unreachable in a build that keeps all rules.
-    fn revive(&mut self, term: Term, right: Time) {
+    fn revive(&mut self, term: Term) {
         let lapsed = self.leaving.map(|(term, _)| term);
         let ended = self.relinquished.as_ref().map(|relinquished| relinquished.term);
         if lapsed.or(ended) != Some(term) {
@@ -100,7 +100,7 @@ impl Guard {
         self.leaving = None;
         self.relinquished = None;
         let in_sync = std::collections::BTreeSet::new();
-        self.lead = Some(Lead { term, data_id, in_sync, right: Some(right), promotion: Promotion::NotAsked });
+        self.lead = Some(Lead { term, data_id, in_sync, right: None, promotion: Promotion::NotAsked });
     }
 
     /// Ends a mastership from this side. The term is relinquished once the engine surely cannot be written.

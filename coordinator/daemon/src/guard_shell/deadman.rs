@@ -25,7 +25,10 @@ const ASKS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) enum Ask {
     Start,
-    Arm { op: OpId, deadline: Time },
+    Arm {
+        op: OpId,
+        deadline: Time,
+    },
     Disarm,
     Kill,
     /// To say when everything asked for before was carried out.

@@ -340,3 +340,6 @@ impl Guard {
 
 /// The whole of a run's engine identity that the guard itself vouches for.
 type WholeRun = Option<EngineRun>;
+
+#[cfg(test)]
+mod tests;

@@ -235,6 +235,10 @@ impl Host {
             self.inbox.push(Input::EngineDone { op, outcome });
             return;
         }
+        if self.engine.reconnect {
+            // Asked before the guard was told that its connection is gone: it goes nowhere.
+            return;
+        }
         let slow =
             manner.slow_engine && matches!(command, EngineCommand::Promote { .. } | EngineCommand::Fence);
         self.engine.queue.push((op, command));

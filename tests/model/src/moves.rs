@@ -157,7 +157,7 @@ fn matters(fault: Fault, next: Option<Move>) -> bool {
     };
     match fault {
         Fault::Cut(host, arbiter) => next == Move::Hear(host) || next == Move::Deliver(host, arbiter),
-        Fault::CutOff(arbiter) => {
+        Fault::CutOff(arbiter) | Fault::Close(arbiter) => {
             [Move::Renew(arbiter), Move::Load(arbiter), Move::Write(arbiter)].contains(&next)
         }
         Fault::PauseGuard(host) | Fault::Freeze(host) | Fault::CrashGuard(host) => next.host() == Some(host),
@@ -166,7 +166,7 @@ fn matters(fault: Fault, next: Option<Move>) -> bool {
         Fault::DelayUp(host, arbiter) => next == Move::Deliver(host, arbiter),
         Fault::LoseAnswer(arbiter) | Fault::LateWrite(arbiter) => next == Move::Write(arbiter),
         Fault::BreakConnection(host) => next == Move::Execute(host),
-        Fault::CrashEngine(_) | Fault::Close(_) | Fault::Switchover(_) => false,
+        Fault::CrashEngine(_) | Fault::Switchover(_) => false,
     }
 }
 

@@ -132,6 +132,13 @@ pub fn tiny_timing() -> Timing {
     }
 }
 
+/// The same with a lease that outlasts what margin and budgets take off, so that a rule about when a lease begins or ends
+/// shows when it is broken.
+#[must_use]
+pub fn long_timing() -> Timing {
+    Timing { lease_ttl: Span(10), lock_ttl: Span(13), stall_timeout: Span(10), ..tiny_timing() }
+}
+
 impl World {
     fn new(name: &'static str, story: &'static str, faults: Faults) -> Self {
         Self {
@@ -211,6 +218,44 @@ impl World {
                 ..Self::new("late", "a cut, and a message from before it", Faults { cut: 1, delay: 1, ..two })
             },
             Self {
+                host_clocks: vec![0, 0],
+                arbiter_clocks: vec![0],
+                provider_clock: 0,
+                drift: 0,
+                shows: &["a failover completes", "an old master follows", "a lease lapses"],
+                timing: long_timing(),
+                ..Self::new(
+                    "stale",
+                    "the same on one clock, with a longer lease",
+                    Faults { cut: 1, delay: 1, ..two },
+                )
+            },
+            Self {
+                host_clocks: vec![0, 0],
+                arbiter_clocks: vec![0, 0],
+                provider_clock: 0,
+                drift: 0,
+                timing: long_timing(),
+                shows: &["a failover completes", "an arbiter takes over"],
+                ..Self::new(
+                    "stay",
+                    "the lock moves, and the master's host hears the old arbiter only",
+                    Faults { cut: 1, close: 1, ..two },
+                )
+            },
+            Self {
+                host_clocks: vec![0, 0],
+                arbiter_clocks: vec![0],
+                provider_clock: 0,
+                drift: 0,
+                shows: &["a failover completes", "an old master follows", "a lease lapses"],
+                ..Self::new(
+                    "again",
+                    "the same on one clock with the short lease",
+                    Faults { cut: 1, delay: 1, ..two },
+                )
+            },
+            Self {
                 manner: Manner { no_deadman: true, ..Manner::default() },
                 shows: &["a failover completes", "an old master follows", "a lease lapses"],
                 ..Self::new(
@@ -229,7 +274,7 @@ impl World {
                 ..Self::new(
                     "deadman",
                     "the deadman hears late, a guard stops",
-                    Faults { pause_guard: 1, ..one },
+                    Faults { switchover: 1, pause_guard: 1, ..two },
                 )
             },
             Self {
@@ -287,8 +332,8 @@ impl World {
                 shows: &["a switchover completes"],
                 ..Self::new(
                     "switchover",
-                    "a person asks for another master, and a message is late",
-                    Faults { switchover: 1, delay: 1, ..two },
+                    "a person asks for another master, and a message is late or a host is cut off",
+                    Faults { switchover: 1, cut: 1, delay: 1, ..two },
                 )
             },
         ]
@@ -366,6 +411,7 @@ mod tests {
     #[test]
     fn the_tiny_timing_satisfies_the_one_inequality() {
         assert_eq!(tiny_timing().check(), Ok(()));
+        assert_eq!(long_timing().check(), Ok(()));
         for world in World::all() {
             assert!(
                 world.timing.margin >= Span(2 * world.drift),

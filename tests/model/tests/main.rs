@@ -1,0 +1,101 @@
+//! The worlds of the gate, each searched wholly with its number of states pinned; and one world for each rule that a
+//! small world can show, searched until the rule's breach is found.
+
+use model::search::search;
+use model::world::{Break, World};
+
+const I2: &str = "I2 one writable instance";
+const I4: &str = "I4 no writable instance without a durable record";
+const I6: &str = "I6 only the current epoch changes the record";
+const REST: &str = "the record comes to rest";
+
+/// How many states each world has. Another number means another model, or another protocol: look which, then pin it.
+const STATES: [(&str, usize); 13] = [
+    ("lease", 0),
+    ("late", 0),
+    ("stale", 0),
+    ("stay", 0),
+    ("again", 0),
+    ("bare", 0),
+    ("deadman", 0),
+    ("lock", 0),
+    ("crash", 0),
+    ("engine", 0),
+    ("unknown", 0),
+    ("first", 0),
+    ("switchover", 0),
+];
+
+fn holds(name: &str) {
+    let world = World::named(name).expect("the table names worlds that there are");
+    let found = search(&world, 2, |_, _| {});
+    assert_eq!(found.violation.map(|(broken, _)| broken), None, "{name}");
+    assert!(found.unseen.is_empty(), "{name} never shows {:?}", found.unseen);
+    let pinned = STATES.iter().find(|(pinned, _)| *pinned == name).map(|(_, states)| *states);
+    assert_eq!(Some(found.unique_states), pinned, "{name}");
+}
+
+fn breaks(name: &str, rule: &str, expected: &str) {
+    let broken = Break::all().into_iter().find(|known| known.name() == rule).expect("a known rule");
+    let world = World::named(name).expect("a known world").breaking(broken);
+    let found = search(&world, 1, |_, _| {});
+    let property = found.violation.map(|(property, _)| property);
+    assert_eq!(property, Some(expected), "{name} without {rule}");
+}
+
+#[test]
+fn every_world_of_the_gate_is_pinned() {
+    let pinned: Vec<_> = STATES.iter().map(|(name, _)| *name).collect();
+    let worlds: Vec<_> = World::of_ci().iter().map(|world| world.name).collect();
+    assert_eq!(pinned, worlds);
+}
+
+macro_rules! worlds {
+    ($($test:ident: $world:literal),* $(,)?) => {$(
+        #[test]
+        fn $test() {
+            holds($world);
+        }
+    )*};
+}
+
+worlds! {
+    lease_holds: "lease",
+    late_holds: "late",
+    stale_holds: "stale",
+    stay_holds: "stay",
+    again_holds: "again",
+    bare_holds: "bare",
+    deadman_holds: "deadman",
+    lock_holds: "lock",
+    crash_holds: "crash",
+    engine_holds: "engine",
+    unknown_holds: "unknown",
+    first_holds: "first",
+    switchover_holds: "switchover",
+}
+
+macro_rules! rules {
+    ($($test:ident: $world:literal without $rule:literal breaks $property:expr),* $(,)?) => {$(
+        #[test]
+        fn $test() {
+            breaks($world, $rule, $property);
+        }
+    )*};
+}
+
+rules! {
+    a_silent_master_is_replaced_only_after_its_outer_bound: "lease" without "WaitForOuterBound" breaks I2,
+    a_margin_covers_the_drift_of_clocks: "lease" without "NoMargin" breaks I2,
+    nobody_leads_before_the_record_is_durable: "lease" without "RecordBeforeDirect" breaks I4,
+    what_was_given_up_is_not_led_again: "again" without "LeadAboveReadTerm" breaks I2,
+    a_lease_counts_from_the_send_of_its_beat: "stale" without "LeaseFromSend" breaks I2,
+    a_lapsed_right_is_not_revived: "again" without "NoRevival" breaks I2,
+    no_grant_outlives_the_lock: "stay" without "GrantWithinLock" breaks I2,
+    a_new_arbiter_waits_for_its_predecessors: "lock" without "WaitForPredecessor" breaks I2,
+    a_guard_fences_before_its_right_ends: "bare" without "FenceBeforeDeadline" breaks I2,
+    the_deadman_is_armed_before_a_promotion: "deadman" without "ArmBeforePromote" breaks I2,
+    a_lost_promotion_is_settled_by_the_engines_end: "engine" without "SettlePromotion" breaks REST,
+    an_unknown_write_is_settled: "unknown" without "SettleUnknown" breaks I4,
+    the_provider_takes_writes_of_the_current_epoch_only: "unknown" without "ProviderIgnoresEpoch" breaks I6,
+}

@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::operator::{OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
 use crate::report;
 use crate::view::ClusterView;
+use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
     Action, Arbiter, Config as ArbiterConfig, Input, SessionId, TaskId, TaskState, WriteOutcome,
 };
@@ -124,6 +125,8 @@ struct Shell {
     tasks: BTreeMap<TaskId, Waiting>,
     last_task: u64,
     publish: BTreeSet<ReplicaSetName>,
+    /// The last decision of each set as it was told, with its own time.
+    decisions: BTreeMap<ReplicaSetName, DecisionRecord>,
     status: status::Pace,
 }
 
@@ -157,6 +160,7 @@ pub fn start(
         tasks: BTreeMap::new(),
         last_task: 0,
         publish: BTreeSet::new(),
+        decisions: BTreeMap::new(),
         status: status::Pace::default(),
     };
     Ok(tokio::spawn(async move {
@@ -215,6 +219,7 @@ impl Shell {
             Event::LockLost => {
                 tracing::warn!("this coordinator is no longer the arbiter");
                 self.token = None;
+                self.decisions.clear();
                 self.sessions.clear();
                 self.step(Input::LockLost);
                 self.refuse_tasks();
@@ -288,6 +293,8 @@ impl Shell {
             Action::Send { session, instance, message } => self.send(session, &instance, &message),
             Action::Decided(decision) => {
                 report::decided(&decision, &self.parts.metrics);
+                let record = report::decision_record(&decision, &self.parts.config.name);
+                self.decisions.insert(decision.replicaset.clone(), record);
             }
             Action::Publish(set) => {
                 self.publish.insert(set);
@@ -314,7 +321,7 @@ impl Shell {
             self.sessions.publish(&self.arbiter, &changed);
         }
         if self.status.take_due() {
-            let view = status::cluster_view(&self.arbiter, &self.parts, &self.settings);
+            let view = status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions);
             self.parts.metrics.hosts_attached(self.sessions.len());
             self.parts.cluster.send_replace(Arc::new(view));
             self.status.published();
@@ -346,10 +353,7 @@ impl Shell {
             return;
         }
         let Some(waiting) = self.tasks.remove(&task) else { return };
-        let view = self.arbiter.set_view(clock::now(), &waiting.replicaset);
-        let decision = view
-            .and_then(|view| view.last_decision)
-            .map(|decision| report::decision_record(&decision, &self.parts.config.name));
+        let decision = self.decisions.get(&waiting.replicaset).cloned();
         let answer = match state {
             TaskState::Running => return,
             TaskState::Done { master, term } => Ok(SwitchoverDone {

@@ -2,15 +2,17 @@
 
 use super::Parts;
 use crate::clock;
-use crate::report;
 use crate::view::ClusterView;
+use baton_client::decision::DecisionRecord;
 use baton_client::status::{
     ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes,
 };
 use baton_core::arbiter::{Arbiter, MasterState, MemberView, SetView};
 use baton_core::engine::DataState;
+use baton_core::ids::ReplicaSetName;
 use baton_core::message::{Health, Stand};
 use baton_core::record::Settings;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,7 +64,12 @@ impl Pace {
     }
 }
 
-pub(super) fn cluster_view(arbiter: &Arbiter, parts: &Parts, settings: &Settings) -> ClusterView {
+pub(super) fn cluster_view(
+    arbiter: &Arbiter,
+    parts: &Parts,
+    settings: &Settings,
+    decisions: &BTreeMap<ReplicaSetName, DecisionRecord>,
+) -> ClusterView {
     let now = clock::now();
     let active = arbiter.is_active(now);
     let lock = parts.lock.borrow();
@@ -83,7 +90,11 @@ pub(super) fn cluster_view(arbiter: &Arbiter, parts: &Parts, settings: &Settings
         lock_valid_ms: active.then(|| arbiter.lock_left(now).as_millis()),
     };
     let views = arbiter.set_names().filter_map(|name| arbiter.set_view(now, name));
-    let replicasets = if active { views.map(|view| set_status(&view, parts)).collect() } else { Vec::new() };
+    let replicasets = if active {
+        views.map(|view| set_status(&view, decisions.get(&view.name))).collect()
+    } else {
+        Vec::new()
+    };
     let status = ClusterStatus {
         cluster: parts.config.identity.cluster.to_string(),
         answered_by: parts.config.name.to_string(),
@@ -94,7 +105,7 @@ pub(super) fn cluster_view(arbiter: &Arbiter, parts: &Parts, settings: &Settings
     ClusterView::new(status, settings.clone())
 }
 
-fn set_status(view: &SetView, parts: &Parts) -> ReplicaSetStatus {
+fn set_status(view: &SetView, decision: Option<&DecisionRecord>) -> ReplicaSetStatus {
     let record = view.record.as_ref();
     let master = record.and_then(|record| record.master.as_ref());
     let position = view
@@ -121,10 +132,7 @@ fn set_status(view: &SetView, parts: &Parts) -> ReplicaSetStatus {
             .collect(),
         phase: view.phase.clone(),
         issues: issues(view),
-        last_decision: view
-            .last_decision
-            .as_ref()
-            .map(|decision| report::decision_record(decision, &parts.config.name)),
+        last_decision: decision.cloned(),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::HttpState;
 use crate::directory;
-use crate::view::MastersView;
+use crate::view::{ClusterView, MastersView};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use baton_client::OperatorClient;
+use baton_client::status::ClusterStatus;
 use baton_core::ids::{Epoch, Revision};
 use baton_proto::v1::{MasterEntry, MastersChange};
 use futures_util::stream::{self, Stream};
@@ -19,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
+
+/// How long the active arbiter may take to answer for a coordinator that is asked about members.
+const ASK: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Router<HttpState> {
     Router::new()
@@ -73,7 +78,10 @@ async fn masters(State(state): State<HttpState>) -> Response {
 async fn replicaset(State(state): State<HttpState>, Path(name): Path<String>) -> Response {
     let view = Arc::clone(&state.views.cluster.borrow());
     let masters = Arc::clone(&state.views.masters.borrow());
-    let status = directory::local_status(&view, &masters, Instant::now());
+    let status = match from_arbiter(&view).await {
+        Some(status) => status,
+        None => directory::local_status(&view, &masters, Instant::now()),
+    };
     let arbiter = status.arbiter;
     match status.replicasets.into_iter().find(|set| set.replicaset == name) {
         // Who decides stands beside it: elsewhere the members are not known, and a reader should know where to ask.
@@ -93,6 +101,14 @@ async fn replicaset(State(state): State<HttpState>, Path(name): Path<String>) ->
                 .into_response()
         }
     }
+}
+
+/// Members are known to the active arbiter only: it is asked, where it is another and answers in time.
+async fn from_arbiter(view: &ClusterView) -> Option<ClusterStatus> {
+    let arbiter = &view.status.arbiter;
+    let address = arbiter.address.as_deref().filter(|_| !arbiter.active_here)?;
+    let client = OperatorClient::new([address], ASK).ok()?;
+    client.status().await.ok()
 }
 
 async fn watch_masters(State(state): State<HttpState>, headers: HeaderMap) -> Response {

@@ -245,8 +245,13 @@ fn fence_intruder(world: &mut World) {
     world.millis(5_000);
 }
 
+/// How a world begins.
+type Begin = fn(Rules) -> World;
+/// What happens in it.
+type Script = fn(&mut World);
+
 /// The world in which a rule matters, and what happens in it.
-fn script(rule: Rule) -> (fn(Rules) -> World, fn(&mut World)) {
+fn script(rule: Rule) -> (Begin, Script) {
     fn begins(rules: Rules) -> World {
         World::new(Setup { rules, ..setup() }).expect("safe settings")
     }

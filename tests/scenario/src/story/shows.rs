@@ -78,8 +78,10 @@ fn set(world: &World) -> Vec<String> {
 }
 
 fn decision(world: &World) -> Vec<String> {
-    let last = world.arbiters.values().filter_map(|node| {
+    let mut decisions = world.arbiters.values().filter_map(|node| {
         node.machine.as_ref()?.set_view(node.clock.read(world.now), &world.replicaset)?.last_decision
     });
-    last.last().map_or_else(|| vec!["nothing was decided".to_owned()], |decision| show::decision(&decision))
+    decisions
+        .next_back()
+        .map_or_else(|| vec!["nothing was decided".to_owned()], |decision| show::decision(&decision))
 }

@@ -10,6 +10,7 @@ mod net;
 mod node;
 mod provider;
 mod replication;
+mod stream;
 mod watch;
 
 pub use arbiter::ArbiterNode;
@@ -207,7 +208,7 @@ impl World {
                 return;
             }
             at_once = if at > self.now { 0 } else { at_once + 1 };
-            assert!(at_once < AT_ONCE_MAX, "time stands still: {:?}", self.stuck());
+            assert!(at_once < AT_ONCE_MAX, "time stands still: {}", self.stuck());
             self.now = self.now.max(at);
             self.happen();
         }
@@ -248,10 +249,11 @@ impl World {
     }
 
     /// What is due now, for the message of a world that does not move on.
-    fn stuck(&self) -> (Option<&Due>, Vec<(&InstanceName, Option<u64>)>, Vec<(&String, Option<u64>)>) {
-        let nodes = self.nodes.values().map(|node| (&node.name, node.deadline(self.now))).collect();
-        let arbiters = self.arbiters.values().map(|node| (&node.name, node.deadline(self.now))).collect();
-        (self.queue.values().next(), nodes, arbiters)
+    fn stuck(&self) -> String {
+        let nodes: Vec<_> = self.nodes.values().map(|node| (&node.name, node.deadline(self.now))).collect();
+        let arbiters: Vec<_> =
+            self.arbiters.values().map(|node| (&node.name, node.deadline(self.now))).collect();
+        format!("at {}: next {:?}, {nodes:?}, {arbiters:?}", self.now, self.queue.values().next())
     }
 
     /// Whatever is due at this moment, messages first: one thing.

@@ -5,14 +5,12 @@
 use super::clock::Clock;
 use super::engine::{Engine, Entry};
 use super::net::Body;
-use super::provider::BOARD;
 use super::{Due, World};
 use crate::show;
 use baton_core::arbiter::SessionId;
 use baton_core::engine::{EngineCommand, EngineOutcome};
 use baton_core::guard::{Action, Config, Guard, Input, Saved};
-use baton_core::ids::{CoordinatorName, Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
-use baton_core::message::{Hello, ToGuard};
+use baton_core::ids::{Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
 use baton_core::time::Time;
 use std::collections::VecDeque;
 
@@ -159,7 +157,7 @@ impl Node {
         [guard, deadman].into_iter().flatten().min()
     }
 
-    fn guard_is_stopped(&self) -> bool {
+    pub(super) fn guard_is_stopped(&self) -> bool {
         self.frozen || self.guard_frozen
     }
 }
@@ -564,115 +562,6 @@ impl World {
         if node.run == run && node.guard.is_some() {
             node.disk = saved;
             self.guard_hears(instance, run, Input::Persisted(op));
-        }
-    }
-
-    pub(super) fn read_provider(&mut self, instance: &InstanceName, run: u64) {
-        let ignorant = self.nodes.get(instance).is_some_and(|node| {
-            node.run == run && node.guard.as_ref().is_some_and(|it| it.floor().is_none())
-        });
-        if ignorant {
-            self.send(instance.as_str(), BOARD, Body::Read(run));
-            self.after(200_000, Due::ReadProvider(instance.clone(), run));
-        }
-    }
-
-    /// One more look at the stream, once it is due; never two of them.
-    fn attach_later(&mut self, instance: &InstanceName, micros: u64) {
-        let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.attaches) else { return };
-        node.attaches = true;
-        self.after(micros, Due::AttachAgain(instance.clone()));
-    }
-
-    pub(super) fn attach_again(&mut self, instance: &InstanceName) {
-        if let Some(node) = self.nodes.get_mut(instance) {
-            node.attaches = false;
-        }
-        self.attach(instance);
-    }
-
-    /// Opens a stream to the active arbiter, where there is one and none is open.
-    pub(super) fn attach(&mut self, instance: &InstanceName) {
-        let Some(arbiter) = self.known_arbiter() else { return };
-        let Some(node) = self.nodes.get(instance) else { return };
-        let there = node.stream.as_ref().is_some_and(|(known, _)| *known == arbiter) && node.welcome;
-        let Some(guard) = &node.guard else { return };
-        if there || node.guard_is_stopped() || guard.next_deadline().is_none() {
-            return;
-        }
-        let hello = Hello {
-            instance: instance.clone(),
-            replicaset: self.replicaset.clone(),
-            incarnation: node.incarnation(),
-            coordinator: CoordinatorName::parse(node.name.as_str()).expect("a name is a name"),
-            endpoint: node.endpoint(),
-            zone: node.zone.clone(),
-            priority: node.priority,
-            electable: node.electable,
-            bootstrap_members: self.bootstrap_members,
-        };
-        self.close_stream(instance);
-        let session = self.next_stream();
-        if let Some(node) = self.nodes.get_mut(instance) {
-            node.stream = Some((arbiter.clone(), session));
-            node.welcome = false;
-        }
-        self.send(instance.as_str(), &arbiter, Body::Hello(session, Box::new(hello)));
-        self.attach_later(instance, 100_000);
-    }
-
-    /// Both ends learn that the stream is gone.
-    pub fn close_stream(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        let Some((arbiter, session)) = node.stream.take() else { return };
-        let welcome = std::mem::take(&mut node.welcome);
-        self.send(instance.as_str(), &arbiter, Body::Bye(session));
-        if welcome {
-            self.guard_step(instance, Input::Detached);
-        }
-        self.attach_later(instance, 50_000);
-    }
-
-    pub(super) fn node_hears(&mut self, instance: &InstanceName, body: Body) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        let ours = |session: &SessionId| node.stream.as_ref().is_some_and(|(_, known)| known == session);
-        let run = node.run;
-        match body {
-            Body::Welcome(session) if ours(&session) => {
-                node.welcome = true;
-                self.guard_hears(instance, run, Input::Attached);
-            }
-            Body::Bye(session) if ours(&session) => {
-                node.stream = None;
-                node.welcome = false;
-                self.guard_hears(instance, run, Input::Detached);
-                self.attach_later(instance, 50_000);
-            }
-            // What a stream that is gone still delivers is heard: rules must bear it, not the world.
-            Body::ToGuard(_, message) => self.guard_hears(instance, run, Input::FromArbiter(message)),
-            Body::HasRead(run, snapshot) => {
-                let record = snapshot.records.into_values().next();
-                let input = Input::ProviderRead { record, epoch: snapshot.lock.epoch };
-                self.guard_hears(instance, run, input);
-            }
-            _ => {}
-        }
-    }
-
-    fn watch_heeding(&mut self, instance: &InstanceName, message: &ToGuard, changed: bool) {
-        let (incarnation, epoch) = match message {
-            ToGuard::Grant(grant) => (grant.incarnation, grant.epoch),
-            ToGuard::Directive(directive) => (directive.incarnation, directive.epoch),
-        };
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        if node.incarnation() != incarnation {
-            return;
-        }
-        let highest = node.remembered.heard_epoch;
-        node.remembered.heard_epoch = highest.max(epoch);
-        if changed {
-            let instance = instance.clone();
-            self.observe(baton_oracle::Seen::Heeded { instance, message: epoch, highest });
         }
     }
 }

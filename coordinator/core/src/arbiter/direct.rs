@@ -4,7 +4,7 @@
 
 use super::Arbiter;
 use super::io::{Action, WriteOutcome};
-use super::set::{Pending, Proposal, SetState};
+use super::set::{GuardState, Pending, Proposal, SetState};
 use crate::decision::{Decision, Phase};
 use crate::engine::DataState;
 use crate::ids::{DataId, InstanceName, OpId};
@@ -162,7 +162,12 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
     let guard = set.guards.get(instance)?;
     if set.is_master(instance) {
         let holder = record.incarnation == Some(guard.hello.incarnation);
-        return (holder && set.evidence.is_none()).then(|| master_order(set, record));
+        let order = match set.evidence {
+            None => Some(master_order(set, record)),
+            // One that was told too late to be granted anything still waits for it: it may be chosen once it has let go.
+            Some(_) => (!has_relinquished(guard, record)).then_some(Order::Relinquish),
+        };
+        return order.filter(|_| holder);
     }
     if set.evidence.is_some() {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
@@ -186,6 +191,11 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
     }
     let reach = set.master_beat().map(|beat| beat.engine.position).filter(|_| !beat.engine.whole);
     Some(Order::Follow { master, endpoint, data_id, start: record.start, reach })
+}
+
+fn has_relinquished(guard: &GuardState, record: &Record) -> bool {
+    let relinquished = guard.beat.as_ref().and_then(|beat| beat.relinquished.as_ref());
+    relinquished.is_some_and(|relinquished| relinquished.term >= record.term)
 }
 
 fn master_order(set: &SetState, record: &Record) -> Order {

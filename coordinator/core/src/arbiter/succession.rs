@@ -7,7 +7,7 @@ use super::Arbiter;
 use super::io::{Action, TaskState};
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, ago};
-use crate::decision::{Class, Decision, Evidence, Observed, Phase};
+use crate::decision::{Class, Decision, Evidence, Observed, Phase, Ranked, Refusal, Verdict};
 use crate::ids::{InstanceName, Term};
 use crate::message::{Beat, Health, Severed, Stand};
 use crate::position::Position;
@@ -208,7 +208,7 @@ impl Arbiter {
         let known = succession
             .told
             .as_ref()
-            .is_some_and(|told| (&told.ranking, &told.missing) == (&decision.ranking, &decision.missing));
+            .is_some_and(|told| told.missing == decision.missing && alike(&told.ranking, &decision.ranking));
         if !known {
             let decision = Box::new(decision);
             succession.told = Some(decision.clone());
@@ -260,6 +260,15 @@ impl Arbiter {
         };
         self.push(Action::Task { task: task.id, state });
     }
+}
+
+/// Whether two rankings say the same of everybody. How long a hold still lasts is no news.
+fn alike(one: &[Ranked], other: &[Ranked]) -> bool {
+    let holding = |ranked: &Ranked| matches!(ranked.verdict, Verdict::Refused(Refusal::Holding(_)));
+    let same = |(one, other): (&Ranked, &Ranked)| {
+        one.instance == other.instance && (one.verdict == other.verdict || holding(one) && holding(other))
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn switchover_reach(set: &SetState, evidence: Evidence, class: Class) -> Option<Position> {

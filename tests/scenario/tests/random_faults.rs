@@ -4,7 +4,7 @@ use baton_core::ids::InstanceName;
 use baton_core::rng::split_mix;
 use baton_core::time::Span;
 use scenario::fixtures::{at_rest, name, setup, synchronous};
-use scenario::world::{NextWrite, World};
+use scenario::world::{Answer, NextWrite, World};
 
 /// Numbers of one run.
 struct Dice(u64);
@@ -106,6 +106,42 @@ fn run(seed: u64, k: u32) -> World {
         }
     }
     world
+}
+
+/// Every fault ends: what is stopped goes on, what is down is started.
+fn put_right(world: &mut World) {
+    world.heal();
+    for host in HOSTS.map(name) {
+        world.thaw(&host);
+        world.deadman_hears(&host);
+        world.free_disk(&host);
+        world.engine_hears(&host);
+        if world.nodes[&host].guard.is_none() || !world.nodes[&host].deadman.up {
+            world.crash_guard(&host);
+            world.start_guard(&host);
+        }
+    }
+    for arbiter in ARBITERS {
+        world.start_arbiter_if_down(arbiter);
+    }
+    // A connection whose other end is gone is noticed in the end.
+    for host in HOSTS.map(name) {
+        world.close_stream(&host);
+    }
+    world.advance(Span::from_secs(40));
+}
+
+#[test]
+fn once_the_faults_have_ended_every_set_has_a_master_again() {
+    for seed in seeds() {
+        let mut world = run(seed, 0);
+        put_right(&mut world);
+        let answers = HOSTS.map(|host| world.client_write(&name(host)).1);
+        let masters = answers.iter().filter(|answer| **answer == Answer::Acknowledged).count();
+        let (lines, violation) = world.take_lines();
+        let last: Vec<_> = lines.iter().rev().take(80).rev().cloned().collect();
+        assert!(masters == 1 && violation.is_none(), "seed {seed}: {answers:?}\n{}", last.join("\n"));
+    }
 }
 
 fn check(k: u32, seeds: std::ops::Range<u64>) {

@@ -89,7 +89,7 @@ impl Guard {
     fn revive(&mut self, term: Term) {
         let lapsed = self.leaving.map(|(term, _)| term);
         let ended = self.relinquished.as_ref().map(|relinquished| relinquished.term);
-        if lapsed.or(ended) != Some(term) {
+        if lapsed.or(ended) != Some(term) || term < self.saved.highest_term {
             return;
         }
         let data = self.engine.probe.as_ref().map(|probe| &probe.data);

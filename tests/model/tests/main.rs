@@ -11,19 +11,19 @@ const REST: &str = "the record comes to rest";
 
 /// How many states each world has. Another number means another model, or another protocol: look which, then pin it.
 const STATES: [(&str, usize); 13] = [
-    ("lease", 0),
-    ("late", 0),
-    ("stale", 0),
-    ("stay", 0),
-    ("again", 0),
-    ("bare", 0),
-    ("deadman", 0),
-    ("lock", 0),
-    ("crash", 0),
-    ("engine", 0),
-    ("unknown", 0),
-    ("first", 0),
-    ("switchover", 0),
+    ("lease", 21_577),
+    ("late", 279_022),
+    ("stale", 93_877),
+    ("stay", 259_145),
+    ("again", 71_004),
+    ("bare", 5_373),
+    ("deadman", 21_926),
+    ("lock", 183_320),
+    ("crash", 15_930),
+    ("engine", 1_350),
+    ("unknown", 40_591),
+    ("first", 65_811),
+    ("switchover", 368_291),
 ];
 
 fn holds(name: &str) {
@@ -90,7 +90,6 @@ rules! {
     nobody_leads_before_the_record_is_durable: "lease" without "RecordBeforeDirect" breaks I4,
     what_was_given_up_is_not_led_again: "again" without "LeadAboveReadTerm" breaks I2,
     a_lease_counts_from_the_send_of_its_beat: "stale" without "LeaseFromSend" breaks I2,
-    a_lapsed_right_is_not_revived: "again" without "NoRevival" breaks I2,
     no_grant_outlives_the_lock: "stay" without "GrantWithinLock" breaks I2,
     a_new_arbiter_waits_for_its_predecessors: "lock" without "WaitForPredecessor" breaks I2,
     a_guard_fences_before_its_right_ends: "bare" without "FenceBeforeDeadline" breaks I2,

@@ -91,7 +91,7 @@ rules! {
     what_was_given_up_is_not_led_again: "again" without "LeadAboveReadTerm" breaks I2,
     a_lease_counts_from_the_send_of_its_beat: "stale" without "LeaseFromSend" breaks I2,
     no_grant_outlives_the_lock: "stay" without "GrantWithinLock" breaks I2,
-    a_new_arbiter_waits_for_its_predecessors: "lock" without "WaitForPredecessor" breaks I2,
+    a_new_arbiter_waits_for_its_predecessors: "stay" without "WaitForPredecessor" breaks I2,
     a_guard_fences_before_its_right_ends: "bare" without "FenceBeforeDeadline" breaks I2,
     the_deadman_is_armed_before_a_promotion: "deadman" without "ArmBeforePromote" breaks I2,
     a_lost_promotion_is_settled_by_the_engines_end: "engine" without "SettlePromotion" breaks REST,

@@ -66,6 +66,8 @@ fn lease_from_send(world: &mut World) {
     world.net().cut("a1", "b1");
     world.millis(1_100);
     world.release("b1", "a1");
+    world.millis(10);
+    world.net().cut("b1", "a1");
     world.millis(4_000);
 }
 
@@ -163,6 +165,7 @@ fn no_grant_after_evidence(world: &mut World) {
     world.kill_host(&name("a1"));
     until(world, |world| recorded(world, 2));
     world.net().hold("a2", "b1", "beat");
+    world.net().hold("b1", "a2", "relinquish");
     world.net().hold("b1", "a3", "sever");
     world.take_lines();
     until(world, |world| world.clone().take_lines().0.iter().any(|line| line.contains("tells a3: sever")));

@@ -139,11 +139,14 @@ impl World {
         self.last_session += 1;
         let session = baton_board::SessionId(self.last_session);
         let Some(node) = self.arbiters.get_mut(name) else { return };
-        node.session = Some(session);
+        let old = node.session.replace(session);
         let coordinator = CoordinatorName::parse(name).expect("stories use good names");
         let candidate = Candidate { coordinator, address: Endpoint(name.into()) };
         let resume = node.token.map(|token| Resume { token, only: false });
         let secret = LockSecret(u128::from(session.0));
+        if let Some(old) = old {
+            self.board_closed(old);
+        }
         let input = BoardInput::Campaign { session, candidate, resume, secret };
         if self.net.is_open(name, BOARD) {
             self.send(name, BOARD, Body::ToBoard(Box::new(input)));

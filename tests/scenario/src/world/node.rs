@@ -445,6 +445,7 @@ impl World {
         for due in std::mem::take(&mut node.backlog) {
             self.after(0, due);
         }
+        self.attach_later(instance, 50_000);
     }
 
     /// The deadman hears again.

@@ -22,7 +22,7 @@ impl World {
     }
 
     /// One more look at the stream, once it is due; never two of them.
-    fn attach_later(&mut self, instance: &InstanceName, micros: u64) {
+    pub(super) fn attach_later(&mut self, instance: &InstanceName, micros: u64) {
         let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.attaches) else { return };
         node.attaches = true;
         self.after(micros, Due::AttachAgain(instance.clone()));

@@ -9,6 +9,9 @@ use stateright::{Checker, HasDiscoveries, Model, Path};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+/// A way through a world: each state with the step that leaves it.
+pub type Way = Vec<(State, Option<Move>)>;
+
 /// What a search found.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -19,7 +22,7 @@ pub struct Found {
     /// The longest of the shortest ways to a state.
     pub depth: usize,
     /// The invariant that does not hold, and the shortest way to where it does not.
-    pub violation: Option<(&'static str, Vec<(State, Option<Move>)>)>,
+    pub violation: Option<(&'static str, Way)>,
     /// What the world was to show and did not.
     pub unseen: Vec<&'static str>,
     /// How long it took.

@@ -8,7 +8,6 @@ use e2e::{poll, store};
 const BOARD_IS_AWAY: &[Allowed] = &[
     ("the arbiter's lock cannot be renewed", "the stateboard is away"),
     ("no campaign for the arbiter's lock", "the stateboard is away"),
-    ("a write to the provider had no answer", "the stateboard is away"),
     ("the provider does not answer the read after the takeover", "the stateboard is away"),
     ("a starting guard waits for the state provider", "the stateboard is away"),
 ];

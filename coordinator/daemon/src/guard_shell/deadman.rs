@@ -249,14 +249,14 @@ impl Worker {
                 let _ = done.send(());
                 Ok(())
             }
-            Ask::Kill => match client.kill().await {
-                // It ended by itself a moment before: what was wanted.
-                Err(ClientError::Refused { reason: Refusal::NoEngine, .. }) => Ok(()),
-                other => other,
-            },
+            Ask::Kill => client.kill().await,
         };
-        if let Err(error) = done {
-            tracing::warn!(instance = self.instance, %error, "the deadman did not do what it was asked for");
+        match done {
+            // It ended a moment before, of which the guard hears anyway.
+            Ok(()) | Err(ClientError::Refused { reason: Refusal::NoEngine, .. }) => {}
+            Err(error) => {
+                tracing::warn!(instance = self.instance, %error, "the deadman did not do what it was asked for");
+            }
         }
     }
 

@@ -201,6 +201,10 @@ impl World {
     /// The worlds of the gate.
     #[must_use]
     pub fn of_ci() -> Vec<Self> {
+        [Self::of_leases(), Self::of_stops(), Self::of_locks(), Self::of_people()].concat()
+    }
+
+    fn of_leases() -> Vec<Self> {
         let none = Faults::default();
         let one = Faults { all: 1, ..none };
         let two = Faults { all: 2, ..none };
@@ -243,6 +247,14 @@ impl World {
                     Faults { cut: 1, close: 1, ..two },
                 )
             },
+        ]
+    }
+
+    fn of_stops() -> Vec<Self> {
+        let none = Faults::default();
+        let one = Faults { all: 1, ..none };
+        let two = Faults { all: 2, ..none };
+        vec![
             Self {
                 host_clocks: vec![0, 0],
                 arbiter_clocks: vec![0],
@@ -277,6 +289,14 @@ impl World {
                     Faults { switchover: 1, pause_guard: 1, ..two },
                 )
             },
+        ]
+    }
+
+    fn of_locks() -> Vec<Self> {
+        let none = Faults::default();
+        let one = Faults { all: 1, ..none };
+        let two = Faults { all: 2, ..none };
+        vec![
             Self {
                 arbiter_clocks: vec![2, 1],
                 shows: &["an arbiter takes over"],
@@ -307,6 +327,14 @@ impl World {
                     Faults { crash_engine: 1, break_connection: 1, ..two },
                 )
             },
+        ]
+    }
+
+    fn of_people() -> Vec<Self> {
+        let none = Faults::default();
+        let one = Faults { all: 1, ..none };
+        let two = Faults { all: 2, ..none };
+        vec![
             Self {
                 host_clocks: vec![0, 0],
                 arbiter_clocks: vec![0, 0],

@@ -5,7 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, SessionId};
 use super::set::{GuardState, SetState};
-use crate::ids::Version;
+use crate::ids::{Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
 use crate::record::Member;
 use crate::rules::Rule;
@@ -72,7 +72,7 @@ impl Arbiter {
             incarnation: hello.incarnation,
             epoch,
             version: Version(0),
-            term: crate::ids::Term(0),
+            term: Term(0),
             order: Order::StandDown,
         };
         let message = ToGuard::Directive(directive);
@@ -187,9 +187,10 @@ impl SetState {
 
     /// A beat that does not show what was directed makes the directive go out again.
     fn resend(&mut self, instance: &crate::ids::InstanceName) {
+        let term = self.record.as_ref().map(|record| record.term).unwrap_or_default();
         if let Some(guard) = self.guards.get_mut(instance) {
             let satisfied = match (&guard.beat, &guard.sent) {
-                (Some(beat), Some((version, order))) => satisfied(beat, *version, order),
+                (Some(beat), Some((version, order))) => satisfied(beat, term, *version, order),
                 _ => true,
             };
             if !satisfied {
@@ -200,12 +201,12 @@ impl SetState {
 }
 
 /// Whether a beat shows that an order was carried out.
-fn satisfied(beat: &Beat, version: Version, order: &Order) -> bool {
+fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
     match order {
         Order::Lead { .. } => matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }),
         Order::Follow { endpoint, .. } => beat.engine.follows.as_ref() == Some(endpoint) && beat.engine.whole,
         Order::Sever { .. } => beat.severed.as_ref().is_some_and(|severed| severed.version == version),
-        Order::Relinquish => beat.relinquished.is_some(),
+        Order::Relinquish => beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term),
         Order::Grow { .. } | Order::Shrink { .. } => {
             beat.honoured.as_ref().is_some_and(|honoured| honoured.version == version)
         }

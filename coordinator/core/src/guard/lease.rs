@@ -44,6 +44,18 @@ impl Guard {
         }
     }
 
+    /// Told to give a term up that it never heard it should lead: it says so, and from then on never will.
+    pub(super) fn relinquish_up_to(&mut self, now: Time, term: Term) {
+        let known = self.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term);
+        if known || self.lead.is_some() || self.leaving.is_some() || !self.engine.surely_fenced() {
+            return;
+        }
+        let position = self.engine.position();
+        self.relinquished = Some(Relinquished { term, position, ended: self.engine.run().is_none() });
+        self.push(Action::Note(Note::Relinquished { term, position }));
+        self.beat_soon(now);
+    }
+
     /// The moment from which the right is treated as over: the fence, and after it the kill, still fit before its end.
     pub(super) fn fence_time(&self) -> Option<Time> {
         let right = self.lead.as_ref()?.right.filter(|_| self.keep(Rule::FenceBeforeDeadline))?;

@@ -40,6 +40,7 @@ impl Guard {
                 if self.lead.as_ref().is_some_and(|lead| lead.term == directive.term) {
                     self.give_up(now, GaveUp::Ordered);
                 }
+                self.relinquish_up_to(now, directive.term);
             }
             Order::Grow { member, in_sync } => {
                 self.propose(now, in_sync, Proposal::Grow { version: directive.version, member });

@@ -167,7 +167,9 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
             // One that was told too late to be granted anything still waits for it: it may be chosen once it has let go.
             Some(_) => (!has_relinquished(guard, record)).then_some(Order::Relinquish),
         };
-        return order.filter(|_| holder);
+        // A successor that started before the record was written has not read its term, and speaks for it all the same.
+        let successor = record.incarnation.is_some_and(|run| guard.hello.incarnation.is_or_succeeds(&run));
+        return order.filter(|order| holder || successor && *order == Order::Relinquish);
     }
     if set.evidence.is_some() {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);

@@ -342,7 +342,20 @@ impl Stage {
         self.start(c);
         let seen = self.whole("orders", &["a1", "b1", "c1"]);
         assert_eq!(seen.master.as_deref(), Some("a1"), "the preferred one leads first");
+        self.everybody_knows_the_arbiter();
         seen
+    }
+
+    /// Waits until every host can say who the arbiter is: one that has just attached needs a moment.
+    pub fn everybody_knows_the_arbiter(&self) {
+        for host in self.hosts.iter().filter(|host| host.plan.directory) {
+            poll::until("it knows the arbiter", || {
+                match http::get(host.ports.http, "/v1/replicasets/orders")? {
+                    (200, body) if body["arbiter"]["coordinator"].is_string() => Ok(()),
+                    other => Err(format!("{}: {other:?}", host.plan.name)),
+                }
+            });
+        }
     }
 
     /// Waits until a host is the active arbiter.

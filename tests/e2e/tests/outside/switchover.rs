@@ -40,6 +40,7 @@ fn a_switchover_that_cannot_be_is_refused_with_the_reason() {
         stage.add(HostPlan::new("host-a", vec![InstancePlan::new("a1", "orders", 2).preferred()]));
         stage.add(HostPlan::new("host-b", vec![never]));
         let before = stage.whole("orders", &["a1", "b1"]);
+        stage.everybody_knows_the_arbiter();
         for (arguments, reason) in [
             (["switchover", "orders", "--to=z9"].as_slice(), "z9 is no member of orders"),
             (&["switchover", "orders", "--to=a1"], "is the master already"),

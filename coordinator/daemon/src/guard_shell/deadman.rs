@@ -168,7 +168,11 @@ impl Worker {
                     instance = self.instance,
                     "the engine of an earlier run may be writable: killing it"
                 );
-                client.kill().await?;
+                match client.kill().await {
+                    // It has ended since the status was told: the next one says so.
+                    Ok(()) | Err(ClientError::Refused { reason: Refusal::NoEngine, .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
             status = client.status().await?;

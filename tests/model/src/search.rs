@@ -38,6 +38,7 @@ pub fn search(world: &World, threads: usize, mut watch: impl FnMut(usize, usize)
     let checker = builder.spawn_bfs();
     while !checker.is_done() {
         watch(checker.unique_state_count(), checker.max_depth());
+        // tidy: waits because the checker tells nobody how far it is.
         std::thread::sleep(Duration::from_millis(20));
     }
     let checker = checker.join();

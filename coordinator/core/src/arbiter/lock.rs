@@ -119,9 +119,7 @@ impl Arbiter {
             let set = self.set_mut(&member.replicaset.clone());
             set.members.insert(member.instance.clone(), member);
         }
-        // Broken on purpose without the rule: the earlier holder's grants are forgotten.
-        let waits = self.keep(Rule::WaitForPredecessor);
-        let bound = if waits { self.predecessor_bound() } else { Time::default() };
+        let bound = self.predecessor_bound();
         self.list_guards();
         for record in records {
             let set = self.set_mut(&record.replicaset.clone());
@@ -138,6 +136,8 @@ impl Arbiter {
         self.lock.as_ref().map_or(Time::default(), |lock| lock.taken_at + self.timing.beat_master * 2)
     }
 
+    /// The latest moment at which an earlier holder, or a grant of one, could be believed. (Broken on purpose without
+    /// its rule: the earlier holders' grants are forgotten.)
     pub(super) fn predecessor_bound(&self) -> Time {
         let wait = self.keep(Rule::WaitForPredecessor);
         let bound = |lock: &Lock| if wait { lock.predecessor_bound } else { lock.taken_at };

@@ -218,6 +218,7 @@ impl OperatorClient {
         let mut queue: VecDeque<String> = self.endpoints.iter().cloned().collect();
         let mut tried: Vec<(String, String)> = Vec::new();
         let mut redirects = 0;
+        let mut nobody = None;
         while let Some(address) = queue.pop_front() {
             if tried.iter().any(|(before, _)| *before == address) {
                 continue;
@@ -241,16 +242,22 @@ impl OperatorClient {
                     queue.push_front(target);
                 }
                 Next::Redirect(target) => tried.push((address, format!("redirected once more, to {target}"))),
+                Next::Elsewhere(error) => {
+                    tried.push((address, status.message().to_owned()));
+                    nobody = Some(*error);
+                }
                 Next::Another => tried.push((address, status.message().to_owned())),
                 Next::End(error) => return Err(*error),
             }
         }
-        Err(OperatorError::Unreachable { tried })
+        Err(nobody.unwrap_or(OperatorError::Unreachable { tried }))
     }
 }
 
 enum Next {
     Redirect(String),
+    /// It is not the arbiter and knows of none; its refusal is the answer if nobody knows more.
+    Elsewhere(Box<OperatorError>),
     Another,
     End(Box<OperatorError>),
 }
@@ -260,6 +267,11 @@ fn redirect_or_end(status: &Status, repeat: Repeat, address: &str) -> Next {
         return Next::Redirect(target);
     }
     let refusal = refusal::of_status(status).map(Box::new);
+    // Not the one, and it knows of none: another coordinator may know more.
+    if refusal.as_ref().is_some_and(|refusal| refusal.reason == refusal::NOT_ACTIVE_ARBITER) {
+        let message = status.message().to_owned();
+        return Next::Elsewhere(Box::new(OperatorError::Refused { code: status.code(), message, refusal }));
+    }
     let silent = matches!(
         status.code(),
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal

@@ -182,7 +182,8 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
     let (master, endpoint) = (record.master.clone()?, record.endpoint.clone()?);
     let data_id = record.data_id.clone()?;
     let related = match &beat.engine.data {
-        DataState::Empty => true,
+        // A guard that has not seen its engine yet says nothing of its data; empty it is only by an engine's word.
+        DataState::Empty => beat.engine.run.is_some(),
         DataState::Marked { id, .. } => *id == data_id,
         DataState::Unmarked => beat.engine.follows.as_ref() == Some(&endpoint),
     };

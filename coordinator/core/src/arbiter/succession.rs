@@ -205,10 +205,11 @@ impl Arbiter {
     /// Says that nobody can be appointed, and why; once, until the reasons change.
     pub(super) fn tell_refusal(&mut self, set: &mut SetState, decision: Decision) {
         let Some(succession) = &mut set.succession else { return };
-        let known = succession
-            .told
-            .as_ref()
-            .is_some_and(|told| told.missing == decision.missing && alike(&told.ranking, &decision.ranking));
+        // Before the first appointment the order of those who have come yet says nothing.
+        let first = decision.class == Class::FirstAppointment && decision.missing.is_some();
+        let known = succession.told.as_ref().is_some_and(|told| {
+            told.missing == decision.missing && (first || alike(&told.ranking, &decision.ranking))
+        });
         if !known {
             let decision = Box::new(decision);
             succession.told = Some(decision.clone());

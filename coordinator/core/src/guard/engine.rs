@@ -428,7 +428,8 @@ impl Guard {
             // A lost order to follow may still arrive and would undo what we are about to vouch for.
             self.kill(GaveUp::Stalled);
         } else {
-            self.ask(EngineCommand::Fence, self.config.timing.fence_budget);
+            // No right ends here: a slow replica is waited for as long as any command.
+            self.ask(EngineCommand::Fence, command_span(&self.config.timing));
         }
         true
     }
@@ -440,7 +441,12 @@ impl Guard {
         if !free || now < self.engine.follow_at || probe.follows.as_ref() == Some(&order.endpoint) {
             return false;
         }
-        let foreign = matches!(&probe.data, DataState::Marked { id, .. } if *id != order.data_id);
+        // Unmarked data is a stranger's too: what was replicated from this set carries its mark, or follows already.
+        let foreign = match &probe.data {
+            DataState::Empty => false,
+            DataState::Unmarked => true,
+            DataState::Marked { id, .. } => *id != order.data_id,
+        };
         if foreign && self.keep(Rule::CheckIdentity) {
             if !self.engine.told_foreign {
                 self.engine.told_foreign = true;
@@ -449,7 +455,9 @@ impl Guard {
             return false;
         }
         let (own, start, endpoint) = (probe.position, order.start, order.endpoint.clone());
-        if own.term() == start.term() && own.offset() > start.offset() {
+        // Offsets of an engine that was started anew count from elsewhere and can be compared with nothing.
+        let comparable = self.engine.whole.as_ref() == self.engine.run();
+        if comparable && own.term() == start.term() && own.offset() > start.offset() {
             self.push(Action::Note(Note::Beyond { own, start }));
         }
         self.push(Action::Note(Note::Follows { endpoint: endpoint.clone() }));

@@ -264,8 +264,11 @@ impl Deadman {
     }
 
     fn wait(&self, wait_us: Option<u64>) -> io::Result<Woken> {
+        // Once the engine is being killed the timer has nothing more to say, yet it stays readable: waiting for it would be
+        // a busy loop at real-time priority, in which what was killed gets no processor to end on.
+        let killing = self.engine.as_ref().is_some_and(Engine::is_killed);
         let mut fds = vec![
-            PollFd::new(&self.timer, PollFlags::IN),
+            PollFd::new(&self.timer, if killing { PollFlags::empty() } else { PollFlags::IN }),
             PollFd::new(&self.children, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
         ];

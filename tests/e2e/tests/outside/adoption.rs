@@ -81,3 +81,32 @@ fn a_replica_made_writable_by_hand_is_fenced_at_once() {
         poll::until("it follows again", || store::get(replica.port, "more"));
     });
 }
+
+#[test]
+fn a_stranger_with_other_data_is_neither_wiped_nor_chosen() {
+    let foreign: &[Allowed] = &[("the engine holds another data set", "that is the point")];
+    play(&[CHANGE_OF_MASTER, ENGINE_ENDS, INTRUDER, NOT_OURS_TO_START, foreign], |stage| {
+        stage.start_board();
+        stage.add(HostPlan::new("host-a", vec![InstancePlan::new("a1", "orders", 2)]));
+        stage.add(HostPlan::new("host-b", vec![InstancePlan::new("b1", "orders", 2)]));
+        let before = stage.whole("orders", &["a1", "b1"]);
+        let stranger = InstancePlan::new("c1", "orders", 2).adopted().preferred();
+        let host = stage.prepare(HostPlan::new("host-c", vec![stranger.clone()]));
+        stage.start_engine(&stranger, &[]);
+        store::set(stranger.port, "theirs", "yes").expect("it runs alone");
+        stage.start(host);
+        let seen = poll::until("the issue is shown", || {
+            let seen = stage.set("orders")?;
+            let named = seen.issues.iter().any(|issue| issue.contains("c1") && issue.contains("data"));
+            if named { Ok(seen) } else { Err(format!("{:?}", seen.issues)) }
+        });
+        assert!(!seen.record.expect("it is active").in_sync.contains(&"c1".to_owned()));
+        assert_eq!(store::get(stranger.port, "theirs").as_deref(), Ok("yes"), "it was not wiped");
+
+        let master = stage.instance(stage.host_of(before.master.as_deref().expect("it is active")));
+        stage.engine(&master).kill();
+        let after = stage.next_master("orders", before.term);
+        assert!(after.master.is_some() && after.master.as_deref() != Some("c1"), "{after:?}");
+        assert_eq!(store::get(stranger.port, "theirs").as_deref(), Ok("yes"), "it was not wiped");
+    });
+}

@@ -1,8 +1,61 @@
-//! Daemons with parts switched off, and one with all of them inside.
+//! Many instances in one daemon, and daemons with parts switched off.
 
 use e2e::logs::{Allowed, CHANGE_OF_MASTER, COORDINATOR_ENDS, ENGINE_ENDS};
 use e2e::stage::play;
 use e2e::{HostPlan, InstancePlan, http, poll, store};
+
+const SETS: [(&str, &str, &str); 5] =
+    [("s1", "a1", "b1"), ("s2", "a2", "b2"), ("s3", "a3", "b3"), ("s4", "a4", "b4"), ("s5", "a5", "b5")];
+
+#[test]
+fn one_daemon_guards_many_and_takes_down_only_its_own() {
+    play(&[CHANGE_OF_MASTER, COORDINATOR_ENDS, ENGINE_ENDS], |stage| {
+        stage.start_board();
+        // The first host leads the first three sets, the second one the others.
+        let plan = |index: usize, name, set, leads: bool| {
+            let plan = InstancePlan::new(name, set, 2);
+            if (index < 3) == leads { plan.preferred() } else { plan }
+        };
+        let of = |first: bool| {
+            let sets = SETS.iter().enumerate();
+            sets.map(|(index, (set, a, b))| plan(index, if first { a } else { b }, set, first)).collect()
+        };
+        let (a, b) = (
+            stage.prepare(HostPlan::new("host-a", of(true))),
+            stage.prepare(HostPlan::new("host-b", of(false))),
+        );
+        stage.start(b);
+        stage.is_arbiter(b);
+        stage.start(a);
+        let mut terms = Vec::new();
+        for (index, (set, on_a, on_b)) in SETS.into_iter().enumerate() {
+            let seen = stage.whole(set, &[on_a, on_b]);
+            assert_eq!(seen.master.as_deref(), Some(if index < 3 { on_a } else { on_b }), "{set}");
+            terms.push(seen.term);
+        }
+        // Which instance is asked about has to be said where there are several.
+        assert_eq!(stage.check(a, "/primary"), Ok(404));
+        assert_eq!(stage.check(a, "/instances/a1/primary"), Ok(200));
+
+        stage.daemon(a).process().kill();
+        stage.daemon(a).ended_within(poll::PATIENCE);
+        for (index, (set, _, on_b)) in SETS.into_iter().enumerate() {
+            if index < 3 {
+                let seen = stage.next_master(set, terms[index]);
+                assert_eq!(seen.master.as_deref(), Some(on_b), "{set}");
+            } else {
+                let seen = stage.set(set).expect("the arbiter answers");
+                assert_eq!(
+                    (seen.term, seen.state.as_str()),
+                    (terms[index], "active"),
+                    "{set} was not struck"
+                );
+            }
+            store::set(stage.hosts[b].plan.instances[index].port, "more", "yes")
+                .expect("the second host leads all");
+        }
+    });
+}
 
 #[test]
 fn a_single_coordinator_brings_its_own_stateboard() {

@@ -1,6 +1,7 @@
 //! HTTP for load balancers, supervisors, scripts and scrapers: read-only, from the published views, never from a
 //! machine. What a load balancer asks (`/primary`) is answered from the lease at the moment of the question.
 
+mod cluster;
 mod health;
 mod listener;
 mod masters;
@@ -32,13 +33,15 @@ pub struct HttpState {
     /// Whether the map of masters is served, and must be known before this daemon is ready.
     directory_enabled: bool,
     streams: Arc<Semaphore>,
+    cluster: cluster::Cluster,
 }
 
 impl HttpState {
     /// The state of a daemon's handlers.
     #[must_use]
     pub fn new(views: Views, metrics: Arc<Metrics>, directory_enabled: bool) -> Self {
-        Self { views, metrics, directory_enabled, streams: Arc::new(Semaphore::new(STREAMS_MAX)) }
+        let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { views, metrics, directory_enabled, streams, cluster: cluster::Cluster::default() }
     }
 }
 

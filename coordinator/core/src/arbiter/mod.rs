@@ -14,6 +14,8 @@ pub mod select;
 mod set;
 mod succession;
 mod switchover;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use io::{Action, Input, SessionId, TaskId, TaskState, WriteOutcome};

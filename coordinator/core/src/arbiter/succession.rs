@@ -125,7 +125,11 @@ impl Arbiter {
     ) {
         let Some(epoch) = self.epoch() else { return };
         let Some(hello) = set.guards.get(&instance).map(|guard| guard.hello.clone()) else { return };
-        let term = record.term.next();
+        // Above every term that any member has seen: after a provider went back to an older state, a lower one would be
+        // refused by whoever has seen more.
+        let seen =
+            set.guards.values().filter_map(|guard| guard.beat.as_ref()).map(|beat| beat.highest_term).max();
+        let term = seen.unwrap_or_default().max(record.term).next();
         let since = set.succession.as_ref().map_or(now, |succession| succession.since);
         decision.appointed = Some((instance.clone(), term));
         decision.phases.push(Phase { name: "sever", took: now.since(since), budget: self.timing.sever_wait });

@@ -48,7 +48,7 @@ pub(super) fn of_named() -> Router<HttpState> {
     CHECKS.into_iter().fold(Router::new(), |router, (path, check)| {
         let handler = async move |State(state): State<HttpState>, Path(name): Path<String>, query: Lag| {
             match InstanceName::parse(&name) {
-                Ok(name) => answer(&state, &name, check, query),
+                Ok(name) => answer(&state, &name, check, query).await,
                 Err(_) => unknown(&name),
             }
         };
@@ -60,8 +60,9 @@ pub(super) fn of_named() -> Router<HttpState> {
 pub(super) fn of_one(instance: InstanceName) -> Router<HttpState> {
     CHECKS.into_iter().fold(Router::new(), |router, (path, check)| {
         let instance = instance.clone();
-        let handler =
-            async move |State(state): State<HttpState>, query: Lag| answer(&state, &instance, check, query);
+        let handler = async move |State(state): State<HttpState>, query: Lag| {
+            answer(&state, &instance, check, query).await
+        };
         router.route(path, for_probes(get(handler.clone()), handler))
     })
 }
@@ -97,7 +98,7 @@ struct Body<'a> {
     reason: Option<String>,
 }
 
-fn answer(state: &HttpState, name: &InstanceName, check: Check, query: Lag) -> Response {
+async fn answer(state: &HttpState, name: &InstanceName, check: Check, query: Lag) -> Response {
     let Some(local) = state.views.locals.get(name) else { return unknown(name.as_str()) };
     let lag_max = match query.ok().and_then(|Query(query)| query.lag).map(|text| parse_bytes(&text)) {
         None => None,
@@ -108,7 +109,10 @@ fn answer(state: &HttpState, name: &InstanceName, check: Check, query: Lag) -> R
         }
     };
     let guard_runs = local.has_changed().is_ok();
-    let view = local.borrow().clone();
+    let mut view = local.borrow().clone();
+    if lag_max.is_some() && view.lag_bytes.is_none() && view.role == LocalRole::Replica {
+        view.lag_bytes = state.cluster.lag_of(&state.views, name.as_str()).await;
+    }
     let now = (state.views.clock)();
     let reason =
         if guard_runs { refuse(check, &view, now, lag_max) } else { Some("its guard has ended".to_owned()) };

@@ -2,15 +2,13 @@
 
 use super::HttpState;
 use crate::directory;
-use crate::view::{ClusterView, MastersView};
+use crate::view::MastersView;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use baton_client::OperatorClient;
-use baton_client::status::ClusterStatus;
 use baton_core::ids::{Epoch, Revision};
 use baton_proto::v1::{MasterEntry, MastersChange};
 use futures_util::stream::{self, Stream};
@@ -20,10 +18,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::Instant;
-
-/// How long the active arbiter may take to answer for a coordinator that is asked about members.
-const ASK: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Router<HttpState> {
     Router::new()
@@ -76,12 +70,8 @@ async fn masters(State(state): State<HttpState>) -> Response {
 }
 
 async fn replicaset(State(state): State<HttpState>, Path(name): Path<String>) -> Response {
-    let view = Arc::clone(&state.views.cluster.borrow());
-    let masters = Arc::clone(&state.views.masters.borrow());
-    let status = match from_arbiter(&view).await {
-        Some(status) => status,
-        None => directory::local_status(&view, &masters, Instant::now()),
-    };
+    let known = state.views.masters.borrow().is_known();
+    let status = state.cluster.status(&state.views).await;
     let arbiter = status.arbiter;
     match status.replicasets.into_iter().find(|set| set.replicaset == name) {
         // Who decides stands beside it: elsewhere the members are not known, and a reader should know where to ask.
@@ -94,21 +84,13 @@ async fn replicaset(State(state): State<HttpState>, Path(name): Path<String>) ->
                 (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"error": error.to_string()}))).into_response()
             }
         },
-        None if !masters.is_known() && !arbiter.active_here => nothing_yet(),
+        None if !known && !arbiter.active_here => nothing_yet(),
         None => {
             let name: String = name.chars().take(64).collect();
             (StatusCode::NOT_FOUND, Json(json!({"error": format!("no replica set {name:?}")})))
                 .into_response()
         }
     }
-}
-
-/// Members are known to the active arbiter only: it is asked, where it is another and answers in time.
-async fn from_arbiter(view: &ClusterView) -> Option<ClusterStatus> {
-    let arbiter = &view.status.arbiter;
-    let address = arbiter.address.as_deref().filter(|_| !arbiter.active_here)?;
-    let client = OperatorClient::new([address], ASK).ok()?;
-    client.status().await.ok()
 }
 
 async fn watch_masters(State(state): State<HttpState>, headers: HeaderMap) -> Response {

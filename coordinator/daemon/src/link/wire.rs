@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 pub const GUARDS_MAX: usize = 10_000;
 /// Most members that one message may name.
 const MEMBERS_MAX: usize = 1_000;
+/// Highest term that is believed: a failover a microsecond would need nine years to get there.
+const TERM_MAX: u64 = 1 << 48;
 /// Longest text that is no name (an engine's run, an endpoint, a data identity), in bytes.
 const TEXT_BYTES_MAX: usize = 512;
 
@@ -59,6 +61,11 @@ fn names(names: &[String]) -> Result<BTreeSet<InstanceName>, Malformed> {
         return Err(Malformed::TooLong("a list of members"));
     }
     names.iter().map(|name| Ok(InstanceName::parse(name)?)).collect()
+}
+
+/// A term that others are counted up from.
+fn term(term: u64) -> Result<Term, Malformed> {
+    if term > TERM_MAX { Err(Malformed::TooLong("a term")) } else { Ok(Term(term)) }
 }
 
 fn endpoint(endpoint: String) -> Result<Endpoint, Malformed> {
@@ -151,7 +158,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
         instance: InstanceName::parse(&beat.instance)?,
         incarnation: incarnation(beat.incarnation)?,
         sent_at: Time(beat.sent_at),
-        highest_term: Term(beat.highest_term),
+        highest_term: term(beat.highest_term)?,
         stand: stand_from_wire(beat.stand.ok_or(Malformed::Missing("stand"))?)?,
         relinquished: beat.relinquished.map(|relinquished| Relinquished {
             term: Term(relinquished.term),
@@ -470,6 +477,8 @@ mod tests {
     fn what_is_none_of_ours_is_refused() {
         let no_engine = v1::Beat { engine: None, ..beat_to_wire(&beat()) };
         assert_eq!(beat_from_wire(no_engine), Err(Malformed::Missing("engine")));
+        let absurd = v1::Beat { highest_term: u64::MAX, ..beat_to_wire(&beat()) };
+        assert_eq!(beat_from_wire(absurd), Err(Malformed::TooLong("a term")));
         let odd = v1::Beat {
             stand: Some(v1::Stand { kind: 99, term: 0, writable: false }),
             ..beat_to_wire(&beat())

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_millis(250);
+/// A lock may be as short as 375 ms, and an outage that is shorter must lose nothing: the attempt after it must not come late.
+const LONGEST: Duration = Duration::from_millis(50);
 
-/// 10 ms, growing to 250 ms, each spread by up to a quarter so that many clients do not come back in one moment.
+/// 10 ms, growing to 50 ms, each spread by up to a quarter so that many clients do not come back in one moment.
 #[derive(Debug)]
 pub(super) struct Backoff(Duration);
 
@@ -37,7 +38,7 @@ mod tests {
     fn pauses_grow_to_their_limit_and_start_again() {
         let mut backoff = Backoff::new();
         let pauses: Vec<u128> = (0..7).map(|_| backoff.next(0.0).as_millis()).collect();
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(pauses, [10, 20, 40, 50, 50, 50, 50]);
         assert!(backoff.next(1.0) < LONGEST);
         backoff.reset();
         assert_eq!(backoff.next(0.0), FIRST);

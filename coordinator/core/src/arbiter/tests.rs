@@ -1,0 +1,114 @@
+//! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
+
+use super::{Action, Arbiter, Config, Input, SessionId};
+use crate::engine::DataState;
+use crate::ids::{
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
+    Version,
+};
+use crate::message::{Beat, EngineView, Health, Hello, Relinquished, Stand};
+use crate::position::Position;
+use crate::record::{Record, Settings};
+use crate::rules::Rules;
+use crate::time::{Span, Time};
+use std::collections::BTreeSet;
+
+const SESSION: SessionId = SessionId(1);
+const INCARNATION: Incarnation = Incarnation { home: 1, boot: 1, run: 1 };
+const EPOCH: Epoch = Epoch { generation: 1, number: 2 };
+
+fn instance() -> InstanceName {
+    InstanceName::parse("a1").expect("a good name")
+}
+
+fn replicaset() -> ReplicaSetName {
+    ReplicaSetName::parse("r").expect("a good name")
+}
+
+fn coordinator() -> CoordinatorName {
+    CoordinatorName::parse("host-a").expect("a good name")
+}
+
+fn recorded_at(term: Term) -> Record {
+    Record {
+        replicaset: replicaset(),
+        term,
+        version: Version(4),
+        master: Some(instance()),
+        endpoint: Some(Endpoint("a1:1".into())),
+        incarnation: Some(INCARNATION),
+        start: Position::at(0, 0),
+        in_sync: BTreeSet::from([instance()]),
+        ack_quorum: 0,
+        data_id: Some(DataId("d".into())),
+        pinned: false,
+        reason: "crashed".to_owned(),
+        decided_by: coordinator(),
+        epoch: EPOCH,
+        at_unix_millis: 0,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        instance: instance(),
+        replicaset: replicaset(),
+        incarnation: INCARNATION,
+        coordinator: coordinator(),
+        endpoint: Endpoint("a1:1".into()),
+        zone: None,
+        priority: 100,
+        electable: true,
+        bootstrap_members: 1,
+    }
+}
+
+/// A master that gave its term up and has seen `highest`.
+fn beat(highest: Term) -> Beat {
+    Beat {
+        instance: instance(),
+        incarnation: INCARNATION,
+        sent_at: Time(5),
+        highest_term: highest,
+        stand: Stand::Standby,
+        relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
+        severed: None,
+        honoured: None,
+        hold: Span::ZERO,
+        engine: EngineView {
+            health: Health::Up,
+            run: Some(EngineRun("run".into())),
+            position: Position::at(1, 9),
+            data: DataState::Marked { id: DataId("d".into()), term: Term(1) },
+            follows: None,
+            found_writable: false,
+            replicas_caught_up: 0,
+            whole: true,
+        },
+    }
+}
+
+fn written_terms(arbiter: &mut Arbiter) -> Vec<Term> {
+    std::iter::from_fn(|| arbiter.pop_action())
+        .filter_map(|action| match action {
+            Action::Write { record, .. } => Some(record.term),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_new_term_is_above_every_term_that_a_member_has_seen() {
+    for (recorded, seen, next) in [(3, 3, 4), (3, 7, 8)] {
+        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+        let valid_until = Time(3_000_000);
+        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+        let (records, members) = (vec![recorded_at(Term(recorded))], Vec::new());
+        arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+        arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+        assert_eq!(written_terms(&mut arbiter), [], "nothing is known against the master yet");
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(seen))) });
+        assert_eq!(written_terms(&mut arbiter), [Term(next)], "recorded {recorded}, seen {seen}");
+    }
+}

@@ -139,6 +139,8 @@ impl Guard {
         self.engine.found_writable = self.engine.found_writable || (first && probe.writable);
         if new_run {
             self.engine.up_since = Some(now);
+            // Not before: that an engine was killed because it stalled is what its end is told by.
+            self.engine.stalled = false;
             self.drop_severance_report();
         }
         self.engine.next_probe = now + self.probe_interval();
@@ -166,7 +168,6 @@ impl Guard {
         engine.intruder = false;
         engine.promotion_lost = false;
         engine.order_lost = false;
-        engine.stalled = false;
         engine.killed = false;
         engine.fenced_for = None;
         engine.whole = None;

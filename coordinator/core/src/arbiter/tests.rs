@@ -112,3 +112,25 @@ fn a_new_term_is_above_every_term_that_a_member_has_seen() {
         assert_eq!(written_terms(&mut arbiter), [Term(next)], "recorded {recorded}, seen {seen}");
     }
 }
+
+#[test]
+fn a_host_comes_back_under_its_name_after_a_reboot_and_a_stranger_does_not() {
+    let rebooted = Incarnation { boot: 2, run: 2, ..INCARNATION };
+    let stranger = Incarnation { home: 9, ..INCARNATION };
+    for (incarnation, refused) in [(rebooted, false), (stranger, true)] {
+        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+        let valid_until = Time(3_000_000);
+        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+        let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
+        arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+        arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+        arbiter.step(Time(3), Input::Beat { session: SESSION, beat: Box::new(beat(Term(2))) });
+        arbiter.step(Time(4), Input::Detached { session: SESSION });
+        let guards = vec![Hello { incarnation, ..hello() }];
+        arbiter.step(Time(5), Input::Attached { session: SessionId(2), guards });
+        let told = std::iter::from_fn(|| arbiter.pop_action())
+            .any(|action| matches!(action, Action::NameUsedTwice { .. }));
+        assert_eq!(told, refused, "{incarnation}");
+    }
+}

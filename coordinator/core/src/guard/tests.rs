@@ -84,6 +84,11 @@ fn persist(action: &Action) -> Option<OpId> {
 
 /// A guard that has read the provider (nothing is recorded), with a fenced engine, directed to lead at term 1.
 fn candidate() -> Hand {
+    directed(probe(false), Order::Lead { in_sync: BTreeSet::new(), data_id: DataId("d".into()) })
+}
+
+/// The same with another engine and another order.
+fn directed(probe: Probe, order: Order) -> Hand {
     let config = Config {
         instance: InstanceName::parse("a1").expect("a good name"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -94,10 +99,9 @@ fn candidate() -> Hand {
     };
     let mut hand = Hand { guard: Guard::new(Time(0), config, Saved::default(), true), actions: Vec::new() };
     hand.step(Time(0), Input::DeadmanUp);
-    hand.step(Time(0), Input::EngineConnected(probe(false)));
+    hand.step(Time(0), Input::EngineConnected(probe));
     hand.step(Time(0), Input::Attached);
     hand.step(Time(0), Input::ProviderRead { record: None, epoch: EPOCH });
-    let order = Order::Lead { in_sync: BTreeSet::new(), data_id: DataId("d".into()) };
     let (version, term) = (Version(1), Term(1));
     let directive = Directive { incarnation: incarnation(), epoch: EPOCH, version, term, order };
     hand.step(Time(0), Input::FromArbiter(ToGuard::Directive(directive)));
@@ -187,4 +191,23 @@ fn a_promotion_that_ends_after_the_right_was_given_up_is_fenced_before_it_is_rel
     assert!(!hand.guard.may_write());
     let relinquished = Action::Note(Note::Relinquished { term: Term(1), position: Position::at(0, 5) });
     assert!(hand.actions.contains(&relinquished));
+}
+
+#[test]
+fn only_empty_data_or_the_sets_own_is_given_up_to_follow() {
+    let marked = |id: &str| DataState::Marked { id: DataId(id.into()), term: Term(1) };
+    let cases =
+        [(DataState::Empty, true), (marked("d"), true), (marked("e"), false), (DataState::Unmarked, false)];
+    for (data, follows) in cases {
+        let order = Order::Follow {
+            master: InstanceName::parse("a2").expect("a good name"),
+            endpoint: Endpoint("a2:1".into()),
+            data_id: DataId("d".into()),
+            start: Position::at(0, 5),
+            reach: None,
+        };
+        let hand = directed(Probe { data: data.clone(), ..probe(false) }, order);
+        let asked = hand.asked(|command| matches!(command, EngineCommand::Follow { .. }));
+        assert_eq!(asked.is_some(), follows, "{data:?}");
+    }
 }

@@ -10,8 +10,8 @@
 //! 4. An effect that is answered is answered exactly once, or never where the process dies. A time-out is answered as
 //!    unknown; it is never a failure.
 //! 5. `Persist` is answered when the bytes are on the disk, not before.
-//! 6. Engine commands go over one connection, in order, each sent once. When that connection is given up, every
-//!    unanswered command is answered as unknown before `EngineDisconnected` comes in.
+//! 6. Engine commands go over one connection, in order, each sent once. What was asked and not
+//!    answered when `EngineDisconnected` comes in is taken for lost; an answer that comes after it is ignored.
 //! 7. `EngineEnded` comes in only when no process of the engine is left; `EngineConnected` only for a connection to the
 //!    very engine that the deadman holds. A guard's driver holds the instance's file lock, and has made sure that no
 //!    older guard's deadman holds a deadline before it says `DeadmanUp`.

@@ -165,8 +165,9 @@ fn no_random_fault_breaks_a_property_where_commits_wait() {
     check(1, seeds());
 }
 
-/// Some seconds of a small machine, together. `BATON_SEEDS` asks for more.
+/// Some seconds of a small machine, together. `BATON_SEEDS` asks for more, `BATON_FROM` for those from a number on.
 fn seeds() -> std::ops::Range<u64> {
     let asked = std::env::var("BATON_SEEDS").ok().and_then(|text| text.parse().ok());
-    0..asked.unwrap_or(100)
+    let from = std::env::var("BATON_FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    from..from + asked.unwrap_or(100)
 }

@@ -97,15 +97,6 @@ impl EngineState {
         self.known && self.probe.is_none() && !self.connected
     }
 
-    pub(super) fn disconnected(&mut self, now: Time) {
-        if self.connected {
-            self.connected = false;
-            self.unreachable_since = Some(now);
-        }
-        // The driver has answered every outstanding command as unknown before it says this.
-        self.outstanding.clear();
-    }
-
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
         let shift = |time: &mut Time| *time = time.back(by);
@@ -147,6 +138,19 @@ impl Guard {
         self.look(now, probe);
         self.relinquish_read_term();
         self.beat_soon(now);
+    }
+
+    /// The connection is gone, and every command that was not answered over it is lost: also one that was asked between
+    /// the last answer and this word, and never left. (A promotion forgotten here would be waited for without end.)
+    pub(super) fn engine_disconnected(&mut self, now: Time) {
+        if self.engine.connected {
+            self.engine.connected = false;
+            self.engine.unreachable_since = Some(now);
+        }
+        let lost = std::mem::take(&mut self.engine.outstanding);
+        if self.keep(Rule::SettlePromotion) {
+            lost.iter().for_each(|(_, command)| self.command_lost(now, command));
+        }
     }
 
     pub(super) fn engine_ended(&mut self, now: Time) {

@@ -46,7 +46,7 @@ pub enum Input {
     DeadmanLost,
     /// There is a connection to the engine that the deadman holds, and this is how the engine looks.
     EngineConnected(Probe),
-    /// The connection broke. What was asked over it and not answered has been reported as unknown before this.
+    /// The connection broke. What was asked over it and not answered is lost: it may be carried out, or not.
     EngineDisconnected,
     /// A command ended. Commands end in the order in which they were asked.
     EngineDone {

@@ -176,7 +176,7 @@ impl Guard {
             Input::Armed(op) => self.armed_as_asked(op),
             Input::DeadmanLost => self.deadman_lost(now),
             Input::EngineConnected(probe) => self.engine_connected(now, probe),
-            Input::EngineDisconnected => self.engine.disconnected(now),
+            Input::EngineDisconnected => self.engine_disconnected(now),
             Input::EngineDone { op, outcome } => self.engine_done(now, op, outcome),
             Input::EngineEnded => self.engine_ended(now),
             Input::Stop => {

@@ -211,3 +211,21 @@ fn only_empty_data_or_the_sets_own_is_given_up_to_follow() {
         assert_eq!(asked.is_some(), follows, "{data:?}");
     }
 }
+
+/// Found by a random-fault world: the promotion was asked between the last answer of a broken connection and the word
+/// that it broke, and was then waited for without end.
+#[test]
+fn a_promotion_that_a_broken_connection_never_carried_is_taken_for_lost() {
+    let mut hand = durable_candidate();
+    hand.grant(Time(1_000), Time(0), timing().lease_ttl);
+    let armed = hand.last(arm);
+    hand.step(Time(2_000), Input::Armed(armed));
+    let promotion = hand.promotion().expect("it was sent");
+    hand.step(Time(3_000), Input::EngineDisconnected);
+    let outcome = EngineOutcome::Unknown("the connection is gone".into());
+    hand.step(Time(4_000), Input::EngineDone { op: promotion, outcome });
+    assert!(hand.actions.contains(&Action::KillEngine), "only the engine's end settles it");
+    hand.step(Time(5_000), Input::EngineEnded);
+    let relinquished = Action::Note(Note::Relinquished { term: Term(1), position: Position::Unknown });
+    assert!(hand.actions.contains(&relinquished));
+}

@@ -140,6 +140,8 @@ impl World {
         let session = baton_board::SessionId(self.last_session);
         let Some(node) = self.arbiters.get_mut(name) else { return };
         let old = node.session.replace(session);
+        node.next_renewal = None;
+        node.granted = None;
         let coordinator = CoordinatorName::parse(name).expect("stories use good names");
         let candidate = Candidate { coordinator, address: Endpoint(name.into()) };
         let resume = node.token.map(|token| Resume { token, only: false });
@@ -216,10 +218,18 @@ impl World {
         }
     }
 
-    pub(super) fn arbiter_hears_board(&mut self, name: &str, message: SessionMessage) {
+    pub(super) fn arbiter_hears_board(
+        &mut self,
+        name: &str,
+        from: baton_board::SessionId,
+        message: SessionMessage,
+    ) {
         let now = self.now;
         let margin = self.timing.lock_margin;
-        let Some(node) = self.arbiters.get_mut(name) else { return };
+        // What was under way over a connection that is closed reaches nobody.
+        let Some(node) = self.arbiters.get_mut(name).filter(|node| node.session == Some(from)) else {
+            return;
+        };
         let local = node.clock.read(now);
         match message {
             SessionMessage::Granted { token, predecessor_bound, .. } => {

@@ -383,7 +383,7 @@ impl World {
             }
             Body::Bye(session) => self.arbiter_step(name, Input::Detached { session }),
             Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
-            Body::FromBoard(message) => self.arbiter_hears_board(name, message),
+            Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
             Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
             _ => {}
         }

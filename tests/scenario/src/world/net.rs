@@ -28,8 +28,8 @@ pub enum Body {
     ToGuard(SessionId, ToGuard),
     /// An arbiter asks the board.
     ToBoard(Box<baton_board::Input>),
-    /// The board answers a candidate.
-    FromBoard(SessionMessage),
+    /// The board answers a candidate, over this connection.
+    FromBoard(baton_board::SessionId, SessionMessage),
     /// The board answers a request.
     Answer(RequestId, Box<Reply>),
     /// A starting guard (of this run) reads the board.
@@ -60,7 +60,7 @@ impl Body {
                 Order::StandDown => "stand-down",
             },
             Self::ToBoard(_) => "ask",
-            Self::FromBoard(_) | Self::Answer(..) => "answer",
+            Self::FromBoard(..) | Self::Answer(..) => "answer",
             Self::Read(_) | Self::HasRead(..) => "read",
             Self::Data(..) => "data",
             Self::Confirm(..) => "confirm",

@@ -270,7 +270,7 @@ impl World {
             let outcome = EngineOutcome::Unknown("the connection broke".to_owned());
             self.guard_step(instance, Input::EngineDone { op, outcome });
         }
-        // What those answers made the guard ask has nowhere to go any more; it asks anew over the next connection.
+        // What those answers made the guard ask has nowhere to go any more.
         if let Some(node) = self.nodes.get_mut(instance) {
             node.outstanding.clear();
         }

@@ -12,7 +12,7 @@ use baton_core::ids::{ClusterName, Epoch};
 use baton_core::record::{Record, Settings};
 use baton_core::time::Time;
 use baton_oracle::Seen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The provider's host.
 pub const BOARD: &str = "board";
@@ -38,6 +38,8 @@ pub struct Provider {
     pub durable: Durable,
     /// Which arbiter each session is of.
     sessions: BTreeMap<SessionId, String>,
+    /// Connections that are over: what was still under way over them reaches nobody.
+    closed: BTreeSet<SessionId>,
     asked: BTreeMap<RequestId, String>,
     /// Guards' reads under way: whose, of which run.
     reads: BTreeMap<RequestId, (String, u64)>,
@@ -60,6 +62,7 @@ impl Provider {
             board: Some(Board::new(Time(0), durable.clone(), Limits::default())),
             durable,
             sessions: BTreeMap::new(),
+            closed: BTreeSet::new(),
             asked: BTreeMap::new(),
             reads: BTreeMap::new(),
             // Far above the arbiters' numbers.
@@ -96,6 +99,7 @@ impl World {
         self.provider.asked.clear();
         self.provider.reads.clear();
         let sessions = std::mem::take(&mut self.provider.sessions);
+        self.provider.closed.extend(sessions.keys());
         for arbiter in sessions.into_values() {
             self.provider_connection_lost(&arbiter);
         }
@@ -122,6 +126,11 @@ impl World {
             return;
         }
         match &input {
+            Input::Campaign { session, .. } | Input::Renew { session } | Input::Resign { session, .. }
+                if self.provider.closed.contains(session) =>
+            {
+                return;
+            }
             Input::Campaign { session, .. } => {
                 self.provider.sessions.insert(*session, from.to_owned());
             }
@@ -169,6 +178,7 @@ impl World {
 
     pub(super) fn board_closed(&mut self, session: SessionId) {
         self.provider.sessions.remove(&session);
+        self.provider.closed.insert(session);
         self.board_step(Input::Closed { session });
     }
 
@@ -185,7 +195,7 @@ impl World {
                 }
                 Action::Session { session, message } => {
                     if let Some(arbiter) = self.provider.sessions.get(&session).cloned() {
-                        self.send(BOARD, &arbiter, Body::FromBoard(message));
+                        self.send(BOARD, &arbiter, Body::FromBoard(session, message));
                     }
                 }
                 Action::Reply { id, reply } => self.board_replies(id, reply),

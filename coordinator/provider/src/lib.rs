@@ -4,6 +4,7 @@
 //! Every call that writes ends in one of three ways: an answer (applied, or refused with its reason), surely not
 //! applied, or unknown ([`ProviderError`]). Each call says below what it is atomic over and what a time-out means.
 
+pub mod backup;
 mod error;
 mod identity;
 pub mod memory;
@@ -12,7 +13,7 @@ pub mod wire;
 
 pub use baton_board::{
     AppointOutcome, Candidate, ForeignCluster, Identity, Item, Limits, LockSecret, LockToken, LockView,
-    Refusal, RefusalReason, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
+    Refusal, RefusalReason, Restored, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
 };
 pub use error::{FatalError, ProviderError};
 pub use identity::identity_of;

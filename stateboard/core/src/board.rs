@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::message::{Action, Input, Persist, Reply, Request, RequestId, Write};
-use crate::state::{Durable, Snapshot, Status};
+use crate::state::{Durable, Restored, Snapshot, Status};
 use crate::watch::{Item, Update, UpdateLog, WatchStart};
 use baton_core::ids::{InstanceName, OpId, ReplicaSetName, Revision};
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
@@ -26,6 +26,7 @@ pub struct Board {
     pub(crate) members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     pub(crate) settings: Settings,
     pub(crate) history: BTreeMap<ReplicaSetName, VecDeque<HistoryEntry>>,
+    restored: Option<Restored>,
     updates: UpdateLog,
     actions: VecDeque<Action>,
     /// What waits for an operation to be durable, in order.
@@ -58,6 +59,7 @@ impl Board {
             members: durable.members,
             settings: durable.settings,
             history: durable.history,
+            restored: durable.restored,
             actions: VecDeque::new(),
             held: VecDeque::new(),
             outstanding: None,
@@ -87,6 +89,29 @@ impl Board {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Whether this input may change what is durable, so that whoever has no room for a change can refuse it before.
+    /// What only ends something (a renewal, a resignation, the end of a connection) is never refused.
+    #[must_use]
+    pub fn may_write(&self, input: &Input) -> bool {
+        match input {
+            Input::Campaign { resume, .. } => {
+                !resume.is_some_and(|resume| resume.only || self.lock.is_current(resume.token))
+            }
+            Input::Request { request, .. } => match request {
+                Request::Appoint { .. }
+                | Request::PutMember { .. }
+                | Request::RemoveMember { .. }
+                | Request::PutSettings { .. } => true,
+                Request::Read | Request::Watch { .. } | Request::History { .. } | Request::Status => false,
+            },
+            Input::Renew { .. }
+            | Input::Resign { .. }
+            | Input::Closed { .. }
+            | Input::Persisted(_)
+            | Input::Tick => false,
+        }
     }
 
     /// One input, received at or before `now`.
@@ -161,6 +186,7 @@ impl Board {
             waiting: count(self.lock.waiting()),
             records: count(self.records.len()),
             members: count(self.members.len()),
+            restored: self.restored,
         }
     }
 

@@ -54,5 +54,5 @@ pub use message::{
     Action, Input, Persist, Reply, Request, RequestId, Resume, SessionId, SessionMessage, Write,
 };
 pub use outcome::{AppointOutcome, Refusal, RefusalReason, SettingsOutcome, WriteOutcome};
-pub use state::{Durable, DurableLock, Snapshot, Status};
+pub use state::{Durable, DurableLock, Restored, Snapshot, Status};
 pub use watch::{Item, Update, WatchStart};

@@ -24,6 +24,19 @@ pub struct Durable {
     pub settings: Settings,
     /// Appointments of the past, oldest first, bounded for each set.
     pub history: BTreeMap<ReplicaSetName, VecDeque<HistoryEntry>>,
+    /// From which backup it was restored last.
+    pub restored: Option<Restored>,
+}
+
+/// That a board was restored from a backup. The times are for people only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Restored {
+    /// When the backup was taken: milliseconds since 1970.
+    pub backup_at_unix_millis: u64,
+    /// The revision of the backup. Changes after it are lost.
+    pub backup_revision: Revision,
+    /// When it was restored: milliseconds since 1970.
+    pub at_unix_millis: u64,
 }
 
 /// What of the lock survives a restart.
@@ -53,7 +66,40 @@ impl Durable {
             members: BTreeMap::new(),
             settings,
             history: BTreeMap::new(),
+            restored: None,
         }
+    }
+
+    /// Whether nothing was ever done with it, so that nothing is lost when it is replaced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.revision == Revision(0) && self.restored.is_none()
+    }
+
+    /// This, taken from a backup, as the board begins with it in place of `over`. The generation rises above both, so
+    /// that no epoch of an earlier life is given again (`generation_at_least` speaks for a life of which nothing is
+    /// left); the revision too, so that no watcher sees it fall. Nobody holds the lock, and whoever held it before is
+    /// waited for, however the backup knows it: the board that was lost may have served until a moment ago.
+    #[must_use]
+    pub fn restored_over(
+        mut self,
+        over: Option<&Self>,
+        generation_at_least: u64,
+        backup_at_unix_millis: u64,
+        at_unix_millis: u64,
+    ) -> Self {
+        self.restored =
+            Some(Restored { backup_at_unix_millis, backup_revision: self.revision, at_unix_millis });
+        let (ours, theirs) = (&mut self.lock, over.map(|over| &over.lock));
+        let generation = ours.epoch.generation.max(theirs.map_or(0, |lock| lock.epoch.generation));
+        ours.epoch.generation = generation.saturating_add(1).max(generation_at_least);
+        // Number 0 would say that there is nobody to wait for.
+        ours.epoch.number = ours.epoch.number.max(1);
+        ours.holder = None;
+        ours.longest_ttl = ours.longest_ttl.max(theirs.map_or(Span::ZERO, |lock| lock.longest_ttl));
+        let revision = self.revision.max(over.map_or(Revision(0), |over| over.revision));
+        self.revision = Revision(revision.0.saturating_add(1));
+        self
     }
 }
 
@@ -85,4 +131,6 @@ pub struct Status {
     pub records: u64,
     /// How many members are kept.
     pub members: u64,
+    /// From which backup it was restored last.
+    pub restored: Option<Restored>,
 }

@@ -5,3 +5,4 @@ mod broken;
 mod driver;
 mod durability;
 mod lock;
+mod restore;

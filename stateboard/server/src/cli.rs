@@ -13,7 +13,9 @@ Examples:
   BATON_STATEBOARD__LISTEN=10.0.0.9:4401 baton-stateboard --insecure
         run with the default file, on an address that others reach
   baton-stateboard --seed-settings settings.toml
-        begin with these cluster-wide settings, if the state is new";
+        begin with these cluster-wide settings, if the state is new
+  baton-stateboard restore --from orders.batonbak --force
+        put a backup in the place of a damaged state, while no stateboard runs on it";
 
 /// The state provider of Baton: keeps the lock, the appointments, the members and the settings of one cluster.
 #[derive(Parser, Debug)]
@@ -38,6 +40,21 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Check the configuration and start nothing
     CheckConfig,
+    /// Put a backup into the data directory, on which no stateboard may be running
+    ///
+    /// The backup is read and checked wholly before anything is changed. The generation of the epochs rises, so that
+    /// whoever held the lock before can change nothing any more; what was there is kept in a file beside.
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Also where there is a state already, or one that cannot be read
+        #[arg(long)]
+        force: bool,
+        /// Make the generation at least this: where the backup was restored before, and that state is lost
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        generation_at_least: u64,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which shell

@@ -6,6 +6,7 @@
 pub mod config;
 mod embedded;
 mod http;
+mod keeping;
 mod metrics;
 mod service;
 mod shell;
@@ -13,9 +14,10 @@ pub mod storage;
 
 pub use embedded::{EmbedError, Embedded, embed};
 
-use baton_board::{Board, Identity, Limits};
+use baton_board::{Identity, Limits};
 use baton_core::record::Settings;
 use baton_proto::v1;
+use keeping::Keeping;
 use metrics::Metrics;
 use service::Service;
 use shell::Shell;
@@ -77,6 +79,7 @@ pub struct Stateboard {
     thread: JoinHandle<()>,
     metrics: Arc<Metrics>,
     identity: Arc<Identity>,
+    keeping: Keeping,
 }
 
 /// Opens the file and starts the board. Blocks while it reads: call it before serving, not on a busy runtime.
@@ -95,10 +98,12 @@ pub fn open(options: Options) -> Result<Stateboard, OpenError> {
     );
     let metrics = Arc::new(Metrics::new());
     metrics.revision(durable.revision);
-    let board = move |now| Board::new(now, durable, limits);
-    let (shell, thread) = Shell::start(board, storage, Arc::clone(&metrics))
+    let archive = storage.archive();
+    let file = storage.path().to_owned();
+    let (shell, thread) = Shell::start(durable, limits.clone(), storage, Arc::clone(&metrics))
         .map_err(|error| OpenError::Io { path: data_dir, error })?;
-    Ok(Stateboard { shell, thread, metrics, identity: Arc::new(identity) })
+    let keeping = Keeping::new(shell.clone(), archive, file, limits);
+    Ok(Stateboard { shell, thread, metrics, identity: Arc::new(identity), keeping })
 }
 
 impl Stateboard {
@@ -138,7 +143,11 @@ impl Stateboard {
         listener: TcpListener,
         shutdown: &CancellationToken,
     ) -> Result<(), ServeError> {
-        let service = Service { shell: self.shell.clone(), identity: Arc::clone(&self.identity) };
+        let service = Service {
+            shell: self.shell.clone(),
+            identity: Arc::clone(&self.identity),
+            keeping: Arc::new(self.keeping.clone()),
+        };
         let stateboard = StateboardServer::new(service)
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(RESPONSE_BYTES_MAX);

@@ -7,6 +7,7 @@ use baton_board::Limits;
 use baton_core::record::Settings;
 use baton_provider::identity_of;
 use baton_stateboard::config::{Config, DEFAULT_FILE, seed};
+use baton_stateboard::storage::{self, Backup};
 use baton_stateboard::{Options, Stateboard};
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command, LogFormat};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
             let page = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
             return if page.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
-        Some(Command::CheckConfig) | None => {}
+        Some(Command::CheckConfig | Command::Restore { .. }) | None => {}
     }
     let (config, seed) = match configure(&cli) {
         Ok(configured) => configured,
@@ -46,7 +47,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log(cli.log_format);
-    match run(config, seed) {
+    let done = match &cli.command {
+        Some(Command::Restore { from, force, generation_at_least }) => {
+            restore(&config, from, *force, *generation_at_least)
+        }
+        Some(_) | None => run(config, seed),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -107,6 +114,24 @@ fn run(config: Config, seed_settings: Settings) -> anyhow::Result<()> {
     // One thread for the network: the board has its own, and a hop between workers costs more than they save here.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(stateboard, &config))
+}
+
+fn restore(config: &Config, from: &Path, force: bool, generation_at_least: u64) -> anyhow::Result<()> {
+    let identity = identity_of(config.cluster.clone(), &config.secret);
+    let backup = Backup::read(from, &identity, &Limits::default())?;
+    let backup = Backup { force, generation_at_least, ..backup };
+    let taken = backup.header.at_unix_millis;
+    let done = storage::restore(&config.data_dir, backup)?;
+    let taken = std::time::SystemTime::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(taken));
+    let taken = taken.map_or_else(String::new, |at| humantime::format_rfc3339_seconds(at).to_string());
+    println!(
+        "restored from a backup of {taken} at revision {}: {} records, {} members; generation {}, revision {}",
+        done.restored.backup_revision, done.records, done.members, done.generation, done.revision
+    );
+    if let Some(kept) = done.kept_as {
+        println!("what was there before is kept as {}", kept.display());
+    }
+    Ok(())
 }
 
 async fn serve(stateboard: Stateboard, config: &Config) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! gRPC to input, output to gRPC, and nothing else. Who may speak is checked here, before the machine is asked.
 
+use crate::keeping::Keeping;
 use crate::shell::{Rejected, SessionHandle, Shell};
 use baton_board::{ForeignCluster, Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage};
 use baton_core::ids::{ReplicaSetName, Revision, Version};
@@ -24,11 +25,18 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Service {
     pub(crate) shell: Shell,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) keeping: Arc<Keeping>,
 }
 
-type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn error(code: Code, reason: &str, message: String, what_to_do: &str, facts: &[(&str, &str)]) -> Status {
+pub(crate) fn error(
+    code: Code,
+    reason: &str,
+    message: String,
+    what_to_do: &str,
+    facts: &[(&str, &str)],
+) -> Status {
     let detail = v1::StateboardError {
         reason: reason.to_owned(),
         message: message.clone(),
@@ -38,12 +46,12 @@ fn error(code: Code, reason: &str, message: String, what_to_do: &str, facts: &[(
     Status::with_details(code, message, detail.encode_to_vec().into())
 }
 
-fn malformed(fault: Malformed) -> Status {
+pub(crate) fn malformed(fault: Malformed) -> Status {
     let what_to_do = "use a client of this stateboard's version, or of the one before or after it";
     error(Code::InvalidArgument, "malformed", fault.to_string(), what_to_do, &[])
 }
 
-fn rejected(rejected: Rejected) -> Status {
+pub(crate) fn rejected(rejected: Rejected) -> Status {
     match rejected {
         Rejected::Stopping => {
             let message = "this stateboard is stopping".to_owned();
@@ -53,10 +61,15 @@ fn rejected(rejected: Rejected) -> Status {
             let message = "too many requests are under way".to_owned();
             error(Code::ResourceExhausted, "limit", message, "try again later, and ask less often", &[])
         }
+        Rejected::DiskFull => {
+            let message = "there is no room on the stateboard's disk: nothing was changed".to_owned();
+            let what_to_do = "make room on it; then changes are taken again by themselves";
+            error(Code::ResourceExhausted, "disk_full", message, what_to_do, &[])
+        }
     }
 }
 
-fn foreign(foreign: &ForeignCluster) -> Status {
+pub(crate) fn foreign(foreign: &ForeignCluster) -> Status {
     let message = foreign.to_string();
     match foreign {
         ForeignCluster::Name { ours, theirs } => {
@@ -93,6 +106,7 @@ fn other_kind(reply: &Reply) -> Status {
 impl v1::stateboard_server::Stateboard for Service {
     type CampaignStream = Out<v1::CampaignResponse>;
     type WatchStream = Out<v1::WatchResponse>;
+    type BackupStream = Out<v1::BackupChunk>;
 
     async fn join(
         &self,
@@ -238,10 +252,29 @@ impl v1::stateboard_server::Stateboard for Service {
         self.check(request.into_inner().identity)?;
         match self.ask(Request::Status).await? {
             Reply::Status(status) => {
-                Ok(Response::new(wire::status_to_wire(&status, env!("CARGO_PKG_VERSION"))))
+                let status = wire::status_to_wire(&status, env!("CARGO_PKG_VERSION"));
+                Ok(Response::new(self.keeping.status(status)))
             }
             other => Err(other_kind(&other)),
         }
+    }
+
+    async fn backup(
+        &self,
+        request: tonic::Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        self.check(request.into_inner().identity)?;
+        self.keeping.backup().map(Response::new)
+    }
+
+    async fn restore(
+        &self,
+        request: tonic::Request<Streaming<v1::RestoreRequest>>,
+    ) -> Result<Response<v1::RestoreResponse>, Status> {
+        let mut inbound = request.into_inner();
+        let begin = crate::keeping::begin(&mut inbound).await?;
+        self.check(begin.identity.clone())?;
+        self.keeping.restore(&self.identity, &begin, inbound).await.map(Response::new)
     }
 }
 
@@ -303,6 +336,7 @@ mod tests {
             (foreign(&secret), "wrong_secret"),
             (rejected(Rejected::Stopping), "stopping"),
             (rejected(Rejected::Busy), "limit"),
+            (rejected(Rejected::DiskFull), "disk_full"),
             (malformed(Malformed::Missing("record")), "malformed"),
         ] {
             let detail = v1::StateboardError::decode(status.details()).expect("a detail of ours");

@@ -3,9 +3,10 @@
 //! may leave before the sync in any case.
 
 use crate::metrics::Metrics;
-use crate::storage::Storage;
+use crate::storage::{Backup, CommitError, Restoration, RestoreError, Room, Storage, keep_backup};
 use baton_board::{
-    Action, Board, Input, Persist, Reply, Request, RequestId, SessionId, SessionMessage, Update, WatchStart,
+    Action, Board, Durable, Input, Limits, Persist, Refusal, RefusalReason, Reply, Request, RequestId,
+    SessionId, SessionMessage, Update, WatchStart,
 };
 use baton_core::ids::Revision;
 use baton_core::time::{Span, Time};
@@ -37,8 +38,9 @@ type Queued = (Event, Option<OwnedSemaphorePermit>);
 enum Event {
     Open { session: SessionId, messages: mpsc::Sender<SessionMessage>, input: Input },
     Input(Input),
-    Ask { request: Request, reply: oneshot::Sender<Reply> },
+    Ask { request: Request, reply: oneshot::Sender<Result<Reply, Rejected>> },
     Watch { after: Option<Revision>, started: oneshot::Sender<Watching> },
+    Restore { backup: Box<Backup>, restored: oneshot::Sender<Result<Restoration, RestoreError>> },
     Stop,
 }
 
@@ -55,6 +57,8 @@ pub(crate) enum Rejected {
     Stopping,
     /// Too much is under way.
     Busy,
+    /// There is no room on the disk for a change.
+    DiskFull,
 }
 
 /// The way to the thread. Cheap to clone.
@@ -76,23 +80,15 @@ pub(crate) struct SessionHandle {
 impl Shell {
     /// Starts the thread. It ends after [`Shell::stop`], or when every handle is gone.
     pub(crate) fn start(
-        board: impl FnOnce(Time) -> Board,
+        durable: Durable,
+        limits: Limits,
         storage: Storage,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (events, queue) = sync_channel(QUEUE + QUEUE_SPARE);
-        let keeper = Keeper {
-            board: board(now()),
-            storage,
-            metrics,
-            persists: Vec::new(),
-            sessions: BTreeMap::new(),
-            replies: BTreeMap::new(),
-            watching: BTreeMap::new(),
-            watchers: Vec::new(),
-            next_request: 0,
-        };
-        let thread = std::thread::Builder::new().name("board".into()).spawn(move || keeper.run(&queue))?;
+        let keeper = Keeper::new(durable, limits, storage, metrics, end_at_once);
+        let run = move || keeper.run(&queue);
+        let thread = std::thread::Builder::new().name("board".into()).spawn(run)?;
         let shell =
             Self { events, places: Arc::new(Semaphore::new(QUEUE)), sessions: Arc::new(AtomicU64::new(0)) };
         Ok((shell, thread))
@@ -102,6 +98,17 @@ impl Shell {
         let place = self.place()?;
         let (reply, answered) = oneshot::channel();
         self.send(Event::Ask { request, reply }, place)?;
+        answered.await.map_err(|_| Rejected::Stopping)?
+    }
+
+    /// Puts a backup in the place of everything. All sessions and watches end.
+    pub(crate) async fn restore(
+        &self,
+        backup: Backup,
+    ) -> Result<Result<Restoration, RestoreError>, Rejected> {
+        let place = self.place()?;
+        let (restored, answered) = oneshot::channel();
+        self.send(Event::Restore { backup: Box::new(backup), restored }, place)?;
         answered.await.map_err(|_| Rejected::Stopping)
     }
 
@@ -168,6 +175,13 @@ impl Drop for SessionHandle {
     }
 }
 
+/// After a commit that failed what is on the disk is unknown, so nothing that could be said would be known to be true.
+/// The file is of no more use to this process: what a failed sync did not write may count as written from then on.
+fn end_at_once(error: &CommitError) {
+    tracing::error!(%error, "stopping at once: the state is read again at the next start");
+    std::process::exit(crate::EXIT_STORAGE);
+}
+
 /// Microseconds of CLOCK_BOOTTIME: a lock runs out while the host sleeps, too.
 fn now() -> Time {
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -178,35 +192,66 @@ fn now() -> Time {
 
 struct Keeper {
     board: Board,
+    limits: Limits,
     storage: Storage,
+    room: Room,
     metrics: Arc<Metrics>,
+    /// What is done about a commit that failed; nothing is answered after it.
+    failed: fn(&CommitError),
     /// What the next commit takes.
     persists: Vec<Persist>,
     sessions: BTreeMap<SessionId, mpsc::Sender<SessionMessage>>,
-    replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, Rejected>>>,
     watching: BTreeMap<RequestId, oneshot::Sender<Watching>>,
     watchers: Vec<mpsc::Sender<Arc<Update>>>,
     next_request: u64,
 }
 
 impl Keeper {
+    fn new(
+        durable: Durable,
+        limits: Limits,
+        storage: Storage,
+        metrics: Arc<Metrics>,
+        failed: fn(&CommitError),
+    ) -> Self {
+        Self {
+            board: Board::new(now(), durable, limits.clone()),
+            limits,
+            room: Room::new(storage.path()),
+            storage,
+            metrics,
+            failed,
+            persists: Vec::new(),
+            sessions: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            watching: BTreeMap::new(),
+            watchers: Vec::new(),
+            next_request: 0,
+        }
+    }
+
     fn run(mut self, queue: &Receiver<Queued>) {
         while let Some(first) = self.next_event(queue) {
-            let mut stop = !self.take(first);
-            for _ in 1..BATCH_MAX {
-                if stop {
-                    break;
-                }
-                match queue.try_recv() {
-                    Ok((event, _)) => stop = !self.take(event),
-                    Err(_) => break,
-                }
-            }
-            self.commit();
-            if stop {
+            if !self.batch(first, queue) {
                 return;
             }
         }
+    }
+
+    /// Takes `first` and what has piled up behind it, and commits. Whether to go on.
+    fn batch(&mut self, first: Event, queue: &Receiver<Queued>) -> bool {
+        let mut go_on = self.take(first);
+        for _ in 1..BATCH_MAX {
+            if !go_on {
+                break;
+            }
+            match queue.try_recv() {
+                Ok((event, _)) => go_on = self.take(event),
+                Err(_) => break,
+            }
+        }
+        self.commit() && go_on
     }
 
     /// Waits for an event or the board's deadline. `None` where nobody can send any more.
@@ -232,14 +277,30 @@ impl Keeper {
                 self.step(input);
             }
             Event::Open { session, messages, input } => {
-                self.sessions.insert(session, messages);
-                self.step(input);
+                if self.admits(&input) {
+                    self.sessions.insert(session, messages);
+                    self.step(input);
+                } else {
+                    let refusal = Refusal {
+                        reason: RefusalReason::Limit,
+                        replicaset: None,
+                        detail: "the stateboard's disk is full: the lock cannot change hands".into(),
+                    };
+                    // Fresh, so there is room; whoever went away needs no answer.
+                    let _ = messages.try_send(SessionMessage::Refused(refusal));
+                }
             }
             Event::Ask { request, reply } => {
                 let id = self.fresh_request();
-                self.replies.insert(id, reply);
-                self.step(Input::Request { id, request });
+                let input = Input::Request { id, request };
+                if self.admits(&input) {
+                    self.replies.insert(id, reply);
+                    self.step(input);
+                } else {
+                    let _ = reply.send(Err(Rejected::DiskFull));
+                }
             }
+            Event::Restore { backup, restored } => return self.restore(*backup, restored),
             Event::Watch { after, started } => {
                 let id = self.fresh_request();
                 self.watching.insert(id, started);
@@ -247,6 +308,54 @@ impl Keeper {
             }
         }
         true
+    }
+
+    fn admits(&mut self, input: &Input) -> bool {
+        !self.board.may_write(input) || self.room.admits(input)
+    }
+
+    /// Begins anew with what the backup holds. Whether to go on.
+    fn restore(
+        &mut self,
+        backup: Backup,
+        restored: oneshot::Sender<Result<Restoration, RestoreError>>,
+    ) -> bool {
+        // What was asked before is answered before.
+        if !self.commit() {
+            return false;
+        }
+        let (durable, restoration) = match self.prepare_restore(backup) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let _ = restored.send(Err(error));
+                return true;
+            }
+        };
+        if let Err(error) = self.storage.replace(&durable) {
+            (self.failed)(&error);
+            return false;
+        }
+        tracing::warn!(
+            revision = %restoration.revision,
+            generation = restoration.generation,
+            backup_revision = %restoration.restored.backup_revision,
+            "restored from a backup"
+        );
+        self.metrics.revision(durable.revision);
+        self.board = Board::new(now(), durable, self.limits.clone());
+        // They are of another life. Whoever comes back learns what is true now.
+        self.sessions.clear();
+        self.watchers.clear();
+        let _ = restored.send(Ok(restoration));
+        true
+    }
+
+    fn prepare_restore(&self, backup: Backup) -> Result<(Durable, Restoration), RestoreError> {
+        let over = self.storage.read()?;
+        let (durable, restored) = backup.over(Some(&over))?;
+        let kept_as = if over.is_empty() { None } else { Some(keep_backup(&self.storage, &over)?) };
+        let restoration = Restoration::of(&durable, restored, kept_as);
+        Ok((durable, restoration))
     }
 
     fn fresh_request(&mut self) -> RequestId {
@@ -266,18 +375,20 @@ impl Keeper {
         }
     }
 
-    /// Makes durable what the events of this batch changed, which sets their answers free.
-    fn commit(&mut self) {
-        let Some(last) = self.persists.last().map(|persist| persist.op) else { return };
+    /// Makes durable what the events of this batch changed, which sets their answers free. `false` where that failed,
+    /// after which nothing may be answered.
+    fn commit(&mut self) -> bool {
+        self.room.committed();
+        let Some(last) = self.persists.last().map(|persist| persist.op) else { return true };
         let start = std::time::Instant::now();
         if let Err(error) = self.storage.commit(&self.persists) {
-            // What is on the disk is unknown now, so nothing that could be said would be known to be true.
-            tracing::error!(%error, "stopping at once: the state is read again at the next start");
-            std::process::exit(crate::EXIT_STORAGE);
+            (self.failed)(&error);
+            return false;
         }
         self.metrics.committed(self.persists.len(), start.elapsed());
         self.persists.clear();
         self.step(Input::Persisted(last));
+        true
     }
 
     fn tell(&mut self, session: SessionId, message: SessionMessage) {
@@ -301,7 +412,7 @@ impl Keeper {
             }
         } else if let Some(waiting) = self.replies.remove(&id) {
             // Whoever went away needs no answer.
-            let _ = waiting.send(reply);
+            let _ = waiting.send(Ok(reply));
         }
     }
 

@@ -1,16 +1,24 @@
 //! The durable side: one redb file with one table, one commit for many writes. Decides nothing about the protocol;
-//! what it hands back at the start is checked, and a file that is damaged or foreign is refused and left as it is.
+//! what it hands back at the start is checked, and a file that is damaged, newer or foreign is refused and left as it is.
 
+mod backup;
 mod check;
 mod codec;
+mod restore;
+mod room;
 
-pub use codec::BadEntry;
+pub use backup::{Archive, ArchiveError, Piece};
+pub use codec::{BadEntry, FILE_FORMAT};
+pub(crate) use restore::keep_backup;
+pub use restore::{Backup, Restoration, RestoreError, restore, unix_millis};
+pub(crate) use room::{RESERVE, Room, file_bytes, free_bytes};
 
 use baton_board::{Durable, Identity, Persist};
 use baton_core::record::Settings;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file in the data directory.
 pub const FILE_NAME: &str = "stateboard.redb";
@@ -44,14 +52,24 @@ pub enum OpenError {
     /// Not what was written, or not written by a stateboard.
     #[error(
         "{path} is damaged or was not written by a stateboard ({what}); nothing was changed. Keep a copy of the \
-         file, then restore it from a backup, or move it away to start with an empty stateboard (every replica set \
-         then needs a person's confirmation before it is given a master again)"
+         file, then restore it from a backup (baton-stateboard restore --from FILE --force), or move it away to \
+         start with an empty stateboard (every replica set then needs a person's confirmation before it is given a \
+         master again)"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// Written by a newer version.
+    #[error("{path}: {bad}; nothing was changed. Use the newer stateboard")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is newer.
+        #[source]
+        bad: BadEntry,
     },
     /// Written for another cluster.
     #[error(
@@ -74,9 +92,10 @@ pub struct CommitError(#[from] redb::Error);
 /// The open file.
 #[derive(Debug)]
 pub struct Storage {
-    database: Database,
+    database: Arc<Database>,
+    path: PathBuf,
     /// The lock on the directory, until the end of the process or of this.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Storage {
@@ -92,18 +111,15 @@ impl Storage {
         std::fs::create_dir_all(directory).map_err(at(directory))?;
         let lock = lock(directory)?;
         let path = directory.join(FILE_NAME);
-        let exists = path.try_exists().map_err(at(&path))?;
-        if exists {
+        if path.try_exists().map_err(at(&path))? {
             // On a copy: opening the file itself may write to it (a repair), and a damaged one must stay as it is.
-            check::check_copy(&path, identity)?;
-        }
-        if !exists {
+            belongs(&check::read_copy(&path)?, identity, &path)?;
+        } else {
             create(directory, &Durable::genesis(identity.clone(), seed.clone()))?;
         }
-        let damaged = |what: String| OpenError::Damaged { path: path.clone(), what };
-        let database = Database::open(&path).map_err(|error| damaged(error.to_string()))?;
-        let durable = load(&database).map_err(damaged)?;
-        Ok((Self { database, _lock: lock }, durable))
+        let database = Database::open(&path).map_err(|error| damaged(&path, error))?;
+        let durable = load(&database).map_err(|bad| bad.at(&path))?;
+        Ok((Self { database: Arc::new(database), path, _lock: Some(lock) }, durable))
     }
 
     /// Makes all of it durable with one sync.
@@ -112,6 +128,34 @@ impl Storage {
     /// [`CommitError`], after which the process must end.
     pub fn commit(&self, batch: &[Persist]) -> Result<(), CommitError> {
         self.try_commit(batch).map_err(CommitError)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A way to what is committed, for backups.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        Archive::new(Arc::clone(&self.database))
+    }
+
+    /// Everything that is committed.
+    ///
+    /// # Errors
+    /// [`OpenError`], where the file is not what it was when it was opened.
+    pub fn read(&self) -> Result<Durable, OpenError> {
+        load(&self.database).map_err(|bad| bad.at(&self.path))
+    }
+
+    /// Puts `durable` in the place of everything, atomically.
+    ///
+    /// # Errors
+    /// [`CommitError`], after which the process must end.
+    pub fn replace(&self, durable: &Durable) -> Result<(), CommitError> {
+        fill(&self.database, durable).map_err(CommitError)
     }
 
     fn try_commit(&self, batch: &[Persist]) -> Result<(), redb::Error> {
@@ -141,26 +185,36 @@ impl Storage {
     }
 }
 
-/// Makes the file of a board that was never used: complete under another name first.
+fn belongs(durable: &Durable, identity: &Identity, path: &Path) -> Result<(), OpenError> {
+    durable.identity.check(identity).map_err(|error| OpenError::Foreign { path: path.to_owned(), error })
+}
+
+/// Makes the file with `durable` in it: complete under another name first.
 fn create(directory: &Path, durable: &Durable) -> Result<(), OpenError> {
     let (new, path) = (directory.join(NEW_NAME), directory.join(FILE_NAME));
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&new)(error)),
         Ok(()) | Err(_) => {}
     }
-    initialize(&new, durable).map_err(|error| at(&new)(std::io::Error::other(error)))?;
+    let made = Database::create(&new).map_err(redb::Error::from).and_then(|new| fill(&new, durable));
+    made.map_err(|error| at(&new)(std::io::Error::other(error)))?;
     std::fs::rename(&new, &path).map_err(at(&path))?;
-    // The name of the file must survive power loss as well as its contents.
+    sync_directory(directory)
+}
+
+/// The name of a file must survive power loss as well as its contents.
+fn sync_directory(directory: &Path) -> Result<(), OpenError> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))
 }
 
-fn initialize(path: &Path, durable: &Durable) -> Result<(), redb::Error> {
-    let database = Database::create(path)?;
+/// One transaction that leaves `durable` and nothing else.
+fn fill(database: &Database, durable: &Durable) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
+    transaction.delete_table(STATE)?;
     {
         let mut table = transaction.open_table(STATE)?;
-        for (key, value) in codec::genesis_entries(durable) {
+        for (key, value) in codec::entries(durable) {
             table.insert(key.as_str(), value.as_slice())?;
         }
     }
@@ -168,16 +222,43 @@ fn initialize(path: &Path, durable: &Durable) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Reads and checks everything.
-fn load(database: &Database) -> Result<Durable, String> {
-    let transaction = database.begin_read().map_err(|error| error.to_string())?;
-    let table = transaction.open_table(STATE).map_err(|error| error.to_string())?;
-    let mut loader = codec::Loader::default();
-    for entry in table.iter().map_err(|error| error.to_string())? {
-        let (key, value) = entry.map_err(|error| error.to_string())?;
-        loader.take(key.value(), value.value()).map_err(|error| error.to_string())?;
+/// What is wrong with a file whose pages are whole.
+#[derive(Debug)]
+enum BadFile {
+    Storage(redb::Error),
+    Entry(BadEntry),
+}
+
+impl BadFile {
+    fn at(self, path: &Path) -> OpenError {
+        match self {
+            Self::Entry(bad @ BadEntry::Format { .. }) => OpenError::Newer { path: path.to_owned(), bad },
+            Self::Entry(bad) => damaged(path, bad),
+            Self::Storage(error) => damaged(path, error),
+        }
     }
-    loader.finish().map_err(|error| error.to_string())
+}
+
+fn damaged(path: &Path, what: impl std::fmt::Display) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), what: what.to_string() }
+}
+
+/// Reads and checks everything.
+fn load(database: &Database) -> Result<Durable, BadFile> {
+    let storage = |error: redb::Error| BadFile::Storage(error);
+    let transaction = database.begin_read().map_err(|error| storage(error.into()))?;
+    let table = transaction.open_table(STATE).map_err(|error| storage(error.into()))?;
+    // What the file is decides how its entries are to be read, so it comes before them.
+    let meta = table.get(codec::META).map_err(|error| storage(error.into()))?;
+    if let Some(meta) = meta {
+        codec::identity(meta.value()).map_err(BadFile::Entry)?;
+    }
+    let mut loader = codec::Loader::default();
+    for entry in table.iter().map_err(|error| storage(error.into()))? {
+        let (key, value) = entry.map_err(|error| storage(error.into()))?;
+        loader.take(key.value(), value.value()).map_err(BadFile::Entry)?;
+    }
+    loader.finish().map_err(BadFile::Entry)
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

@@ -2,10 +2,13 @@
 //! connection and a watch do when the stateboard goes away is in the files beside this one.
 
 mod backoff;
+mod backup;
 mod channel;
 mod outcome;
 mod session;
 mod watch;
+
+pub use backup::{Progress, RestoreDone, RestoreOptions, TakeError};
 
 use crate::error::{FatalError, ProviderError};
 use crate::{LockSession, StateProvider, WatchStream, wire};

@@ -34,8 +34,11 @@ fn of_detail(detail: &v1::StateboardError) -> ProviderError {
         }
         "wrong_secret" => FatalError::from(ForeignCluster::Secret { cluster: fact("cluster") }).into(),
         "malformed" => FatalError::Protocol(detail.message.clone()).into(),
-        // A stateboard that is stopping, or one that is at a limit, has not looked at the request.
-        "stopping" | "limit" => ProviderError::NotApplied(detail.message.clone()),
+        // A stateboard that is stopping, or one that is at a limit, has not looked at the request; the others say that
+        // they changed nothing.
+        "stopping" | "limit" | "disk_full" | "not_empty" | "bad_backup" => {
+            ProviderError::NotApplied(detail.message.clone())
+        }
         _ => ProviderError::Unknown(detail.message.clone()),
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use baton_board::{
     AppointOutcome, Candidate, Identity, Item, LockSecret, LockToken, LockView, Refusal, RefusalReason,
-    SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
+    Restored, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
 };
 use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision};
 use baton_proto::v1;
@@ -289,6 +289,8 @@ pub fn status_to_wire(status: &Status, version: &str) -> v1::StatusResponse {
         records: status.records,
         members: status.members,
         version: version.to_owned(),
+        restored: status.restored.map(restored_to_wire),
+        ..v1::StatusResponse::default()
     }
 }
 
@@ -303,7 +305,28 @@ pub fn status_from_wire(status: v1::StatusResponse) -> Result<Status, Malformed>
         waiting: status.waiting,
         records: status.records,
         members: status.members,
+        restored: status.restored.map(restored_from_wire),
     })
+}
+
+/// Out.
+#[must_use]
+pub fn restored_to_wire(restored: Restored) -> v1::Restored {
+    v1::Restored {
+        backup_at_unix_millis: restored.backup_at_unix_millis,
+        backup_revision: restored.backup_revision.0,
+        at_unix_millis: restored.at_unix_millis,
+    }
+}
+
+/// In.
+#[must_use]
+pub fn restored_from_wire(restored: v1::Restored) -> Restored {
+    Restored {
+        backup_at_unix_millis: restored.backup_at_unix_millis,
+        backup_revision: Revision(restored.backup_revision),
+        at_unix_millis: restored.at_unix_millis,
+    }
 }
 
 /// The one table of reasons.

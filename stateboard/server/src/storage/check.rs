@@ -1,8 +1,8 @@
-//! Looks at a file before it is opened for writing: on a copy in memory, with every checksum, so that a damaged or
+//! Looks at a file before it is opened for writing: on a copy in memory, with every checksum, so that a damaged, newer or
 //! foreign file is refused without a byte of it changed.
 
 use super::{OpenError, load};
-use baton_board::Identity;
+use baton_board::Durable;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, StorageBackend};
 use std::path::Path;
@@ -10,10 +10,15 @@ use std::path::Path;
 /// What redb writes at the start of every file.
 const MAGIC: &[u8] = b"redb";
 
-/// Whether the file holds the state of `identity`'s cluster, undamaged. A file that was not closed cleanly is fine: what
-/// was committed is whole, and the copy is repaired as the file will be.
-pub(super) fn check_copy(path: &Path, identity: &Identity) -> Result<(), OpenError> {
+/// What the file holds, if it is undamaged. A file that was not closed cleanly is fine: what was committed is whole, and
+/// the copy is repaired as the file will be.
+pub(super) fn read_copy(path: &Path) -> Result<Durable, OpenError> {
     let bytes = std::fs::read(path).map_err(super::at(path))?;
+    read_bytes(path, bytes)
+}
+
+/// The same of bytes that stand for the file at `path`.
+pub(super) fn read_bytes(path: &Path, bytes: Vec<u8>) -> Result<Durable, OpenError> {
     let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
     if bytes.is_empty() {
         return Err(damaged("the file is empty".into()));
@@ -29,6 +34,5 @@ pub(super) fn check_copy(path: &Path, identity: &Identity) -> Result<(), OpenErr
         .set_check_integrity_on_open(true)
         .create_with_backend(copy)
         .map_err(|error| damaged(error.to_string()))?;
-    let durable = load(&database).map_err(damaged)?;
-    durable.identity.check(identity).map_err(|error| OpenError::Foreign { path: path.to_owned(), error })
+    load(&database).map_err(|bad| bad.at(path))
 }

@@ -1,6 +1,6 @@
 //! Keys and values of the file. Values are protobuf with a format number; keys are readable and sort by kind.
 
-use baton_board::{Durable, DurableLock, Identity, Write};
+use baton_board::{Durable, DurableLock, Identity, Restored, Write};
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
 use baton_core::time::Span;
@@ -8,13 +8,17 @@ use baton_proto::v1;
 use baton_provider::wire::{self, Malformed};
 use prost::Message;
 use std::collections::BTreeMap;
+use v1::backup_item::Item;
 
-/// The format of the whole file. A higher one is refused.
-const FILE_FORMAT: u32 = 1;
+/// The format of the whole file, as this version writes it. Lower ones are read (each release has a file in
+/// `tests/fixtures` that must stay readable); a higher one is refused.
+pub const FILE_FORMAT: u32 = 1;
+/// The first that there was.
+const OLDEST_FORMAT: u32 = 1;
 
-const META: &str = "meta";
-const REVISION: &str = "revision";
-const LOCK: &str = "lock";
+pub(super) const META: &str = "meta";
+pub(super) const REVISION: &str = "revision";
+pub(super) const LOCK: &str = "lock";
 const SETTINGS: &str = "settings";
 const RECORD: &str = "record/";
 const MEMBER: &str = "member/";
@@ -27,6 +31,8 @@ struct Meta {
     format: u32,
     #[prost(message, optional, tag = "2")]
     identity: Option<v1::ClusterIdentity>,
+    #[prost(message, optional, tag = "3")]
+    restored: Option<v1::Restored>,
 }
 
 /// The lock as it survives a restart.
@@ -71,10 +77,14 @@ pub enum BadEntry {
     #[error("entry {0:?} is missing")]
     Missing(&'static str),
     /// Written by a newer version.
-    #[error("its format is {found}, this version reads up to {FILE_FORMAT}: use the newer stateboard")]
+    #[error("{what} has format {found}, this version reads {OLDEST_FORMAT} to {highest}")]
     Format {
+        /// The file, or an entry of it.
+        what: String,
         /// What was found.
         found: u32,
+        /// What can be read.
+        highest: u32,
     },
 }
 
@@ -128,22 +138,43 @@ pub(super) fn revision_entry(revision: Revision) -> (&'static str, Vec<u8>) {
     (REVISION, v1::Applied { revision: revision.0 }.encode_to_vec())
 }
 
-/// What a new file begins with.
-pub(super) fn genesis_entries(durable: &Durable) -> Vec<(String, Vec<u8>)> {
-    let meta = Meta { format: FILE_FORMAT, identity: Some(wire::identity_to_wire(&durable.identity)) };
+/// All entries of a board.
+pub(super) fn entries(durable: &Durable) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+    let meta = Meta {
+        format: FILE_FORMAT,
+        identity: Some(wire::identity_to_wire(&durable.identity)),
+        restored: durable.restored.map(wire::restored_to_wire),
+    };
     let (revision_key, revision) = revision_entry(durable.revision);
-    vec![
-        (META.to_owned(), meta.encode_to_vec()),
-        (revision_key.to_owned(), revision),
-        (LOCK.to_owned(), stored_lock(&durable.lock)),
-        (SETTINGS.to_owned(), wire::settings_to_wire(&durable.settings).encode_to_vec()),
-    ]
+    let writes = std::iter::once(Write::Lock(durable.lock.clone()))
+        .chain(std::iter::once(Write::Settings(Box::new(durable.settings.clone()))))
+        .chain(durable.records.values().map(|record| Write::Record(Box::new(record.clone()))))
+        .chain(durable.members.values().map(|member| Write::Member(Box::new(member.clone()))))
+        .chain(durable.history.values().flatten().map(|line| Write::History(Box::new(line.clone()))));
+    let entries = writes.filter_map(|write| match entry(&write) {
+        (key, Some(value)) => Some((key, value)),
+        (_, None) => None,
+    });
+    [(META.to_owned(), meta.encode_to_vec()), (revision_key.to_owned(), revision)].into_iter().chain(entries)
+}
+
+/// An entry as an item of a backup; `None` for those that stand in its header.
+pub(super) fn backup_item(key: &str, value: &[u8]) -> Result<Option<Item>, BadEntry> {
+    Ok(match key {
+        META | REVISION | LOCK => None,
+        SETTINGS => Some(Item::Settings(decode(key, value)?)),
+        _ if key.starts_with(RECORD) => Some(Item::Record(decode(key, value)?)),
+        _ if key.starts_with(MEMBER) => Some(Item::Member(decode(key, value)?)),
+        _ if key.starts_with(HISTORY) => Some(Item::History(decode(key, value)?)),
+        _ => return Err(BadEntry::Stray { key: key.to_owned() }),
+    })
 }
 
 /// Puts the entries of a file together again.
 #[derive(Default)]
 pub(super) struct Loader {
     identity: Option<Identity>,
+    restored: Option<Restored>,
     revision: Option<Revision>,
     lock: Option<DurableLock>,
     settings: Option<Settings>,
@@ -154,18 +185,19 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn take(&mut self, key: &str, value: &[u8]) -> Result<(), BadEntry> {
-        let malformed = |error| BadEntry::Malformed { key: key.to_owned(), error };
+        let malformed = |error| of_malformed(key, error);
         let expected = match key {
             META => {
-                self.identity = Some(load_meta(key, value)?);
+                let (identity, restored) = load_meta(key, value)?;
+                (self.identity, self.restored) = (Some(identity), restored);
                 META.to_owned()
             }
             REVISION => {
-                self.revision = Some(Revision(decode::<v1::Applied>(key, value)?.revision));
+                self.revision = Some(revision(value)?);
                 REVISION.to_owned()
             }
             LOCK => {
-                self.lock = Some(load_lock(decode(key, value)?).map_err(malformed)?);
+                self.lock = Some(lock(value)?);
                 LOCK.to_owned()
             }
             SETTINGS => {
@@ -207,6 +239,7 @@ impl Loader {
             members: self.members,
             settings: self.settings.ok_or(BadEntry::Missing(SETTINGS))?,
             history: BTreeMap::new(),
+            restored: self.restored,
         };
         // The keys of a set sort by term, so the lines come oldest first.
         for line in self.history {
@@ -220,13 +253,36 @@ fn decode<M: Message + Default>(key: &str, value: &[u8]) -> Result<M, BadEntry> 
     M::decode(value).map_err(|error| BadEntry::Decode { key: key.to_owned(), error })
 }
 
-fn load_meta(key: &str, value: &[u8]) -> Result<Identity, BadEntry> {
-    let meta: Meta = decode(key, value)?;
-    if meta.format != FILE_FORMAT {
-        return Err(BadEntry::Format { found: meta.format });
+fn of_malformed(key: &str, error: Malformed) -> BadEntry {
+    match error {
+        Malformed::Format { found, highest, .. } => {
+            BadEntry::Format { what: format!("entry {key:?}"), found, highest }
+        }
+        error => BadEntry::Malformed { key: key.to_owned(), error },
     }
-    wire::identity_from_wire(meta.identity)
-        .map_err(|error| BadEntry::Malformed { key: key.to_owned(), error })
+}
+
+fn load_meta(key: &str, value: &[u8]) -> Result<(Identity, Option<Restored>), BadEntry> {
+    let meta: Meta = decode(key, value)?;
+    if !(OLDEST_FORMAT..=FILE_FORMAT).contains(&meta.format) {
+        let what = "the file".to_owned();
+        return Err(BadEntry::Format { what, found: meta.format, highest: FILE_FORMAT });
+    }
+    let identity = wire::identity_from_wire(meta.identity)
+        .map_err(|error| BadEntry::Malformed { key: key.to_owned(), error })?;
+    Ok((identity, meta.restored.map(wire::restored_from_wire)))
+}
+
+pub(super) fn lock(value: &[u8]) -> Result<DurableLock, BadEntry> {
+    load_lock(decode(LOCK, value)?).map_err(|error| of_malformed(LOCK, error))
+}
+
+pub(super) fn revision(value: &[u8]) -> Result<Revision, BadEntry> {
+    Ok(Revision(decode::<v1::Applied>(REVISION, value)?.revision))
+}
+
+pub(super) fn identity(value: &[u8]) -> Result<Identity, BadEntry> {
+    load_meta(META, value).map(|(identity, _)| identity)
 }
 
 fn load_lock(stored: StoredLock) -> Result<DurableLock, Malformed> {

@@ -73,6 +73,80 @@ fn everything_comes_back() {
     assert_eq!(read, written);
 }
 
+/// A file as each released version left it, with what it holds. A version that changes the format adds its own file here
+/// (`UPDATE=1`, see below) and keeps those of all versions before.
+const RELEASED: [(&str, u32); 1] = [("0.1.0", 1)];
+
+/// The content of every fixture.
+fn fixture() -> Durable {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut durable = filled(directory.path());
+    // Small enough to be checked in.
+    for lines in durable.history.values_mut() {
+        lines.drain(..lines.len() - 4);
+    }
+    durable
+}
+
+fn fixture_path(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(format!("stateboard-{version}.redb.sparse"))
+}
+
+const SECTOR: usize = 512;
+
+/// A file is mostly zeros: its other sectors, each behind its number, after the length of the file.
+fn sparse(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = u32::try_from(bytes.len()).expect("small").to_be_bytes().to_vec();
+    for (number, sector) in
+        bytes.chunks(SECTOR).enumerate().filter(|(_, it)| it.iter().any(|byte| *byte != 0))
+    {
+        packed.extend(u32::try_from(number).expect("small").to_be_bytes());
+        packed.extend(sector);
+        packed.extend(vec![0; SECTOR - sector.len()]);
+    }
+    packed
+}
+
+fn unpacked(packed: &[u8]) -> Vec<u8> {
+    let number =
+        |bytes: &[u8]| usize::try_from(u32::from_be_bytes(bytes.try_into().expect("four"))).expect("small");
+    let length = number(&packed[..4]);
+    let mut bytes = vec![0; length.next_multiple_of(SECTOR)];
+    for sector in packed[4..].chunks(4 + SECTOR) {
+        let place = number(&sector[..4]) * SECTOR;
+        bytes[place..place + SECTOR].copy_from_slice(&sector[4..]);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[test]
+fn the_file_of_every_released_version_is_read() {
+    let path = fixture_path(env!("CARGO_PKG_VERSION"));
+    // What is there already was released, and stays as it is.
+    if std::env::var_os("UPDATE").is_some() && !path.exists() {
+        let directory = tempfile::tempdir().expect("a directory");
+        create(directory.path(), &fixture()).expect("written");
+        let bytes = std::fs::read(directory.path().join(FILE_NAME)).expect("readable");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, sparse(&bytes)).expect("writable");
+    }
+    for (version, format) in RELEASED {
+        let directory = tempfile::tempdir().expect("a directory");
+        let packed = std::fs::read(fixture_path(version)).expect("the fixture is checked in");
+        std::fs::write(directory.path().join(FILE_NAME), unpacked(&packed)).expect("writable");
+        let (storage, durable) = Storage::open(directory.path(), &identity(1), &Settings::default())
+            .expect("a version that was released");
+        assert_eq!(durable, fixture(), "version {version}");
+        storage.commit(&[persist(202, vec![Write::Record(Box::new(record(201)))])]).expect("it goes on");
+        assert!((1..=FILE_FORMAT).contains(&format), "version {version}");
+    }
+    let newest = RELEASED.iter().map(|(_, format)| *format).max();
+    assert_eq!(newest, Some(FILE_FORMAT), "the newest format has its file");
+}
+
 #[test]
 fn a_second_stateboard_is_refused_while_the_first_runs() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -106,6 +180,63 @@ fn the_file_of_another_cluster_is_refused_and_unchanged() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
     assert!(matches!(refused(directory.path(), &identity(2)), OpenError::Foreign { .. }));
+}
+
+/// Puts one entry of a good file in the place of what is there.
+fn with_entry(directory: &Path, key: &str, value: &[u8]) {
+    let database = Database::open(directory.join(FILE_NAME)).expect("a good file");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(STATE).expect("the table").insert(key, value).expect("written");
+    transaction.commit().expect("committed");
+}
+
+/// What a version that is one further would write where it says of itself which it is.
+fn newer_meta() -> Vec<u8> {
+    let (_, mut meta) =
+        codec::entries(&Durable::genesis(identity(1), Settings::default())).next().expect("meta");
+    assert_eq!(meta[..2], [0x08, 1], "the format is its first field");
+    meta[1] = u8::try_from(FILE_FORMAT + 1).expect("a small number");
+    meta
+}
+
+#[test]
+fn a_newer_file_or_record_is_refused_unchanged_and_says_what_was_found_and_expected() {
+    use prost::Message as _;
+    let newer_record = |term| {
+        let record = baton_provider::wire::record_to_wire(&record(term));
+        baton_proto::v1::Record { format: 7, ..record }.encode_to_vec()
+    };
+    for (key, value, says) in [
+        ("meta", newer_meta(), "the file has format 2, this version reads 1 to 1"),
+        // Whatever else a newer version writes: what it is comes before what cannot be understood of it.
+        (
+            "meta",
+            [newer_meta(), vec![0xfa, 0x01, 0]].concat(),
+            "the file has format 2, this version reads 1 to 1",
+        ),
+        (
+            "record/orders-1",
+            newer_record(200),
+            "entry \"record/orders-1\" has format 7, this version reads 1 to 1",
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        filled(directory.path());
+        with_entry(directory.path(), key, &value);
+        let error = refused(directory.path(), &identity(1));
+        assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_newer_file_is_told_from_a_damaged_one_by_what_it_says_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    filled(directory.path());
+    with_entry(directory.path(), "a-kind-of-entry-that-is-new", b"?");
+    assert!(matches!(refused(directory.path(), &identity(1)), OpenError::Damaged { .. }));
+    with_entry(directory.path(), "meta", &newer_meta());
+    assert!(matches!(refused(directory.path(), &identity(1)), OpenError::Newer { .. }));
 }
 
 #[test]

@@ -31,24 +31,24 @@ help:
 	@echo 'make clean    remove build output'
 
 deps:
-	@scripts/deps build run
+	@scripts/deps build run etcd
 
 build:
 	@scripts/deps build >&2
 	cargo build --release $(BINARIES)
 
 test:
-	@scripts/deps build run >&2
+	@scripts/deps build run etcd >&2
 	@scripts/test $(SUITES)
 
 # Standard output belongs to the demo alone: with JSON=1 it is exactly one line.
 demo:
-	@scripts/deps build run >&2
+	@scripts/deps build run $(filter etcd,$(PROVIDER)) >&2
 	@cargo build --release $(BINARIES) >&2
 	@$(BIN)/chaos demo --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 
 bench:
-	@scripts/deps build run >&2
+	@scripts/deps build run etcd >&2
 	@cargo build --release $(BINARIES) >&2
 	@$(BIN)/chaos bench --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTLS)' --attempts '$(ATTEMPTS)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 	@$(MAKE) --no-print-directory bench-stateboard

@@ -1,5 +1,18 @@
-//! What the contract suite needs of each provider: a fresh one, clients of it, and a way to kill and restart it.
+//! What the contract suite needs of each provider: a fresh one, clients of it over roads that can be broken, and a way to
+//! freeze, kill and restart what serves it.
 
+mod ask;
+mod etcd;
+mod fixtures;
+mod frames;
+mod ports;
+mod process;
+mod proxy;
+mod route;
+mod stateboard;
 mod world;
 
-pub use world::{HISTORY, Kind, World, candidate, change, member, name, record, within};
+pub use fixtures::{Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, set, within};
+pub use proxy::{Direction, Trap};
+pub use route::Route;
+pub use world::{Kind, LONG, SHORT, World};

@@ -1,42 +1,77 @@
-//! One state provider of each kind, made for one test and gone after it.
+//! One state provider of each kind, made for a test and gone after it.
 
-use baton_board::Limits;
-use baton_core::ids::{
-    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Term, Version,
-};
-use baton_core::position::Position;
-use baton_core::record::{Change, Member, Record, Settings};
-use baton_core::time::Span;
-use baton_provider::memory::MemoryBoard;
+use crate::etcd::Etcd;
+use crate::route::Route;
+use crate::stateboard::Stateboard;
+use baton_board::{Durable, Limits};
+use baton_core::ids::{ClusterName, Version};
+use baton_core::record::Settings;
+use baton_core::time::{Span, Time};
+use baton_core::timing::Timing;
+use baton_provider::memory::{Faults, MemoryBoard};
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
-use baton_provider::{Candidate, Identity, StateProvider, identity_of};
-use std::future::Future;
+use baton_provider::{Identity, SettingsOutcome, StateProvider, identity_of};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) const CLUSTER: &str = "orders";
+pub(crate) const SECRET: &str = "open sesame";
+
+/// A lease so long that nothing of a test expires by itself.
+pub const LONG: Span = Span::from_secs(30);
+/// A lease so short that its lock can be waited for.
+pub const SHORT: Span = Span::from_millis(300);
+
+/// How long a client waits for an answer where nothing is to go wrong.
+const PATIENT: Duration = Duration::from_secs(10);
+/// How long a client waits where the answer will not come.
+const IMPATIENT: Duration = Duration::from_millis(1_500);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// In memory.
+    /// The board in memory.
     Memory,
-    /// A stateboard's server with its file and a client over loopback.
+    /// A stateboard inside this process.
+    Embedded,
+    /// A stateboard's own process.
     Stateboard,
+    /// One etcd process.
+    Etcd1,
+    /// Three etcd processes.
+    Etcd3,
 }
 
 /// A provider.
 pub struct World {
-    backend: Backend,
+    kind: Kind,
     settings: Settings,
+    backend: Backend,
 }
 
 enum Backend {
     Memory(MemoryBoard),
-    Stateboard { directory: TempDir, address: SocketAddr, running: Option<Running> },
+    Embedded {
+        folder: TempDir,
+        address: SocketAddr,
+        running: Option<Running>,
+    },
+    Stateboard(Stateboard),
+    /// `own` is `None` where the processes are shared with other tests, each with a prefix of its own.
+    Etcd {
+        own: Option<Etcd>,
+        members: Vec<SocketAddr>,
+        prefix: String,
+    },
 }
 
 struct Running {
@@ -50,170 +85,292 @@ impl Drop for Running {
     }
 }
 
-/// History lines kept for a set in every world.
-pub const HISTORY: usize = 4;
-
-fn limits() -> Limits {
-    Limits { history_per_set: HISTORY, ..Limits::default() }
-}
-
 impl World {
-    /// A fresh one with this lease.
+    /// A fresh one with this lease. No faults: its processes may be shared with other tests.
     pub async fn new(kind: Kind, lease_ttl: Span) -> Self {
+        static ONE: OnceCell<Etcd> = OnceCell::const_new();
+        static THREE: OnceCell<Etcd> = OnceCell::const_new();
+        let shared = match kind {
+            Kind::Etcd1 => ONE.get_or_init(|| Etcd::new(1)).await,
+            Kind::Etcd3 => THREE.get_or_init(|| Etcd::new(3)).await,
+            Kind::Memory | Kind::Embedded | Kind::Stateboard => return Self::alone(kind, lease_ttl).await,
+        };
+        Self::of_etcd(kind, lease_ttl, None, shared.members.iter().map(|it| it.clients).collect()).await
+    }
+
+    /// A fresh one with this lease, whose processes belong to the test alone.
+    pub async fn alone(kind: Kind, lease_ttl: Span) -> Self {
         let settings = Settings { lease_ttl, ..Settings::default() };
         let backend = match kind {
             Kind::Memory => {
-                let start = std::time::Instant::now();
-                let clock = move || baton_core::time::Time(0) + Span::from_duration(start.elapsed());
-                let durable = baton_board::Durable::genesis(Self::identity(), settings.clone());
-                Backend::Memory(MemoryBoard::with(durable, limits(), Arc::new(clock)))
+                let start = Instant::now();
+                let clock = move || Time(0) + Span::from_duration(start.elapsed());
+                let durable = Durable::genesis(Self::identity(), settings.clone());
+                Backend::Memory(MemoryBoard::with(durable, Limits::default(), Arc::new(clock)))
             }
-            Kind::Stateboard => {
-                let directory = tempfile::tempdir().expect("a directory");
+            Kind::Embedded => {
+                let folder = tempfile::tempdir().expect("a directory");
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 let address = listener.local_addr().expect("bound");
-                let running = Some(serve(&directory, listener, &settings));
-                Backend::Stateboard { directory, address, running }
+                let running = Some(embed(&folder, listener, &settings).await);
+                Backend::Embedded { folder, address, running }
+            }
+            Kind::Stateboard => Backend::Stateboard(Stateboard::new(&settings).await),
+            Kind::Etcd1 | Kind::Etcd3 => {
+                let etcd = Etcd::new(if kind == Kind::Etcd1 { 1 } else { 3 }).await;
+                let members = etcd.members.iter().map(|it| it.clients).collect();
+                return Self::of_etcd(kind, lease_ttl, Some(etcd), members).await;
             }
         };
-        Self { backend, settings }
+        Self { kind, settings, backend }
+    }
+
+    async fn of_etcd(kind: Kind, lease_ttl: Span, own: Option<Etcd>, members: Vec<SocketAddr>) -> Self {
+        static PREFIXES: AtomicU64 = AtomicU64::new(0);
+        let prefix = format!("/world-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
+        let backend = Backend::Etcd { own, members, prefix };
+        let mut world = Self { kind, settings: Settings::default(), backend };
+        let client = world.client();
+        client.join().await.expect("a fresh etcd");
+        let wanted = Settings { lease_ttl, ..Settings::default() };
+        let outcome = client.put_settings(Version(0), wanted.clone()).await.expect("an answer");
+        assert!(matches!(outcome, SettingsOutcome::Applied(_)), "{outcome:?}");
+        world.settings = Settings { version: Version(1), ..wanted };
+        world
+    }
+
+    /// Which provider it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The settings that it began with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How long a lock with `settings` lives here: etcd counts in whole seconds, two at least.
+    ///
+    /// # Panics
+    /// When the settings are not safe.
+    #[must_use]
+    pub fn lock_ttl_of(&self, settings: &Settings) -> Span {
+        let ttl = Timing::new(settings).expect("they are safe").lock_ttl;
+        match self.kind {
+            Kind::Memory | Kind::Embedded | Kind::Stateboard => ttl,
+            Kind::Etcd1 | Kind::Etcd3 => {
+                Span::from_secs(ttl.as_millis().div_ceil(1_000)).max(Span::from_secs(2))
+            }
+        }
+    }
+
+    /// How long a lock lives here.
+    #[must_use]
+    pub fn lock_ttl(&self) -> Span {
+        self.lock_ttl_of(&self.settings)
     }
 
     /// The identity of the provider's cluster.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
     pub fn identity() -> Identity {
-        identity_of(ClusterName::parse("orders").expect("a name"), "open sesame")
+        identity_of(ClusterName::parse(CLUSTER).expect("a name"), SECRET)
     }
 
     /// A client.
+    #[must_use]
     pub fn client(&self) -> Arc<dyn StateProvider> {
         self.client_of(Self::identity())
     }
 
     /// A client of any cluster.
+    #[must_use]
     pub fn client_of(&self, identity: Identity) -> Arc<dyn StateProvider> {
+        self.connect(&self.addresses(), identity, PATIENT)
+    }
+
+    /// A client that knows one node only.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn client_of_node(&self, node: usize) -> Arc<dyn StateProvider> {
+        let address = *self.addresses().get(node).expect("there is such a node");
+        self.connect(&[address], Self::identity(), IMPATIENT)
+    }
+
+    /// An impatient client with roads of its own.
+    pub async fn route(&self) -> Route {
+        let identity = Self::identity();
+        Route::new(&self.addresses(), |roads| self.connect(&roads, identity, IMPATIENT)).await
+    }
+
+    /// Addresses of all nodes; none where there is no network.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.backend {
+            Backend::Memory(_) => Vec::new(),
+            Backend::Embedded { address, .. } => vec![*address],
+            Backend::Stateboard(stateboard) => vec![stateboard.address],
+            Backend::Etcd { members, .. } => members.clone(),
+        }
+    }
+
+    fn connect(&self, to: &[SocketAddr], identity: Identity, patience: Duration) -> Arc<dyn StateProvider> {
+        let endpoints = to.iter().map(|address| format!("http://{address}")).collect();
         match &self.backend {
             Backend::Memory(board) => Arc::new(board.client(identity)),
-            Backend::Stateboard { .. } => self.impatient_client(identity, Duration::from_secs(10)),
-        }
-    }
-
-    fn impatient_client(&self, identity: Identity, request_timeout: Duration) -> Arc<dyn StateProvider> {
-        let Backend::Stateboard { address, .. } = &self.backend else {
-            unreachable!("only a stateboard has a network")
-        };
-        let endpoints = vec![format!("http://{address}")];
-        let options = StateboardOptions { endpoints, identity, request_timeout };
-        Arc::new(StateboardProvider::new(options).expect("a good endpoint"))
-    }
-
-    /// A client that never hears an answer. What it asks for is done, or not.
-    pub fn deaf_client(&self) -> Arc<dyn StateProvider> {
-        match &self.backend {
-            Backend::Memory(board) => {
-                let faults = baton_provider::memory::Faults { drop_answers: true, ..Default::default() };
-                board.set_faults(faults);
-                Arc::new(board.client(Self::identity()))
+            Backend::Embedded { .. } | Backend::Stateboard(_) => {
+                let options = StateboardOptions { endpoints, identity, request_timeout: patience };
+                Arc::new(StateboardProvider::new(options).expect("good endpoints"))
             }
-            Backend::Stateboard { .. } => self.impatient_client(Self::identity(), Duration::from_micros(300)),
+            Backend::Etcd { prefix, .. } => panic!("no provider speaks to the etcd of {prefix} yet"),
         }
     }
 
-    /// Ends what [`World::deaf_client`] began.
-    pub fn hear_again(&self) {
-        if let Backend::Memory(board) = &self.backend {
-            board.set_faults(baton_provider::memory::Faults::default());
-        }
+    /// How many processes or servers it has.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.addresses().len()
     }
 
-    /// Stops the provider and starts it again from what is durable, on the same address.
-    pub async fn restart(&mut self) {
-        let settings = self.settings.clone();
+    /// SIGSTOP.
+    pub fn freeze(&self, node: usize) {
+        self.process(node).freeze();
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self, node: usize) {
+        self.process(node).thaw();
+    }
+
+    fn process(&self, node: usize) -> &crate::process::Process {
+        let process = match &self.backend {
+            Backend::Stateboard(stateboard) => stateboard.process.as_ref(),
+            Backend::Etcd { own: Some(etcd), .. } => {
+                etcd.members.get(node).and_then(|it| it.process.as_ref())
+            }
+            Backend::Memory(_) | Backend::Embedded { .. } | Backend::Etcd { own: None, .. } => None,
+        };
+        process.expect("it is a process of this world, and runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, node: usize) {
         match &mut self.backend {
-            Backend::Memory(board) => board.restart(),
-            Backend::Stateboard { directory, address, running } => {
+            Backend::Stateboard(stateboard) => stateboard.process = None,
+            Backend::Etcd { own: Some(etcd), .. } => {
+                etcd.members.get_mut(node).expect("there is such a node").process = None;
+            }
+            Backend::Memory(_) | Backend::Embedded { .. } | Backend::Etcd { own: None, .. } => {
+                panic!("there is no process of this world")
+            }
+        }
+    }
+
+    /// Starts a node again from what is durable, and waits until it listens.
+    pub async fn start(&mut self, node: usize) {
+        match &mut self.backend {
+            Backend::Stateboard(stateboard) => stateboard.start().await,
+            Backend::Etcd { own: Some(etcd), .. } => etcd.start(node),
+            Backend::Memory(_) | Backend::Embedded { .. } | Backend::Etcd { own: None, .. } => {
+                panic!("there is no process of this world")
+            }
+        }
+    }
+
+    /// Waits until all that runs is well.
+    pub async fn well(&self) {
+        if let Backend::Etcd { own: Some(etcd), .. } = &self.backend {
+            etcd.all_well().await;
+        }
+    }
+
+    /// Kills the provider and starts it again from what is durable, on the same address.
+    pub async fn restart(&mut self) {
+        match &mut self.backend {
+            Backend::Memory(board) => return board.restart(),
+            Backend::Embedded { folder, address, running } => {
                 let mut old = running.take().expect("it runs");
                 old.shutdown.cancel();
                 (&mut old.server).await.expect("the server did not panic");
                 let listener = TcpListener::bind(*address).await.expect("the port is ours again");
-                *running = Some(serve(directory, listener, &settings));
+                *running = Some(embed(folder, listener, &self.settings).await);
+                return;
+            }
+            Backend::Stateboard(_) | Backend::Etcd { .. } => {}
+        }
+        let nodes = self.nodes();
+        (0..nodes).for_each(|node| self.kill(node));
+        for node in 0..nodes {
+            self.start(node).await;
+        }
+        self.well().await;
+    }
+
+    /// The node that leads the others.
+    pub async fn leader(&self) -> usize {
+        self.etcd().leader().await
+    }
+
+    /// Makes it forget every revision but the newest, as an administrator does.
+    pub async fn compact(&self) {
+        self.etcd().compact().await;
+    }
+
+    /// Asks for this password from now on, of the user `baton`.
+    pub async fn protect(&self, password: &str) {
+        self.etcd().protect(password).await;
+    }
+
+    fn etcd(&self) -> &Etcd {
+        match &self.backend {
+            Backend::Etcd { own: Some(etcd), .. } => etcd,
+            Backend::Memory(_) | Backend::Embedded { .. } | Backend::Stateboard(_) | Backend::Etcd { .. } => {
+                panic!("it is no etcd of its own")
+            }
+        }
+    }
+
+    /// What a board in memory does wrong from now on.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn set_faults(&self, faults: Faults) {
+        match &self.backend {
+            Backend::Memory(board) => board.set_faults(faults),
+            Backend::Embedded { .. } | Backend::Stateboard(_) | Backend::Etcd { .. } => {
+                panic!("only a board in memory has switches")
             }
         }
     }
 }
 
-fn serve(directory: &TempDir, listener: TcpListener, settings: &Settings) -> Running {
+async fn embed(folder: &TempDir, listener: TcpListener, settings: &Settings) -> Running {
     let options = baton_stateboard::Options {
         identity: World::identity(),
-        data_dir: directory.path().to_owned(),
+        data_dir: folder.path().to_owned(),
         seed_settings: settings.clone(),
-        limits: limits(),
+        limits: Limits::default(),
     };
-    let stateboard = baton_stateboard::open(options).expect("our own directory");
     let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    let server = tokio::spawn(async move {
-        stateboard.serve(listener, None, stop).await.expect("the server works");
-    });
+    let embedded = baton_stateboard::embed(options, listener, PATIENT, shutdown.clone()).await;
+    let server = embedded.expect("our own directory").server;
+    let server = tokio::spawn(async move { server.await.expect("no panic").expect("the server works") });
     Running { shutdown, server }
 }
 
-/// Waits for what must come; far longer than it can take on a busy machine.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it came in time")
-}
-
-/// An instance.
-pub fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a name")
-}
-
-/// A candidate.
-pub fn candidate(text: &str) -> Candidate {
-    Candidate {
-        coordinator: CoordinatorName::parse(text).expect("a name"),
-        address: Endpoint(Arc::from(format!("{text}:4402"))),
-    }
-}
-
-/// A record of `set` with `master` in sync with a1, a2 and a3.
-pub fn record(set: &str, term: u64, version: u64, master: &str, epoch: Epoch) -> Record {
-    Record {
-        replicaset: ReplicaSetName::parse(set).expect("a name"),
-        term: Term(term),
-        version: Version(version),
-        master: Some(name(master)),
-        endpoint: Some(Endpoint(Arc::from("10.0.0.1:6379"))),
-        incarnation: None,
-        start: Position::at(term, 0),
-        in_sync: ["a1", "a2", "a3"].map(name).into(),
-        ack_quorum: 0,
-        data_id: None,
-        pinned: false,
-        reason: "a test".into(),
-        decided_by: CoordinatorName::parse("host-a").expect("a name"),
-        epoch,
-        at_unix_millis: 1,
-    }
-}
-
-/// The change that makes `record` from the version before it.
-pub fn change(record: Record) -> Change {
-    let expected = (record.version.0 > 1).then(|| Version(record.version.0 - 1));
-    let decision = format!("{{\"term\":{}}}", record.term);
-    Change { expected, record, decision }
-}
-
-/// A member of `set`.
-pub fn member(set: &str, instance: &str) -> Member {
-    Member {
-        instance: name(instance),
-        replicaset: ReplicaSetName::parse(set).expect("a name"),
-        coordinator: CoordinatorName::parse("host-a").expect("a name"),
-        endpoint: Endpoint(Arc::from("10.0.0.1:6379")),
-        zone: None,
-        priority: 100,
-        electable: true,
-        bootstrap_members: 3,
-        version: Version(0),
+/// Looks until `look` finds something.
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(missing) => assert!(Instant::now() < deadline, "{what}: last seen: {missing}"),
+        }
+        tokio::time::sleep(PAUSE).await; // tidy: waits because the poll looks every 20 ms, with a deadline
     }
 }

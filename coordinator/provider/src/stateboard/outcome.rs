@@ -26,6 +26,11 @@ pub(super) fn of_status(status: &Status) -> ProviderError {
     }
 }
 
+/// Whether the stateboard is at one of its limits: asking again at once would only keep it there.
+pub(super) fn is_limit(status: &Status) -> bool {
+    detail_of(status).is_some_and(|detail| detail.reason == "limit")
+}
+
 fn of_detail(detail: &v1::StateboardError) -> ProviderError {
     let fact = |name: &str| detail.facts.get(name).cloned().unwrap_or_default();
     match detail.reason.as_str() {

@@ -2,7 +2,7 @@
 //! owns the stream; the session that the arbiter holds only talks to it.
 
 use super::backoff::Backoff;
-use super::outcome::{malformed, of_status};
+use super::outcome::{is_limit, malformed, of_status};
 use super::{Client, StateboardProvider};
 use crate::error::{FatalError, ProviderError};
 use crate::{LockGrant, LockSession, Renewal, wire};
@@ -12,9 +12,10 @@ use baton_core::ids::Epoch;
 use baton_core::time::Span;
 use baton_proto::v1;
 use std::collections::VecDeque;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 use v1::campaign_request::Message as Out;
 use v1::campaign_response::Message as In;
 
@@ -34,6 +35,33 @@ struct Stream {
     messages: Streaming<v1::CampaignResponse>,
 }
 
+/// What became of a message.
+enum Sent {
+    Taken,
+    Broken,
+    Stuck,
+}
+
+/// Why there is no message.
+enum Ended {
+    /// A limit of the stateboard: a person may have to look, so the caller is told.
+    Refused(ProviderError),
+    /// Whatever else; the way may be there again.
+    Broken(ProviderError),
+}
+
+impl Ended {
+    fn by(status: &Status) -> Self {
+        if is_limit(status) { Self::Refused(of_status(status)) } else { Self::Broken(of_status(status)) }
+    }
+
+    fn error(self) -> ProviderError {
+        match self {
+            Self::Refused(error) | Self::Broken(error) => error,
+        }
+    }
+}
+
 /// What a candidate is told, checked.
 enum Told {
     Granted(LockGrant),
@@ -43,11 +71,7 @@ enum Told {
 }
 
 impl Line {
-    async fn connect(
-        &mut self,
-        resume: Option<LockToken>,
-        resume_only: bool,
-    ) -> Result<Stream, ProviderError> {
+    async fn connect(&mut self, resume: Option<LockToken>, resume_only: bool) -> Result<Stream, Ended> {
         let (out, queue) = mpsc::channel(OUT_QUEUE);
         let campaign = v1::Campaign {
             identity: Some(wire::identity_to_wire(&self.identity)),
@@ -56,27 +80,33 @@ impl Line {
             resume_only,
         };
         let first = v1::CampaignRequest { message: Some(Out::Campaign(campaign)) };
-        out.try_send(first).map_err(|_| ProviderError::NotApplied("the queue is closed".into()))?;
+        let closed = |_| Ended::Broken(ProviderError::NotApplied("the queue is closed".into()));
+        out.try_send(first).map_err(closed)?;
         let response = self.client.campaign(ReceiverStream::new(queue)).await;
-        let messages = response.map_err(|status| of_status(&status))?.into_inner();
+        let messages = response.map_err(|status| Ended::by(&status))?.into_inner();
         Ok(Stream { out, messages })
     }
 }
 
 impl Stream {
-    /// Whether the stream took it. A full or closed queue means a stream that is dead or about to be; `next` tells.
-    fn send(&self, message: Out) -> bool {
-        self.out.try_send(v1::CampaignRequest { message: Some(message) }).is_ok()
+    /// What became of it. A full queue means a stream that is stuck, a closed one that it broke; `next` tells.
+    fn send(&self, message: Out) -> Sent {
+        match self.out.try_send(v1::CampaignRequest { message: Some(message) }) {
+            Ok(()) => Sent::Taken,
+            Err(TrySendError::Closed(_)) => Sent::Broken,
+            Err(TrySendError::Full(_)) => Sent::Stuck,
+        }
     }
 
-    async fn next(&mut self) -> Result<Told, ProviderError> {
+    async fn next(&mut self) -> Result<Told, Ended> {
+        let broken = |error| Ended::Broken(error);
         loop {
-            let response = self.messages.message().await.map_err(|status| of_status(&status))?;
-            let response =
-                response.ok_or_else(|| ProviderError::Unknown("the stateboard closed the stream".into()))?;
+            let response = self.messages.message().await.map_err(|status| Ended::by(&status))?;
+            let closed = || broken(ProviderError::Unknown("the stateboard closed the stream".into()));
+            let response = response.ok_or_else(closed)?;
             // One without a message that is known here comes from a newer stateboard.
             if let Some(message) = response.message {
-                return told(message).map_err(|error| malformed(&error));
+                return told(message).map_err(|error| broken(malformed(&error)));
             }
         }
     }
@@ -109,8 +139,9 @@ pub(super) async fn campaign(
                 tokio::spawn(hold(line, grant.token, stream, queue));
                 return Ok(Box::new(StateboardSession { grant, commands }));
             }
-            Err(ProviderError::Fatal(error)) => return Err(error.into()),
-            Err(error) => {
+            Err(Ended::Broken(ProviderError::Fatal(error))) => return Err(error.into()),
+            Err(Ended::Refused(error)) => return Err(error),
+            Err(Ended::Broken(error)) => {
                 tracing::debug!(%error, "the place in line was lost, trying again");
                 backoff.pause().await;
             }
@@ -122,7 +153,7 @@ async fn wait_in_line(
     line: &mut Line,
     resume: Option<LockToken>,
     backoff: &mut Backoff,
-) -> Result<(LockGrant, Stream), ProviderError> {
+) -> Result<(LockGrant, Stream), Ended> {
     let mut stream = line.connect(resume, false).await?;
     backoff.reset();
     loop {
@@ -176,6 +207,16 @@ struct Owed {
 }
 
 impl Owed {
+    /// Answers are matched by their order. What a broken stream did not take is the last that is owed, and sent again by the
+    /// next stream; what a stuck one did not take is never sent, and dropping it tells the caller.
+    fn renewal(&mut self, answer: oneshot::Sender<Result<Renewal, ProviderError>>, sent: Sent) {
+        match sent {
+            Sent::Taken => self.renewals.push_back(answer),
+            Sent::Broken if self.renewals.len() < OUT_QUEUE => self.renewals.push_back(answer),
+            Sent::Broken | Sent::Stuck => {}
+        }
+    }
+
     fn answer_all(&mut self, answer: &Result<Renewal, ProviderError>) {
         for waiting in self.renewals.drain(..) {
             // Whoever gave up waiting needs no answer.
@@ -215,9 +256,11 @@ async fn hold(mut line: Line, token: LockToken, mut stream: Stream, mut commands
         // What was asked on the broken stream may not have arrived. Renewing twice does no harm, and counts from an
         // earlier moment than the board's.
         owed.renewals.retain(|waiting| !waiting.is_closed());
-        owed.renewals.retain(|_| stream.send(Out::Renew(v1::Renew {})));
+        for answer in std::mem::take(&mut owed.renewals) {
+            owed.renewal(answer, stream.send(Out::Renew(v1::Renew {})));
+        }
         if let Some((remaining, _)) = &owed.resignation {
-            stream.send(Out::Resign(v1::Resign { last_grant_remaining_us: remaining.0 }));
+            let _ = stream.send(Out::Resign(v1::Resign { last_grant_remaining_us: remaining.0 }));
         }
     }
 }
@@ -234,16 +277,10 @@ async fn serve(stream: &mut Stream, commands: &mut mpsc::Receiver<Command>, owed
         tokio::select! {
             biased;
             command = commands.recv() => match command {
-                Some(Command::Renew(answer)) => {
-                    // Answers are matched by their order, so only what was sent is owed one. Dropping the rest tells
-                    // the caller.
-                    if stream.send(Out::Renew(v1::Renew {})) {
-                        owed.renewals.push_back(answer);
-                    }
-                }
+                Some(Command::Renew(answer)) => owed.renewal(answer, stream.send(Out::Renew(v1::Renew {}))),
                 Some(Command::Resign(remaining, answer)) => {
                     owed.resignation = Some((remaining, answer));
-                    stream.send(Out::Resign(v1::Resign { last_grant_remaining_us: remaining.0 }));
+                    let _ = stream.send(Out::Resign(v1::Resign { last_grant_remaining_us: remaining.0 }));
                 }
                 // The session is gone. A resignation that is under way is waited for; otherwise the end of the
                 // stream is what frees the lock, now.
@@ -262,7 +299,7 @@ async fn serve(stream: &mut Stream, commands: &mut mpsc::Receiver<Command>, owed
                     return Served::Ended;
                 }
                 Ok(Told::Granted(_)) => {}
-                Err(error) => return Served::Broken(error),
+                Err(ended) => return Served::Broken(ended.error()),
             },
         }
     }
@@ -275,7 +312,7 @@ async fn finish_resignation(stream: &mut Stream, owed: &mut Owed) -> Served {
             Ok(Told::Resigned) => owed.resigned(Ok(())),
             Ok(Told::Lost(_)) => owed.resigned(Ok(())),
             Ok(Told::Granted(_) | Told::Renewed(_)) => continue,
-            Err(error) => owed.resigned(Err(error)),
+            Err(ended) => owed.resigned(Err(ended.error())),
         }
         return Served::Ended;
     }
@@ -291,7 +328,7 @@ async fn reconnect(
     let mut backoff = Backoff::new();
     loop {
         let attempt = async {
-            match line.connect(Some(token), true).await {
+            match line.connect(Some(token), true).await.map_err(Ended::error) {
                 Err(ProviderError::NotApplied(_) | ProviderError::Unknown(_)) => {
                     backoff.pause().await;
                     None

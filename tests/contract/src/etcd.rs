@@ -1,0 +1,120 @@
+//! Real etcd processes: one member, or three that elect a leader. Debian's program, with its own defaults.
+
+use crate::process::Process;
+use crate::{ask, ports, world};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A cluster.
+pub(crate) struct Etcd {
+    folder: TempDir,
+    pub(crate) members: Vec<Member>,
+}
+
+/// One process of it.
+pub(crate) struct Member {
+    name: String,
+    pub(crate) clients: SocketAddr,
+    peers: SocketAddr,
+    pub(crate) process: Option<Process>,
+}
+
+impl Etcd {
+    pub(crate) async fn new(size: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let member = |index| Member {
+            name: format!("n{index}"),
+            clients: ports::free(),
+            peers: ports::free(),
+            process: None,
+        };
+        let mut etcd = Self { folder, members: (0..size).map(member).collect() };
+        for index in 0..size {
+            etcd.start(index);
+        }
+        etcd.all_well().await;
+        etcd
+    }
+
+    /// Starts a member, again with the same data.
+    pub(crate) fn start(&mut self, index: usize) {
+        let cluster: Vec<String> =
+            self.members.iter().map(|member| format!("{}=http://{}", member.name, member.peers)).collect();
+        let cluster = cluster.join(",");
+        let folder = self.folder.path();
+        let Some(member) = self.members.get_mut(index) else { panic!("there is no member {index}") };
+        let (clients, peers) = (format!("http://{}", member.clients), format!("http://{}", member.peers));
+        let data = folder.join(&member.name);
+        let arguments: [(&str, OsString); 9] = [
+            ("--name", member.name.clone().into()),
+            ("--data-dir", data.into()),
+            ("--listen-client-urls", clients.clone().into()),
+            ("--advertise-client-urls", clients.into()),
+            ("--listen-peer-urls", peers.clone().into()),
+            ("--initial-advertise-peer-urls", peers.into()),
+            ("--initial-cluster", cluster.into()),
+            ("--initial-cluster-token", folder.as_os_str().to_owned()),
+            ("--logger", "zap".into()),
+        ];
+        let arguments: Vec<OsString> =
+            arguments.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+        let log = folder.join(format!("{}.log", member.name));
+        member.process = Some(Process::start(Path::new("etcd"), &arguments, &log));
+    }
+
+    /// Waits until every member that runs answers for a majority.
+    pub(crate) async fn all_well(&self) {
+        for member in self.members.iter().filter(|member| member.process.is_some()) {
+            let what = format!("{} of {}", member.name, self.folder.path().display());
+            world::until(&what, async || match ask::get(member.clients, "/health").await {
+                Ok(answer) if answer["health"] == "true" => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+        }
+    }
+
+    /// The index of the leader.
+    pub(crate) async fn leader(&self) -> usize {
+        world::until("a leader", async || {
+            for (index, member) in self.members.iter().enumerate().filter(|(_, it)| it.process.is_some()) {
+                let status = ask::post(member.clients, "/v3/maintenance/status", &json!({})).await?;
+                if status["leader"] == status["header"]["member_id"] {
+                    return Ok(index);
+                }
+            }
+            Err("nobody says that it leads".to_owned())
+        })
+        .await
+    }
+
+    /// What an administrator does, at the first member.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let member = self.members.first().expect("a cluster has members");
+        let answer = ask::post(member.clients, path, body).await.expect("an answer");
+        assert!(answer.get("error").is_none(), "{path}: {answer}");
+        answer
+    }
+
+    /// Forgets every revision but the newest.
+    pub(crate) async fn compact(&self) {
+        let range = self.post("/v3/kv/range", &json!({ "key": "AA==", "count_only": true })).await;
+        let revision = &range["header"]["revision"];
+        self.post("/v3/kv/compaction", &json!({ "revision": revision, "physical": true })).await;
+    }
+
+    /// Lets in only the user `baton` with this password (and `root`).
+    pub(crate) async fn protect(&self, password: &str) {
+        for (user, password) in [("root", "a root's password"), ("baton", password)] {
+            self.post("/v3/auth/user/add", &json!({ "name": user, "password": password })).await;
+            self.post("/v3/auth/role/add", &json!({ "name": user })).await;
+            self.post("/v3/auth/user/grant", &json!({ "user": user, "role": user })).await;
+        }
+        let everything = json!({ "permType": "READWRITE", "key": "AA==", "range_end": "AA==" });
+        self.post("/v3/auth/role/grant", &json!({ "name": "baton", "perm": everything })).await;
+        self.post("/v3/auth/enable", &json!({})).await;
+    }
+}

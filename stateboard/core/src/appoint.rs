@@ -5,10 +5,11 @@ use crate::break_rule::BreakRule;
 use crate::lock::LockToken;
 use crate::message::Write;
 use crate::outcome::{AppointOutcome, Refusal, RefusalReason};
+use crate::rules;
 use crate::watch::Item;
-use baton_core::ids::{ReplicaSetName, Term};
+use baton_core::ids::ReplicaSetName;
 use baton_core::record::{BadChange, Change, Record};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Board {
     pub(crate) fn appoint(&mut self, token: LockToken, changes: Vec<Change>) -> AppointOutcome {
@@ -32,25 +33,9 @@ impl Board {
     }
 
     fn check_request(&self, changes: &[Change]) -> Result<(), Refusal> {
-        if changes.is_empty() {
-            return Err(Refusal::new(RefusalReason::Empty, None, "no change was asked for"));
-        }
-        if changes.len() > self.limits.changes_per_request {
-            let detail = format!(
-                "{} changes in one request, at most {} are taken",
-                changes.len(),
-                self.limits.changes_per_request
-            );
-            return Err(Refusal::new(RefusalReason::Limit, None, detail));
-        }
-        let mut seen = BTreeSet::new();
-        for change in changes {
-            let set = &change.record.replicaset;
-            if !seen.insert(set) {
-                return Err(Refusal::new(RefusalReason::Duplicate, Some(set), "named twice in one request"));
-            }
-        }
-        let new = seen.iter().filter(|set| !self.records.contains_key(**set)).count();
+        rules::check_request(&self.limits, changes)?;
+        let is_new = |change: &&Change| !self.records.contains_key(&change.record.replicaset);
+        let new = changes.iter().filter(is_new).count();
         if self.records.len() + new > self.limits.records {
             let detail = format!("the board keeps at most {} records", self.limits.records);
             return Err(Refusal::new(RefusalReason::Limit, None, detail));
@@ -77,25 +62,12 @@ impl Board {
     }
 
     fn check_change(&self, token: LockToken, change: &Change) -> Result<(), Refusal> {
+        rules::check_shape(&self.limits, token.epoch, change)?;
         let record = &change.record;
-        let set = &record.replicaset;
-        self.check_sizes(change)?;
-        if record.epoch != token.epoch {
-            let detail =
-                format!("the record names epoch {}, the request epoch {}", record.epoch, token.epoch);
-            return Err(Refusal::new(RefusalReason::WrongEpoch, Some(set), detail));
-        }
-        if record.term == Term(0) {
-            return Err(Refusal::new(RefusalReason::TermFell, Some(set), "term 0 belongs to nobody"));
-        }
-        if record.master.is_none() && (!record.in_sync.is_empty() || record.endpoint.is_some()) {
-            let detail = "a record without a master has no in-sync set and no endpoint";
-            return Err(Refusal::new(RefusalReason::BadTombstone, Some(set), detail));
-        }
-        match record.check_follows(self.records.get(set)) {
+        match record.check_follows(self.records.get(&record.replicaset)) {
             Ok(()) => Ok(()),
             Err(error) if self.is_broken_for(&error) => Ok(()),
-            Err(error) => Err(Refusal::of_change(set, &error)),
+            Err(error) => Err(Refusal::of_change(&record.replicaset, &error)),
         }
     }
 
@@ -107,23 +79,6 @@ impl Board {
             }
             BadChange::MasterNotInSync { .. } | BadChange::InSyncGrew { .. } | BadChange::Name(_) => false,
         }
-    }
-
-    fn check_sizes(&self, change: &Change) -> Result<(), Refusal> {
-        let record = &change.record;
-        let limit = |what: &str, found: usize, most: usize| {
-            if found <= most {
-                return Ok(());
-            }
-            let detail = format!("{what} of {found}, at most {most} are taken");
-            Err(Refusal::new(RefusalReason::Limit, Some(&record.replicaset), detail))
-        };
-        let text = self.limits.text_bytes;
-        limit("an in-sync set", record.in_sync.len(), self.limits.members_per_set)?;
-        limit("a decision (bytes)", change.decision.len(), self.limits.decision_bytes)?;
-        limit("a reason (bytes)", record.reason.len(), text)?;
-        limit("an endpoint (bytes)", record.endpoint.as_ref().map_or(0, |it| it.0.len()), text)?;
-        limit("a data identity (bytes)", record.data_id.as_ref().map_or(0, |it| it.0.len()), text)
     }
 
     fn apply(&mut self, changes: Vec<Change>) {

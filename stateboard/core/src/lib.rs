@@ -42,6 +42,7 @@ mod lock;
 mod members;
 mod message;
 mod outcome;
+pub mod rules;
 mod settings;
 mod state;
 mod watch;

@@ -5,6 +5,7 @@ use crate::break_rule::BreakRule;
 use crate::lock::LockToken;
 use crate::message::Write;
 use crate::outcome::{Refusal, RefusalReason, WriteOutcome};
+use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::{InstanceName, ReplicaSetName, Version};
 use baton_core::record::Member;
@@ -32,20 +33,14 @@ impl Board {
     }
 
     fn check_member(&self, member: &Member, new: bool) -> Result<(), Refusal> {
-        let limit =
-            |detail: String| Err(Refusal::new(RefusalReason::Limit, Some(&member.replicaset), detail));
-        if member.endpoint.0.len() > self.limits.text_bytes {
-            return limit(format!("the endpoint of {} is too long", member.instance));
-        }
         if !new {
-            return Ok(());
-        }
-        if self.members.len() >= self.limits.members {
-            return limit(format!("the board keeps at most {} members", self.limits.members));
+            return rules::check_member(&self.limits, member, None);
         }
         let of_the_set = self.members.keys().filter(|(set, _)| *set == member.replicaset).count();
-        if of_the_set >= self.limits.members_per_set {
-            return limit(format!("a set has at most {} members", self.limits.members_per_set));
+        rules::check_member(&self.limits, member, Some(of_the_set))?;
+        if self.members.len() >= self.limits.members {
+            let detail = format!("the board keeps at most {} members", self.limits.members);
+            return Err(Refusal::new(RefusalReason::Limit, Some(&member.replicaset), detail));
         }
         Ok(())
     }
@@ -59,16 +54,8 @@ impl Board {
         if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }
-        if let Some(record) = self.records.get(&replicaset) {
-            let role = if record.master.as_ref() == Some(&instance) {
-                Some("the recorded master")
-            } else {
-                record.in_sync.contains(&instance).then_some("in the in-sync set")
-            };
-            if let Some(role) = role {
-                let detail = format!("{instance} is {role} and must leave it first");
-                return WriteOutcome::Refused(Refusal::new(RefusalReason::InUse, Some(&replicaset), detail));
-            }
+        if let Err(refusal) = rules::check_removal(self.records.get(&replicaset), &instance) {
+            return WriteOutcome::Refused(refusal);
         }
         if self.members.remove(&(replicaset.clone(), instance.clone())).is_none() {
             return WriteOutcome::Applied(self.revision);

@@ -94,11 +94,9 @@ pub enum RefusalReason {
 }
 
 impl Refusal {
-    pub(crate) fn new(
-        reason: RefusalReason,
-        set: Option<&ReplicaSetName>,
-        detail: impl Into<String>,
-    ) -> Self {
+    /// A refusal for `reason`, about `set`, with the facts in `detail`.
+    #[must_use]
+    pub fn new(reason: RefusalReason, set: Option<&ReplicaSetName>, detail: impl Into<String>) -> Self {
         Self { reason, replicaset: set.cloned(), detail: detail.into() }
     }
 

@@ -2,28 +2,21 @@
 
 use crate::board::Board;
 use crate::message::Write;
-use crate::outcome::{Refusal, RefusalReason, SettingsOutcome};
+use crate::outcome::SettingsOutcome;
+use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::Version;
 use baton_core::record::Settings;
-use baton_core::timing::Timing;
 
 impl Board {
     pub(crate) fn put_settings(&mut self, expected: Version, mut settings: Settings) -> SettingsOutcome {
         if self.settings.version != expected {
             return SettingsOutcome::Conflict(Box::new(self.settings.clone()));
         }
-        let timing = match Timing::new(&settings) {
+        let timing = match rules::check_settings(&self.limits, &settings) {
             Ok(timing) => timing,
-            Err(error) => {
-                let refusal = Refusal::new(RefusalReason::Timing, None, error.to_string());
-                return SettingsOutcome::Refused(refusal);
-            }
+            Err(refusal) => return SettingsOutcome::Refused(refusal),
         };
-        if settings.overrides.len() > self.limits.overrides {
-            let detail = format!("at most {} sets have settings of their own", self.limits.overrides);
-            return SettingsOutcome::Refused(Refusal::new(RefusalReason::Limit, None, detail));
-        }
         settings.version = expected.next();
         self.settings = settings.clone();
         let settings = Box::new(settings);

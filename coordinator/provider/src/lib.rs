@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod error;
+pub mod etcd;
 mod identity;
 pub mod memory;
 pub mod stateboard;

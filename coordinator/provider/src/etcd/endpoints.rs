@@ -1,0 +1,356 @@
+//! The members of etcd: one connection each, which of them is asked, and how long. A member that does not answer is
+//! passed over until a read through it, which needs a majority, is answered again.
+//!
+//! - A **read** goes on to the next member, until its time is over.
+//! - A **write** is sent once. Only where it was surely not taken (no connection, no leader) another member is asked; an
+//!   answer that does not come is unknown, since the write may still land.
+//!
+//! Every connection says that it wants members with a leader only, so one that is cut off refuses rather than answers.
+
+use super::EtcdOptions;
+use super::outcome::{Failure, of_error};
+use crate::error::{FatalError, ProviderError};
+use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tonic::transport::Endpoint;
+
+/// How long a member may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// etcd ends connections that ping more often than every five seconds.
+const PING_EVERY: Duration = Duration::from_secs(6);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks at a member that did not answer.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// Between two rounds over all members.
+const ROUND_PAUSE: Duration = Duration::from_millis(20);
+
+/// What repeating a call could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Nothing: a read, or a lease that nobody uses yet.
+    Harmless,
+    /// Something: sent once.
+    Never,
+}
+
+pub(super) struct Endpoints {
+    members: Vec<Arc<Member>>,
+    /// The member that is asked first.
+    preferred: AtomicUsize,
+    timeout: Duration,
+}
+
+struct Member {
+    address: String,
+    endpoint: Endpoint,
+    credentials: Option<(String, String)>,
+    /// What a look at the member reads.
+    probe_key: String,
+    client: Mutex<Option<Client>>,
+    suspect: AtomicBool,
+}
+
+impl Endpoints {
+    /// Connects with the first call.
+    ///
+    /// # Errors
+    /// [`FatalError::Config`] where an address is none, or the TLS files cannot be used.
+    pub(super) fn new(options: &EtcdOptions, probe_key: String) -> Result<Self, FatalError> {
+        let mut members = Vec::with_capacity(options.endpoints.len());
+        for address in &options.endpoints {
+            let endpoint = endpoint(address, options).map_err(FatalError::Config)?;
+            members.push(Arc::new(Member {
+                address: address.clone(),
+                endpoint,
+                credentials: options.credentials.clone(),
+                probe_key: probe_key.clone(),
+                client: Mutex::new(None),
+                suspect: AtomicBool::new(false),
+            }));
+        }
+        if members.is_empty() {
+            return Err(FatalError::Config("no endpoint of etcd is given".to_owned()));
+        }
+        // Many coordinators must not all begin with the first member.
+        let first = rand::random_range(0..members.len());
+        Ok(Self { members, preferred: AtomicUsize::new(first), timeout: options.request_timeout })
+    }
+
+    /// How long one call may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The members in the order in which they are asked: those that answer before those that did not.
+    fn order(&self) -> Vec<usize> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let all = (0..self.members.len()).map(|step| (first + step) % self.members.len());
+        let (good, suspect): (Vec<_>, Vec<_>) =
+            all.partition(|index| !self.members[*index].suspect.load(Ordering::Relaxed));
+        good.into_iter().chain(suspect).collect()
+    }
+
+    /// Asks a member, and others as far as `repeat` allows. Ends within the time for one call.
+    pub(super) async fn call<T, F, Fut>(&self, repeat: Repeat, call: F) -> Result<T, ProviderError>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        self.try_call(repeat, call).await.map_err(Failure::into_error)
+    }
+
+    /// The same, with the failure as it was.
+    pub(super) async fn try_call<T, F, Fut>(&self, repeat: Repeat, call: F) -> Result<T, Failure>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let mut strange = false;
+        loop {
+            let mut last = None;
+            for index in self.order() {
+                let patience = self.patience(repeat, deadline);
+                let member = &self.members[index];
+                let failure = match member.ask(&call, patience).await {
+                    Ok(answer) => {
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(failure) => failure,
+                };
+                let go_on = match &failure {
+                    Failure::Elsewhere(_) => true,
+                    Failure::Ended(ProviderError::Unknown(_)) => repeat == Repeat::Harmless,
+                    // Once: a token that is refused again and again is no token.
+                    Failure::Stranger(_) => !std::mem::replace(&mut strange, true),
+                    Failure::Ended(_) | Failure::Compacted => return Err(failure),
+                };
+                if let Failure::Elsewhere(_) | Failure::Ended(ProviderError::Unknown(_)) = failure {
+                    Member::suspect(member);
+                }
+                if !go_on || Instant::now() >= deadline {
+                    return Err(failure);
+                }
+                last = Some(failure);
+            }
+            if Instant::now() + ROUND_PAUSE >= deadline {
+                let nobody = || Failure::Elsewhere("no member of etcd was asked".to_owned());
+                return Err(last.unwrap_or_else(nobody));
+            }
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+    }
+
+    /// A call that may be repeated leaves time for the other members.
+    fn patience(&self, repeat: Repeat, deadline: Instant) -> Duration {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match repeat {
+            Repeat::Never => left,
+            Repeat::Harmless => {
+                let share = self.timeout / u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+                left.min(share)
+            }
+        }
+    }
+
+    /// A connection for a stream (a watch, a keep-alive), and a handle by which its failure is told.
+    pub(super) async fn stream(&self) -> Result<(Client, Line), ProviderError> {
+        let mut last = None;
+        for index in self.order() {
+            let member = &self.members[index];
+            match tokio::time::timeout(self.timeout, member.client()).await {
+                Ok(Ok(client)) => return Ok((client, Line(Arc::clone(member)))),
+                Ok(Err(failure)) => last = Some(failure.into_error()),
+                Err(_) => last = Some(ProviderError::NotApplied(format!("{} is silent", member.address))),
+            }
+            Member::suspect(member);
+        }
+        Err(last.unwrap_or_else(|| ProviderError::NotApplied("no member of etcd was asked".to_owned())))
+    }
+}
+
+/// Whose stream it is.
+#[derive(Clone)]
+pub(super) struct Line(Arc<Member>);
+
+impl Line {
+    /// The stream broke or fell silent: its member is not asked first any more.
+    pub(super) fn failed(&self) {
+        Member::suspect(&self.0);
+    }
+}
+
+impl Member {
+    async fn client(&self) -> Result<Client, Failure> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = client.as_ref() {
+            return Ok(client.clone());
+        }
+        let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
+        if let Some((name, password)) = &self.credentials {
+            options = options.with_user(name, password);
+        }
+        let channel = Channel::Tonic(self.endpoint.connect_lazy());
+        let fresh = Client::from_channel(channel, Some(options)).await.map_err(|error| of_error(&error))?;
+        *client = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    async fn ask<T, F, Fut>(&self, call: &F, patience: Duration) -> Result<T, Failure>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let deadline = Instant::now() + patience;
+        let silent =
+            || format!("{} did not answer within {}", self.address, humantime::format_duration(patience));
+        // Until there is a client nothing of the call was sent.
+        let client = match tokio::time::timeout_at(deadline, self.client()).await {
+            Ok(client) => client?,
+            Err(_) => return Err(Failure::Elsewhere(silent())),
+        };
+        let answer = match tokio::time::timeout_at(deadline, call(client)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Ended(ProviderError::Unknown(silent()))),
+        };
+        if let Err(Failure::Stranger(_)) = &answer {
+            // The next call authenticates again.
+            *self.client.lock().await = None;
+        }
+        answer
+    }
+
+    /// Passes the member over, and looks at it until it answers again.
+    fn suspect(this: &Arc<Self>) {
+        if this.suspect.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::info!(member = %this.address, "a member of etcd does not answer and is passed over");
+        tokio::spawn(look_at(Arc::downgrade(this)));
+    }
+}
+
+/// Looks at a member until it answers a read that needs a majority, or until nobody wants to know.
+async fn look_at(member: Weak<Member>) {
+    loop {
+        tokio::time::sleep(PROBE_EVERY).await;
+        let Some(member) = member.upgrade() else { return };
+        let key = member.probe_key.clone();
+        let look = |mut client: Client| {
+            let key = key.clone();
+            async move {
+                let options = GetOptions::new().with_keys_only();
+                client.get(key, Some(options)).await.map(|_| ()).map_err(|error| of_error(&error))
+            }
+        };
+        match member.ask(&look, CONNECT_TIMEOUT).await {
+            // A refusal is an answer too; whoever asks next is told it.
+            Ok(()) | Err(Failure::Ended(ProviderError::Fatal(_)) | Failure::Compacted) => {
+                member.suspect.store(false, Ordering::Relaxed);
+                tracing::info!(member = %member.address, "a member of etcd answers again");
+                return;
+            }
+            Err(Failure::Ended(_) | Failure::Elsewhere(_) | Failure::Stranger(_)) => {}
+        }
+    }
+}
+
+fn endpoint(address: &str, options: &EtcdOptions) -> Result<Endpoint, String> {
+    let bad = |why: &str| format!("{address:?} is no endpoint of etcd: {why}");
+    let trimmed = address.trim_end_matches('/');
+    let (secure, authority) = match (trimmed.strip_prefix("https://"), trimmed.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => (options.tls.is_some(), trimmed),
+    };
+    let (host, port) = authority.rsplit_once(':').ok_or_else(|| bad("it is written http://HOST:PORT"))?;
+    if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
+        return Err(bad("it is written http://HOST:PORT"));
+    }
+    let scheme = if secure { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}"))
+        .map_err(|error| bad(&error.to_string()))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    match (&options.tls, secure) {
+        (Some(tls), true) => endpoint.tls_config(tls.clone()).map_err(|error| bad(&error.to_string())),
+        (None, false) => Ok(endpoint),
+        (Some(_), false) => Err(bad("files for TLS are given, so it must be https://")),
+        (None, true) => Err(bad("https needs a ca_file")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(endpoints: &[&str]) -> EtcdOptions {
+        let cluster = baton_core::ids::ClusterName::parse("orders").expect("a name");
+        let endpoints = endpoints.iter().map(|it| (*it).to_owned()).collect();
+        EtcdOptions::new(endpoints, crate::identity_of(cluster, "open sesame"), Duration::from_millis(200))
+    }
+
+    #[test]
+    fn endpoints_are_checked() {
+        for good in ["http://10.0.0.9:2379/", "etcd-1.local:2379", "http://[::1]:2379"] {
+            assert!(endpoint(good, &options(&[])).is_ok(), "{good}");
+        }
+        for bad in ["", "10.0.0.9", ":2379", "host:port", "https://10.0.0.9:2379", "http://h:1/v3"] {
+            assert!(endpoint(bad, &options(&[])).is_err(), "{bad:?} was taken");
+        }
+        assert!(Endpoints::new(&options(&[]), String::new()).is_err(), "none at all");
+    }
+
+    #[tokio::test]
+    async fn a_write_is_sent_once_and_a_read_goes_round() {
+        let endpoints = Endpoints::new(&options(&["h1:1", "h2:1", "h3:1"]), "/p".into()).expect("good");
+        let asked = AtomicUsize::new(0);
+        let silent = |_: Client| async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(Failure::Ended(ProviderError::Unknown("no answer".into())))
+        };
+        let error = endpoints.call(Repeat::Never, silent).await.expect_err("nobody answers");
+        assert!(matches!(error, ProviderError::Unknown(_)), "{error}");
+        assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+        let error = endpoints.call(Repeat::Harmless, silent).await.expect_err("nobody answers");
+        assert!(matches!(error, ProviderError::Unknown(_)), "{error}");
+        assert!(asked.swap(0, Ordering::Relaxed) >= 3);
+        let nowhere = |_: Client| async {
+            let before = asked.fetch_add(1, Ordering::Relaxed);
+            if before < 2 { Err(Failure::Elsewhere("not reached".into())) } else { Ok(()) }
+        };
+        assert_eq!(
+            endpoints.call(Repeat::Never, nowhere).await,
+            Ok(()),
+            "what was never sent is sent elsewhere"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_silent_is_asked_last() {
+        let endpoints = Endpoints::new(&options(&["h1:1", "h2:1", "h3:1"]), "/p".into()).expect("good");
+        let first = endpoints.order()[0];
+        Member::suspect(&endpoints.members[first]);
+        assert_eq!(endpoints.order()[2], first);
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_in_time_whatever_hangs() {
+        let endpoints = Endpoints::new(&options(&["h1:1", "h2:1"]), "/p".into()).expect("good");
+        let started = Instant::now();
+        let hang = |_: Client| std::future::pending::<Result<(), Failure>>();
+        for repeat in [Repeat::Harmless, Repeat::Never] {
+            let error = endpoints.call(repeat, hang).await.expect_err("nobody answers");
+            assert!(matches!(error, ProviderError::Unknown(_)), "{error}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}

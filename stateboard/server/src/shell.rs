@@ -422,3 +422,6 @@ impl Keeper {
         self.watchers.retain(|watcher| watcher.try_send(Arc::clone(&update)).is_ok());
     }
 }
+
+#[cfg(test)]
+mod power_loss;

@@ -4,6 +4,8 @@
 mod backup;
 mod check;
 mod codec;
+#[cfg(test)]
+pub(crate) mod disk;
 mod restore;
 mod room;
 

@@ -101,7 +101,10 @@ pub fn write_man(out: &mut dyn Write) -> std::io::Result<()> {
 pub fn describe(config: &Config) -> String {
     let mut text = String::from("ok\n\n");
     let provider = match &config.provider {
-        ProviderConfig::Stateboard { endpoints } => format!("stateboard at {}", endpoints.join(", ")),
+        ProviderConfig::Stateboard { endpoints, tls, .. } => {
+            let tls = if tls.is_some() { ", with TLS" } else { "" };
+            format!("stateboard at {}{tls}", endpoints.join(", "))
+        }
         ProviderConfig::Embedded { data_dir } => format!("embedded stateboard in {}", data_dir.display()),
     };
     let on = |enabled| if enabled { "on" } else { "off" };

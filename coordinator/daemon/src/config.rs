@@ -5,24 +5,23 @@
 //! cluster's and live in the provider.
 
 mod check;
-pub mod document;
 mod instance;
 mod overrides;
-pub mod problem;
+mod provider;
 
 pub use overrides::Overrides;
-pub use problem::{Origin, Problem, Problems};
 
 use baton_board::Identity;
+use baton_config::{Document, ENVIRONMENT_PREFIX, Origin, Problem, Problems};
 use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Zone};
+use baton_provider::password::Password;
+use baton_provider::tls::TlsFiles;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Where the file is, unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/baton/coordinator.toml";
-/// The prefix of the environment's overrides.
-pub const ENVIRONMENT_PREFIX: &str = "BATON_";
 
 /// Everything that a daemon needs to know about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +55,12 @@ pub struct Config {
 pub enum ProviderConfig {
     /// A stateboard process.
     Stateboard {
-        /// `http://host:port`, at least one.
+        /// `https://host:port`, `http://host:port` or `host:port`, at least one.
         endpoints: Vec<String>,
+        /// The files for TLS to it; `None` without it.
+        tls: Option<TlsFiles>,
+        /// The password, where it asks for one.
+        password: Option<Password>,
     },
     /// A stateboard inside this daemon.
     Embedded {
@@ -113,14 +116,6 @@ pub enum EngineKind {
     Redis,
 }
 
-/// This process's environment as far as it is configuration. (`std::env::vars` panics where anything of the environment,
-/// however foreign, is not UTF-8.)
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-    let ours = |(name, _): &(String, String)| name.starts_with(ENVIRONMENT_PREFIX);
-    std::env::vars_os().map(move |(name, value)| (text(name), text(value))).filter(ours)
-}
-
 impl Config {
     /// Reads the file, then the environment, then the flags, and checks the whole.
     ///
@@ -153,7 +148,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
-        let mut document = document::Document::parse(file, text);
+        let mut document = Document::parse(file, text);
         document.set_from_environment(ENVIRONMENT_PREFIX, environment);
         overrides.apply(&mut document);
         let config = check::check(&document);

@@ -265,8 +265,13 @@ async fn settle(views: &Views, at_most: Duration) {
 
 /// The provider that the configuration names. An embedded stateboard serves this daemon's own port on loopback.
 async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Result<Arc<dyn StateProvider>> {
-    let endpoints = match &config.provider {
-        ProviderConfig::Stateboard { endpoints } => endpoints.clone(),
+    let identity = config.identity.clone();
+    let options = match &config.provider {
+        ProviderConfig::Stateboard { endpoints, tls, password } => StateboardOptions {
+            tls: tls.clone(),
+            password: password.clone(),
+            ..StateboardOptions::new(endpoints.clone(), identity, FIRST_TIMEOUT)
+        },
         ProviderConfig::Embedded { data_dir } => {
             let options = baton_stateboard::Options {
                 identity: config.identity.clone(),
@@ -282,11 +287,9 @@ async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Res
                     tracing::error!(%error, "the embedded stateboard failed");
                 }
             });
-            vec![endpoint]
+            StateboardOptions::new(vec![endpoint], identity, FIRST_TIMEOUT)
         }
     };
-    let identity = config.identity.clone();
-    let options = StateboardOptions { endpoints, identity, request_timeout: FIRST_TIMEOUT };
     Ok(Arc::new(StateboardProvider::new(options)?))
 }
 

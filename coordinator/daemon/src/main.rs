@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use baton_coordinator::cli::{self, Cli, Command, Invocation};
-use baton_coordinator::config::{self, Config};
+use baton_coordinator::config::Config;
 use baton_coordinator::{daemon, logging};
 use baton_engine::deadman;
 use sd_notify::NotifyState;
@@ -34,7 +34,7 @@ fn daemon_main(cli: &Cli) -> ExitCode {
         }
         Some(Command::Run | Command::CheckConfig) | None => {}
     }
-    let config = match Config::load(&cli.config, config::environment(), &cli.overrides) {
+    let config = match Config::load(&cli.config, baton_config::environment(), &cli.overrides) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

@@ -9,7 +9,9 @@ mod error;
 pub mod etcd;
 mod identity;
 pub mod memory;
+pub mod password;
 pub mod stateboard;
+pub mod tls;
 pub mod wire;
 
 pub use baton_board::{

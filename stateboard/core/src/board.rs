@@ -114,6 +114,13 @@ impl Board {
         }
     }
 
+    /// Records, members, and candidates in line; for whoever counts.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let status = self.status();
+        (status.records, status.members, status.waiting)
+    }
+
     /// One input, received at or before `now`.
     pub fn step(&mut self, now: Time, input: Input) {
         assert!(now >= self.now, "time never goes back");

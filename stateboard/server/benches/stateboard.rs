@@ -61,11 +61,11 @@ impl Drop for Server {
 }
 
 fn client(address: &str) -> anyhow::Result<StateboardProvider> {
-    Ok(StateboardProvider::new(StateboardOptions {
-        endpoints: vec![address.to_owned()],
-        identity: identity_of(ClusterName::parse("bench")?, ""),
-        request_timeout: Duration::from_secs(10),
-    })?)
+    Ok(StateboardProvider::new(StateboardOptions::new(
+        vec![address.to_owned()],
+        identity_of(ClusterName::parse("bench")?, ""),
+        Duration::from_secs(10),
+    ))?)
 }
 
 fn candidate(name: &str) -> anyhow::Result<Candidate> {

@@ -53,11 +53,11 @@ pub async fn embed(
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    let provider = StateboardProvider::new(StateboardOptions {
-        endpoints: vec![address.to_string()],
-        identity: options.identity.clone(),
+    let provider = StateboardProvider::new(StateboardOptions::new(
+        vec![address.to_string()],
+        options.identity.clone(),
         request_timeout,
-    })?;
+    ))?;
     // Reading the file blocks.
     let stateboard =
         tokio::task::spawn_blocking(move || open(options)).await.map_err(std::io::Error::other)??;

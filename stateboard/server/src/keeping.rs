@@ -1,7 +1,8 @@
 //! What the service answers about the file itself: backup, restore, and what of it stands in the status. Who may ask was
 //! checked before.
 
-use crate::service::{Out, error, foreign, malformed, rejected};
+use crate::fault::{error, foreign, malformed};
+use crate::service::{Out, rejected};
 use crate::shell::Shell;
 use crate::storage::{
     Archive, ArchiveError, Backup, FILE_FORMAT, Piece, RestoreError, file_bytes, free_bytes,

@@ -5,41 +5,47 @@
 
 pub mod config;
 mod embedded;
+mod fault;
+mod feed;
+mod gate;
 mod http;
 mod keeping;
+mod limits;
+mod listener;
 mod metrics;
 mod service;
 mod shell;
 pub mod storage;
 
 pub use embedded::{EmbedError, Embedded, embed};
+pub use limits::Limits as OuterLimits;
 
-use baton_board::{Identity, Limits};
+use baton_board::{Durable, Identity, Limits};
 use baton_core::record::Settings;
 use baton_proto::v1;
+use baton_provider::password::Accepted;
+use gate::{Gate, Rules};
 use keeping::Keeping;
 use metrics::Metrics;
 use service::Service;
 use shell::Shell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use storage::{OpenError, Storage};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use v1::stateboard_server::StateboardServer;
 
 /// Exit code after a sync that failed.
 pub const EXIT_STORAGE: i32 = 70;
-/// Largest request: a full one of the default limits fits.
-const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest response: a snapshot of the default limits fits.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Streams that one connection may have open.
-const STREAMS_MAX: u32 = 4_096;
+/// Streams beyond the limit that a connection may open only to be told so: a client that keeps to what HTTP/2 announces
+/// would otherwise wait for ever and never learn why.
+const STREAMS_SPARE: usize = 64;
 /// How often an idle connection is pinged, and how long the answer may take: a candidate whose host vanished must not
 /// stand in line for ever.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -73,16 +79,27 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// A stateboard whose file is open.
-pub struct Stateboard {
-    shell: Shell,
-    thread: JoinHandle<()>,
-    metrics: Arc<Metrics>,
-    identity: Arc<Identity>,
-    keeping: Keeping,
+/// What stands between the board and whoever connects. The default takes everybody, without TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Outside {
+    /// TLS for gRPC.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The passwords that are taken; `None` where none is asked for.
+    pub passwords: Option<Accepted>,
+    /// How much is taken. What the board keeps is in [`Options::limits`].
+    pub limits: OuterLimits,
 }
 
-/// Opens the file and starts the board. Blocks while it reads: call it before serving, not on a busy runtime.
+/// A stateboard whose file is open.
+pub struct Stateboard {
+    storage: Storage,
+    durable: Durable,
+    limits: Limits,
+    outside: Outside,
+    identity: Arc<Identity>,
+}
+
+/// Opens the file. Blocks while it reads: call it before serving, not on a busy runtime.
 ///
 /// # Errors
 /// [`OpenError`] names the file and what to do; nothing was changed then.
@@ -96,19 +113,41 @@ pub fn open(options: Options) -> Result<Stateboard, OpenError> {
         records = durable.records.len(),
         "the state is read"
     );
-    let metrics = Arc::new(Metrics::new());
-    metrics.revision(durable.revision);
-    let archive = storage.archive();
-    let file = storage.path().to_owned();
-    let (shell, thread) = Shell::start(durable, limits.clone(), storage, Arc::clone(&metrics))
-        .map_err(|error| OpenError::Io { path: data_dir, error })?;
-    let keeping = Keeping::new(shell.clone(), archive, file, limits);
-    Ok(Stateboard { shell, thread, metrics, identity: Arc::new(identity), keeping })
+    let limits = room_for(&durable, limits);
+    Ok(Stateboard { storage, durable, limits, outside: Outside::default(), identity: Arc::new(identity) })
+}
+
+/// What is there already was taken under higher limits and stays; only more of it is refused.
+fn room_for(durable: &Durable, mut limits: Limits) -> Limits {
+    for (name, limit, there) in [
+        ("records", &mut limits.records, durable.records.len()),
+        ("members", &mut limits.members, durable.members.len()),
+    ] {
+        if *limit < there {
+            tracing::warn!("there are {there} {name}, more than the limit {limit}: no new ones are taken");
+            *limit = there;
+        }
+    }
+    limits
 }
 
 impl Stateboard {
+    /// With TLS, passwords and limits as given.
+    #[must_use]
+    pub fn behind(mut self, outside: Outside) -> Self {
+        self.outside = outside;
+        self
+    }
+
+    /// The settings that are in force now, for what has to be compared with them before serving.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.durable.settings
+    }
+
     /// Answers on `listener`, and health and metrics on `http` where it is given, until `shutdown`. Everything that
-    /// was answered is durable; what is under way at the shutdown is answered or refused within five seconds.
+    /// was answered is durable; what is under way at the shutdown is answered or refused within five seconds, and
+    /// streams end with the reason `stopping`.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -118,38 +157,59 @@ impl Stateboard {
         http: Option<TcpListener>,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let Self { storage, durable, limits, outside, identity } = self;
+        let metrics = Arc::new(Metrics::new());
+        metrics.revision(durable.revision);
+        let outer = OuterLimits { kept: limits.clone(), ..outside.limits.clone() };
+        let (archive, file) = (storage.archive(), storage.path().to_owned());
+        let (shell, thread) = Shell::start(durable, storage, &outer, Arc::clone(&metrics))?;
+        let keeping = Keeping::new(shell.clone(), archive, file, limits);
         let web = http.map(|listener| {
-            let router = http::router(self.shell.clone(), Arc::clone(&self.metrics));
+            let router = http::router(shell.clone(), Arc::clone(&metrics));
             let stop = shutdown.clone().cancelled_owned();
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await })
         });
-        let result = self.serve_grpc(listener, &shutdown).await;
+        let port = Port { shell: shell.clone(), identity, keeping, tls: outside.tls };
+        let rules = Rules { limits: outer, passwords: outside.passwords, metrics };
+        let result = port.serve(listener, Arc::new(rules), &shutdown).await;
         shutdown.cancel();
-        self.shell.stop();
+        shell.stop();
         if let Some(web) = web {
             // Metrics of a stateboard that is going are nobody's concern.
             web.abort();
         }
-        let thread = self.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the board's thread panicked");
         }
         result
     }
+}
 
-    async fn serve_grpc(
-        &self,
+/// The gRPC port.
+struct Port {
+    shell: Shell,
+    identity: Arc<Identity>,
+    keeping: Keeping,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Port {
+    async fn serve(
+        self,
         listener: TcpListener,
+        rules: Arc<Rules>,
         shutdown: &CancellationToken,
     ) -> Result<(), ServeError> {
+        let limits = &rules.limits;
         let service = Service {
             shell: self.shell.clone(),
             identity: Arc::clone(&self.identity),
-            keeping: Arc::new(self.keeping.clone()),
+            limits: Arc::new(limits.clone()),
+            keeping: Arc::new(self.keeping),
         };
         let stateboard = StateboardServer::new(service)
-            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_decoding_message_size(limits.message_bytes)
             .max_encoding_message_size(RESPONSE_BYTES_MAX);
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
@@ -164,14 +224,19 @@ impl Stateboard {
                 shell.stop();
             }
         };
+        let streams = u32::try_from(limits.streams_per_connection + STREAMS_SPARE).unwrap_or(u32::MAX);
+        let headers = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+        let tls = self.tls.clone().map(TlsAcceptor::from);
+        let incoming = listener::incoming(listener, tls, limits, Arc::clone(&rules.metrics));
         let server = Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
+            .max_concurrent_streams(streams)
+            .http2_max_header_list_size(headers)
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_EVERY))
-            .add_service(health)
-            .add_service(reflection)
-            .add_service(stateboard)
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop);
+            .add_service(Gate::open(health, &rules))
+            .add_service(Gate::open(reflection, &rules))
+            .add_service(Gate::guarded(stateboard, &rules))
+            .serve_with_incoming_shutdown(incoming, stop);
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;

@@ -3,12 +3,10 @@
 mod cli;
 
 use anyhow::Context as _;
-use baton_board::Limits;
 use baton_core::record::Settings;
-use baton_provider::identity_of;
 use baton_stateboard::config::{Config, DEFAULT_FILE, seed};
 use baton_stateboard::storage::{self, Backup};
-use baton_stateboard::{Options, Stateboard};
+use baton_stateboard::{Options, Outside, Stateboard};
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command, LogFormat};
 use sd_notify::NotifyState;
@@ -43,7 +41,12 @@ fn main() -> ExitCode {
         }
     };
     if matches!(cli.command, Some(Command::CheckConfig)) {
-        println!("the configuration is fine: cluster {}, gRPC on {}", config.cluster, config.listen);
+        let tls = if config.tls.is_some() { "with TLS" } else { "without TLS" };
+        let cluster = &config.identity.cluster;
+        println!("the configuration is fine: cluster {cluster}, gRPC on {} {tls}", config.listen);
+        for issue in &config.issues {
+            println!("issue: {issue}");
+        }
         return ExitCode::SUCCESS;
     }
     log(cli.log_format);
@@ -74,12 +77,13 @@ fn configure(cli: &Cli) -> anyhow::Result<(Config, Settings)> {
         }
         Err(error) => anyhow::bail!("{file}: {error}"),
     };
-    let config = Config::load(&file, &text, std::env::vars(), &cli.overrides);
+    let config = Config::load(&file, &text, baton_config::environment(), &cli.overrides);
+    let lock_delay = config.as_ref().ok().and_then(|config| config.lock_delay);
     let seed = match &cli.seed_settings {
-        None => Ok(Settings::default()),
+        None => seed::parse("the default settings", "", lock_delay),
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            seed::parse(&path.display().to_string(), &text)
+            seed::parse(&path.display().to_string(), &text, lock_delay)
         }
     };
     match (config, seed) {
@@ -105,20 +109,33 @@ fn log(format: LogFormat) {
 
 fn run(config: Config, seed_settings: Settings) -> anyhow::Result<()> {
     let options = Options {
-        identity: identity_of(config.cluster.clone(), &config.secret),
+        identity: config.identity.clone(),
         data_dir: config.data_dir.clone(),
         seed_settings,
-        limits: Limits::default(),
+        limits: config.limits.kept.clone(),
     };
-    let stateboard = baton_stateboard::open(options)?;
+    let tls = config.tls.as_ref().map(|files| files.server()).transpose()?;
+    let outside = Outside { tls, passwords: config.passwords.clone(), limits: config.limits.clone() };
+    let stateboard = baton_stateboard::open(options)?.behind(outside);
+    if let Some(delay) = config.lock_delay {
+        let wanted = seed::lease_of_lock_delay(delay);
+        let found = stateboard.settings().lease_ttl;
+        if found != wanted {
+            tracing::warn!(
+                lease_ttl = %found,
+                "lock_delay = {delay} s is for the first start; the cluster's own settings are in force, and its lock \
+                 lives 5/4 of their lease_ttl"
+            );
+        }
+    }
+    raise_descriptors(config.limits.connections);
     // One thread for the network: the board has its own, and a hop between workers costs more than they save here.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(stateboard, &config))
 }
 
 fn restore(config: &Config, from: &Path, force: bool, generation_at_least: u64) -> anyhow::Result<()> {
-    let identity = identity_of(config.cluster.clone(), &config.secret);
-    let backup = Backup::read(from, &identity, &Limits::default())?;
+    let backup = Backup::read(from, &config.identity, &config.limits.kept)?;
     let backup = Backup { force, generation_at_least, ..backup };
     let taken = backup.header.at_unix_millis;
     let done = storage::restore(&config.data_dir, backup)?;
@@ -134,6 +151,26 @@ fn restore(config: &Config, from: &Path, force: bool, generation_at_least: u64) 
     Ok(())
 }
 
+/// As many descriptors as the connections need, as far as the system allows.
+fn raise_descriptors(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Beside connections: files, listeners, what the runtime needs, and connections that are told that they are too many.
+    const OTHERS: u64 = 256;
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum });
+    if raised.is_err() || allowed < wanted {
+        tracing::warn!(
+            "limits.connections = {connections} needs {wanted} descriptors, and the system allows {allowed}: raise \
+             LimitNOFILE, or lower the limit"
+        );
+    }
+}
+
 async fn serve(stateboard: Stateboard, config: &Config) -> anyhow::Result<()> {
     let bind = async |key: &str, address| {
         let listener = TcpListener::bind(address).await.with_context(|| format!("{key} = {address}"))?;
@@ -146,8 +183,8 @@ async fn serve(stateboard: Stateboard, config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     let listener = bind("stateboard.listen", config.listen).await?;
-    if !config.listen.ip().is_loopback() {
-        tracing::warn!(address = %config.listen, "others reach this stateboard without TLS");
+    for issue in &config.issues {
+        tracing::warn!("{issue}");
     }
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));

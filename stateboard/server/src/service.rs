@@ -1,19 +1,24 @@
 //! gRPC to input, output to gRPC, and nothing else. Who may speak is checked here, before the machine is asked.
 
+use crate::fault::{self, malformed};
+use crate::feed::Follower;
+use crate::gate;
 use crate::keeping::Keeping;
-use crate::shell::{Rejected, SessionHandle, Shell};
-use baton_board::{ForeignCluster, Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage};
+use crate::limits::Limits;
+use crate::shell::{DISK_FULL, Rejected, SessionHandle, Shell};
+use baton_board::{
+    Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage, Snapshot, Update, WatchStart,
+};
 use baton_core::ids::{ReplicaSetName, Revision, Version};
 use baton_core::time::Span;
 use baton_proto::v1;
 use baton_provider::wire::{self, Malformed};
-use prost::Message as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 use v1::campaign_request::Message as FromCandidate;
 use v1::campaign_response::Message as ToCandidate;
 
@@ -26,61 +31,25 @@ pub(crate) struct Service {
     pub(crate) shell: Shell,
     pub(crate) identity: Arc<Identity>,
     pub(crate) keeping: Arc<Keeping>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 pub(crate) type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-pub(crate) fn error(
-    code: Code,
-    reason: &str,
-    message: String,
-    what_to_do: &str,
-    facts: &[(&str, &str)],
-) -> Status {
-    let detail = v1::StateboardError {
-        reason: reason.to_owned(),
-        message: message.clone(),
-        what_to_do: what_to_do.to_owned(),
-        facts: facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-    };
-    Status::with_details(code, message, detail.encode_to_vec().into())
-}
-
-pub(crate) fn malformed(fault: Malformed) -> Status {
-    let what_to_do = "use a client of this stateboard's version, or of the one before or after it";
-    error(Code::InvalidArgument, "malformed", fault.to_string(), what_to_do, &[])
-}
-
 pub(crate) fn rejected(rejected: Rejected) -> Status {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     match rejected {
-        Rejected::Stopping => {
-            let message = "this stateboard is stopping".to_owned();
-            error(Code::Unavailable, "stopping", message, "try again when it is back", &[])
-        }
-        Rejected::Busy => {
-            let message = "too many requests are under way".to_owned();
-            error(Code::ResourceExhausted, "limit", message, "try again later, and ask less often", &[])
-        }
-        Rejected::DiskFull => {
-            let message = "there is no room on the stateboard's disk: nothing was changed".to_owned();
-            let what_to_do = "make room on it; then changes are taken again by themselves";
-            error(Code::ResourceExhausted, "disk_full", message, what_to_do, &[])
-        }
-    }
-}
-
-pub(crate) fn foreign(foreign: &ForeignCluster) -> Status {
-    let message = foreign.to_string();
-    match foreign {
-        ForeignCluster::Name { ours, theirs } => {
-            let what_to_do =
-                "give each cluster a stateboard of its own, or set cluster.name to the same value";
-            let facts = [("ours", ours.as_str()), ("theirs", theirs.as_str())];
-            error(Code::FailedPrecondition, "foreign_cluster", message, what_to_do, &facts)
-        }
-        ForeignCluster::Secret { cluster } => {
-            let what_to_do = "use the same secret_file on every host of the cluster";
-            error(Code::Unauthenticated, "wrong_secret", message, what_to_do, &[("cluster", cluster)])
+        Rejected::Stopping => fault::stopping(),
+        Rejected::Busy(max) => fault::limit(
+            "requests",
+            count(max),
+            "one request too many",
+            "try again later, and ask less often",
+        ),
+        Rejected::DiskFull => fault::disk_full(),
+        Rejected::Watchers(max) => {
+            let what_to_do = "watch through fewer processes, or raise the limit";
+            fault::limit("watchers", count(max), "one watch too many", what_to_do)
         }
     }
 }
@@ -88,11 +57,16 @@ pub(crate) fn foreign(foreign: &ForeignCluster) -> Status {
 impl Service {
     fn check(&self, identity: Option<v1::ClusterIdentity>) -> Result<(), Status> {
         let identity = wire::identity_from_wire(identity).map_err(malformed)?;
-        self.identity.check(&identity).map_err(|error| foreign(&error))
+        self.identity.check(&identity).map_err(|error| fault::foreign(&error))
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Status> {
         self.shell.ask(request).await.map_err(rejected)
+    }
+
+    /// The framework's refusal of a long message, typed.
+    fn too_long(&self, status: Status) -> Status {
+        if gate::is_too_long(&status) { gate::too_long(self.limits.message_bytes) } else { status }
     }
 }
 
@@ -126,13 +100,20 @@ impl v1::stateboard_server::Stateboard for Service {
         let mut inbound = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
             .await
-            .map_err(|_| Status::deadline_exceeded("the candidate did not say who it is"))??;
+            .map_err(|_| fault::late(HELLO_TIMEOUT.as_secs()))?
+            .map_err(|status| self.too_long(status))?;
         let Some(FromCandidate::Campaign(campaign)) = first.and_then(|first| first.message) else {
             return Err(malformed(Malformed::Missing("the campaign as first message")));
         };
         self.check(campaign.identity)?;
         let candidate = campaign.candidate.ok_or_else(|| malformed(Malformed::Missing("candidate")))?;
         let candidate = wire::candidate_from_wire(candidate).map_err(malformed)?;
+        let text_bytes = self.limits.kept.text_bytes;
+        if candidate.address.0.len() > text_bytes {
+            let value = u64::try_from(text_bytes).unwrap_or(u64::MAX);
+            let what_to_do = "advertise a shorter address";
+            return Err(fault::limit("text_bytes", value, "the candidate's address is too long", what_to_do));
+        }
         let token = campaign.resume.map(|token| wire::token_from_wire(Some(token))).transpose();
         let only = campaign.resume_only;
         let resume = token.map_err(malformed)?.map(|token| Resume { token, only });
@@ -140,7 +121,13 @@ impl v1::stateboard_server::Stateboard for Service {
         let opened = self.shell.open(|session| Input::Campaign { session, candidate, resume, secret });
         let (session, messages) = opened.map_err(rejected)?;
         tokio::spawn(listen(inbound, session));
-        Ok(Response::new(Box::pin(ReceiverStream::new(messages).map(to_candidate))))
+        // A stop is said as such: a candidate then knows that it may come back and go on.
+        let shell = self.shell.clone();
+        let end = futures_util::stream::once(async move { shell.is_stopping() });
+        let end = end.filter_map(|stopping| stopping.then(|| Err(fault::stopping())));
+        let waiting = self.limits.kept.waiting;
+        let messages = ReceiverStream::new(messages).map(move |message| to_candidate(message, waiting));
+        Ok(Response::new(Box::pin(messages.chain(end))))
     }
 
     async fn appoint(
@@ -172,15 +159,29 @@ impl v1::stateboard_server::Stateboard for Service {
         let request = request.into_inner();
         self.check(request.identity)?;
         let watching = self.shell.watch(request.after_revision.map(Revision)).await.map_err(rejected)?;
-        let start: Vec<v1::watch_response::Event> = match watching.start {
-            baton_board::WatchStart::Snapshot(snapshot) => {
-                vec![v1::watch_response::Event::Snapshot(wire::snapshot_to_wire(&snapshot))]
-            }
-            baton_board::WatchStart::Updates(updates) => updates.iter().map(update_event).collect(),
+        let first = match watching.start {
+            WatchStart::Snapshot(snapshot) => First::Snapshot(snapshot),
+            WatchStart::Updates(updates) => First::Updates(updates.into_iter()),
         };
-        let updates = ReceiverStream::new(watching.updates).map(|update| update_event(&update));
-        let events = tokio_stream::iter(start).chain(updates);
-        Ok(Response::new(Box::pin(events.map(|event| Ok(v1::WatchResponse { event: Some(event) })))))
+        let events = futures_util::stream::unfold(
+            Some((first, watching.updates)),
+            async |state: Option<(First, Follower)>| {
+                let (mut first, mut updates) = state?;
+                let event = match first.next() {
+                    Some(event) => Ok(event),
+                    None => updates.next().await.map(|update| update_event(update.as_ref())),
+                };
+                match event {
+                    Ok(event) => {
+                        let response = v1::WatchResponse { event: Some(event) };
+                        Some((Ok(response), Some((first, updates))))
+                    }
+                    // The reason is the last thing that is said.
+                    Err(status) => Some((Err(status), None)),
+                }
+            },
+        );
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn put_member(
@@ -278,10 +279,31 @@ impl v1::stateboard_server::Stateboard for Service {
     }
 }
 
-fn update_event(
-    update: &(impl std::borrow::Borrow<baton_board::Update> + ?Sized),
-) -> v1::watch_response::Event {
-    v1::watch_response::Event::Update(wire::update_to_wire(update.borrow()))
+fn update_event(update: &Update) -> v1::watch_response::Event {
+    v1::watch_response::Event::Update(wire::update_to_wire(update))
+}
+
+/// What a watch begins with. Converted when it is sent and not before: a message is larger than what it is made of.
+enum First {
+    Snapshot(Box<Snapshot>),
+    Updates(std::vec::IntoIter<Update>),
+    Done,
+}
+
+impl First {
+    fn next(&mut self) -> Option<v1::watch_response::Event> {
+        match std::mem::replace(self, Self::Done) {
+            Self::Snapshot(snapshot) => {
+                Some(v1::watch_response::Event::Snapshot(wire::snapshot_to_wire(&snapshot)))
+            }
+            Self::Updates(mut updates) => {
+                let event = updates.next().map(|update| update_event(&update));
+                *self = Self::Updates(updates);
+                event
+            }
+            Self::Done => None,
+        }
+    }
 }
 
 /// Reads what a candidate says until its connection ends; dropping the handle closes the session, which frees the
@@ -300,7 +322,7 @@ async fn listen(mut inbound: Streaming<v1::CampaignRequest>, session: SessionHan
     }
 }
 
-fn to_candidate(message: SessionMessage) -> Result<v1::CampaignResponse, Status> {
+fn to_candidate(message: SessionMessage, waiting: usize) -> Result<v1::CampaignResponse, Status> {
     let message = match message {
         SessionMessage::Granted { token, ttl, predecessor_bound, resumed } => {
             ToCandidate::Granted(v1::LockGranted {
@@ -315,33 +337,12 @@ fn to_candidate(message: SessionMessage) -> Result<v1::CampaignResponse, Status>
             ToCandidate::Lost(v1::LockLost { current: Some(wire::epoch_to_wire(current)) })
         }
         SessionMessage::Resigned => ToCandidate::Resigned(v1::LockResigned {}),
+        SessionMessage::Refused(refusal) if refusal.detail == DISK_FULL => return Err(fault::disk_full()),
         SessionMessage::Refused(refusal) => {
             let what_to_do = "run fewer candidates, or stop those that are not needed";
-            return Err(error(Code::ResourceExhausted, "limit", refusal.to_string(), what_to_do, &[]));
+            let value = u64::try_from(waiting).unwrap_or(u64::MAX);
+            return Err(fault::limit("candidates", value, &refusal.to_string(), what_to_do));
         }
     };
     Ok(v1::CampaignResponse { message: Some(message) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_error_carries_its_reason_and_what_to_do() {
-        let name = ForeignCluster::Name { ours: "orders".into(), theirs: "billing".into() };
-        let secret = ForeignCluster::Secret { cluster: "orders".into() };
-        for (status, reason) in [
-            (foreign(&name), "foreign_cluster"),
-            (foreign(&secret), "wrong_secret"),
-            (rejected(Rejected::Stopping), "stopping"),
-            (rejected(Rejected::Busy), "limit"),
-            (rejected(Rejected::DiskFull), "disk_full"),
-            (malformed(Malformed::Missing("record")), "malformed"),
-        ] {
-            let detail = v1::StateboardError::decode(status.details()).expect("a detail of ours");
-            assert_eq!(detail.reason, reason);
-            assert!(!detail.what_to_do.is_empty(), "{reason} does not say what to do");
-        }
-    }
 }

@@ -2,11 +2,13 @@
 //! one sync, and only then lets the answers go. Waiting for the disk on this thread costs nobody anything: no answer
 //! may leave before the sync in any case.
 
+use crate::feed::{Feed, Follower};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::storage::{Backup, CommitError, Restoration, RestoreError, Room, Storage, keep_backup};
 use baton_board::{
-    Action, Board, Durable, Input, Limits, Persist, Refusal, RefusalReason, Reply, Request, RequestId,
-    SessionId, SessionMessage, Update, WatchStart,
+    Action, Board, Durable, Input, Limits as Kept, Persist, Refusal, RefusalReason, Reply, Request,
+    RequestId, SessionId, SessionMessage, Update, WatchStart,
 };
 use baton_core::ids::Revision;
 use baton_core::time::{Span, Time};
@@ -19,17 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Events taken before a commit: a batch is what piled up during the last sync, at most this.
 const BATCH_MAX: usize = 64;
-/// Places in the queue. Each event holds one until it is taken, and each session one more for its end, so that the
-/// end of a session always finds a place.
-const QUEUE: usize = 8_192;
 /// Places beyond those, for stopping.
 const QUEUE_SPARE: usize = 8;
 /// Messages that a session may be behind. It has one renewal under way at a time.
 const SESSION_QUEUE: usize = 16;
-/// Updates that a watcher may be behind before it is dropped (it then resumes).
-const WATCH_QUEUE: usize = 1_024;
-/// Watchers at a time.
-const WATCHERS_MAX: usize = 4_096;
+/// What a candidate is told where there is no room for a new epoch.
+pub(crate) const DISK_FULL: &str = "the stateboard's disk is full: the lock cannot change hands";
 
 /// An event with its place in the queue.
 type Queued = (Event, Option<OwnedSemaphorePermit>);
@@ -39,7 +36,7 @@ enum Event {
     Open { session: SessionId, messages: mpsc::Sender<SessionMessage>, input: Input },
     Input(Input),
     Ask { request: Request, reply: oneshot::Sender<Result<Reply, Rejected>> },
-    Watch { after: Option<Revision>, started: oneshot::Sender<Watching> },
+    Watch { after: Option<Revision>, place: OwnedSemaphorePermit, started: oneshot::Sender<Watching> },
     Restore { backup: Box<Backup>, restored: oneshot::Sender<Result<Restoration, RestoreError>> },
     Stop,
 }
@@ -47,7 +44,7 @@ enum Event {
 /// A watch as it begins, and its updates from there.
 pub(crate) struct Watching {
     pub(crate) start: WatchStart,
-    pub(crate) updates: mpsc::Receiver<Arc<Update>>,
+    pub(crate) updates: Follower,
 }
 
 /// Why a request was not taken.
@@ -55,8 +52,10 @@ pub(crate) struct Watching {
 pub(crate) enum Rejected {
     /// The stateboard is stopping.
     Stopping,
-    /// Too much is under way.
-    Busy,
+    /// So many requests wait for the board already.
+    Busy(usize),
+    /// So many watch already.
+    Watchers(usize),
     /// There is no room on the disk for a change.
     DiskFull,
 }
@@ -65,8 +64,14 @@ pub(crate) enum Rejected {
 #[derive(Clone)]
 pub(crate) struct Shell {
     events: SyncSender<Queued>,
+    /// Places in the queue. Each event holds one until it is taken, and each session one more for its end, so that the
+    /// end of a session always finds a place.
     places: Arc<Semaphore>,
+    requests_max: usize,
+    watchers: Arc<Semaphore>,
+    watchers_max: usize,
     sessions: Arc<AtomicU64>,
+    feed: Arc<Feed>,
 }
 
 /// One candidate's place: dropping it closes the session.
@@ -81,17 +86,31 @@ impl Shell {
     /// Starts the thread. It ends after [`Shell::stop`], or when every handle is gone.
     pub(crate) fn start(
         durable: Durable,
-        limits: Limits,
         storage: Storage,
+        limits: &Limits,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (events, queue) = sync_channel(QUEUE + QUEUE_SPARE);
-        let keeper = Keeper::new(durable, limits, storage, metrics, end_at_once);
+        let (events, queue) = sync_channel(limits.requests + QUEUE_SPARE);
+        let feed = Feed::new(durable.revision, limits.watcher_lag);
+        let kept = limits.kept.clone();
+        let keeper = Keeper::new(durable, kept, storage, metrics, Arc::clone(&feed), end_at_once);
         let run = move || keeper.run(&queue);
         let thread = std::thread::Builder::new().name("board".into()).spawn(run)?;
-        let shell =
-            Self { events, places: Arc::new(Semaphore::new(QUEUE)), sessions: Arc::new(AtomicU64::new(0)) };
+        let shell = Self {
+            events,
+            places: Arc::new(Semaphore::new(limits.requests)),
+            requests_max: limits.requests,
+            watchers: Arc::new(Semaphore::new(limits.watchers)),
+            watchers_max: limits.watchers,
+            sessions: Arc::new(AtomicU64::new(0)),
+            feed,
+        };
         Ok((shell, thread))
+    }
+
+    /// Whether it was told to stop, so that streams end for that reason.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.feed.is_stopped()
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Rejected> {
@@ -114,10 +133,11 @@ impl Shell {
 
     pub(crate) async fn watch(&self, after: Option<Revision>) -> Result<Watching, Rejected> {
         let place = self.place()?;
+        let watcher = Arc::clone(&self.watchers).try_acquire_owned();
+        let watcher = watcher.map_err(|_| Rejected::Watchers(self.watchers_max))?;
         let (started, answered) = oneshot::channel();
-        self.send(Event::Watch { after, started }, place)?;
-        // Too many watchers, or stopping: both drop the sender.
-        answered.await.map_err(|_| Rejected::Busy)
+        self.send(Event::Watch { after, place: watcher, started }, place)?;
+        answered.await.map_err(|_| Rejected::Stopping)
     }
 
     /// Opens a session with its campaign.
@@ -135,12 +155,13 @@ impl Shell {
 
     /// Stops the thread: sessions and watches end, and what comes after is refused.
     pub(crate) fn stop(&self) {
+        self.feed.stop();
         // A thread that is gone has stopped; a queue without a spare place has been told already.
         let _ = self.events.try_send((Event::Stop, None));
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Rejected> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| Rejected::Busy)
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| Rejected::Busy(self.requests_max))
     }
 
     /// Never finds the queue full, since the event has its place.
@@ -192,27 +213,28 @@ fn now() -> Time {
 
 struct Keeper {
     board: Board,
-    limits: Limits,
+    limits: Kept,
     storage: Storage,
     room: Room,
     metrics: Arc<Metrics>,
+    feed: Arc<Feed>,
     /// What is done about a commit that failed; nothing is answered after it.
     failed: fn(&CommitError),
     /// What the next commit takes.
     persists: Vec<Persist>,
     sessions: BTreeMap<SessionId, mpsc::Sender<SessionMessage>>,
     replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, Rejected>>>,
-    watching: BTreeMap<RequestId, oneshot::Sender<Watching>>,
-    watchers: Vec<mpsc::Sender<Arc<Update>>>,
+    watching: BTreeMap<RequestId, (oneshot::Sender<Watching>, OwnedSemaphorePermit)>,
     next_request: u64,
 }
 
 impl Keeper {
     fn new(
         durable: Durable,
-        limits: Limits,
+        limits: Kept,
         storage: Storage,
         metrics: Arc<Metrics>,
+        feed: Arc<Feed>,
         failed: fn(&CommitError),
     ) -> Self {
         Self {
@@ -221,12 +243,12 @@ impl Keeper {
             room: Room::new(storage.path()),
             storage,
             metrics,
+            feed,
             failed,
             persists: Vec::new(),
             sessions: BTreeMap::new(),
             replies: BTreeMap::new(),
             watching: BTreeMap::new(),
-            watchers: Vec::new(),
             next_request: 0,
         }
     }
@@ -236,6 +258,7 @@ impl Keeper {
             if !self.batch(first, queue) {
                 return;
             }
+            self.measure();
         }
     }
 
@@ -252,6 +275,13 @@ impl Keeper {
             }
         }
         self.commit() && go_on
+    }
+
+    /// The counts that change with almost everything; cheap, and once for a batch.
+    fn measure(&self) {
+        let (records, members, waiting) = self.board.counts();
+        self.metrics.kept(records, members, waiting);
+        self.metrics.sessions(self.sessions.len());
     }
 
     /// Waits for an event or the board's deadline. `None` where nobody can send any more.
@@ -281,11 +311,8 @@ impl Keeper {
                     self.sessions.insert(session, messages);
                     self.step(input);
                 } else {
-                    let refusal = Refusal {
-                        reason: RefusalReason::Limit,
-                        replicaset: None,
-                        detail: "the stateboard's disk is full: the lock cannot change hands".into(),
-                    };
+                    let refusal =
+                        Refusal { reason: RefusalReason::Limit, replicaset: None, detail: DISK_FULL.into() };
                     // Fresh, so there is room; whoever went away needs no answer.
                     let _ = messages.try_send(SessionMessage::Refused(refusal));
                 }
@@ -301,9 +328,9 @@ impl Keeper {
                 }
             }
             Event::Restore { backup, restored } => return self.restore(*backup, restored),
-            Event::Watch { after, started } => {
+            Event::Watch { after, place, started } => {
                 let id = self.fresh_request();
-                self.watching.insert(id, started);
+                self.watching.insert(id, (started, place));
                 self.step(Input::Request { id, request: Request::Watch { after } });
             }
         }
@@ -342,10 +369,10 @@ impl Keeper {
             "restored from a backup"
         );
         self.metrics.revision(durable.revision);
+        self.feed.restart(durable.revision);
         self.board = Board::new(now(), durable, self.limits.clone());
         // They are of another life. Whoever comes back learns what is true now.
         self.sessions.clear();
-        self.watchers.clear();
         let _ = restored.send(Ok(restoration));
         true
     }
@@ -401,15 +428,11 @@ impl Keeper {
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
         if let Reply::Watching(start) = reply {
-            let Some(started) = self.watching.remove(&id) else { return };
-            self.watchers.retain(|watcher| !watcher.is_closed());
-            if self.watchers.len() >= WATCHERS_MAX {
-                return;
-            }
-            let (watcher, updates) = mpsc::channel(WATCH_QUEUE);
-            if started.send(Watching { start, updates }).is_ok() {
-                self.watchers.push(watcher);
-            }
+            let Some((started, place)) = self.watching.remove(&id) else { return };
+            // From the last published revision on: the start covers all before.
+            let updates = self.feed.follow(Arc::clone(&self.metrics), place);
+            // Whoever went away needs no watch.
+            let _ = started.send(Watching { start, updates });
         } else if let Some(waiting) = self.replies.remove(&id) {
             // Whoever went away needs no answer.
             let _ = waiting.send(Ok(reply));
@@ -418,8 +441,14 @@ impl Keeper {
 
     fn publish(&mut self, update: Update) {
         self.metrics.revision(update.revision);
-        let update = Arc::new(update);
-        self.watchers.retain(|watcher| watcher.try_send(Arc::clone(&update)).is_ok());
+        self.feed.publish(update);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // However the thread ends: nobody may wait for updates that cannot come.
+        self.feed.stop();
     }
 }
 

@@ -184,11 +184,11 @@ async fn a_backup_that_is_bad_or_not_asked_for_is_refused_and_changes_nothing() 
     let refused = restore(&client, &backup, GENTLY).await;
     let says = "not empty (revision 4, 1 records)";
     assert!(matches!(&refused, Err(ProviderError::NotApplied(text)) if text.contains(says)), "{refused:?}");
-    let stranger = StateboardProvider::new(StateboardOptions {
-        endpoints: vec![board.listen.clone()],
-        identity: identity_of(ClusterName::parse("orders").expect("a name"), "another"),
-        request_timeout: PATIENCE,
-    });
+    let stranger = StateboardProvider::new(StateboardOptions::new(
+        vec![board.listen.clone()],
+        identity_of(ClusterName::parse("orders").expect("a name"), "another"),
+        PATIENCE,
+    ));
     let refused = restore(&stranger.expect("a client"), &backup, FORCE).await;
     assert!(matches!(refused, Err(ProviderError::Fatal(FatalError::ForeignCluster(_)))), "{refused:?}");
     assert_eq!(within(client.read()).await.expect("a snapshot"), before);

@@ -18,6 +18,8 @@ pub struct Board {
     pub data_dir: PathBuf,
     pub listen: String,
     pub http: String,
+    /// Further arguments.
+    pub arguments: Vec<String>,
     process: Option<Child>,
 }
 
@@ -43,7 +45,13 @@ pub fn command() -> Command {
 
 impl Board {
     pub fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    /// With further arguments.
+    pub fn start_with(directory: &Path, arguments: &[&str]) -> Self {
         let mut board = Self {
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             data_dir: directory.join("data"),
             listen: format!("127.0.0.1:{}", free_port()),
             http: format!("127.0.0.1:{}", free_port()),
@@ -56,7 +64,7 @@ impl Board {
     pub fn command(&self) -> Command {
         let mut command = command();
         command.args(["--cluster", "orders", "--listen", &self.listen, "--http-listen", &self.http]);
-        command.arg("--data-dir").arg(&self.data_dir);
+        command.arg("--data-dir").arg(&self.data_dir).args(&self.arguments);
         command
     }
 
@@ -90,13 +98,24 @@ impl Board {
         }
     }
 
+    pub fn options(&self) -> StateboardOptions {
+        let identity = identity_of(ClusterName::parse("orders").expect("a name"), "");
+        StateboardOptions::new(vec![self.listen.clone()], identity, PATIENCE)
+    }
+
+    /// Waits until the port is open.
+    pub fn wait(&mut self) {
+        let start = Instant::now();
+        while std::net::TcpStream::connect(&self.listen).is_err() {
+            let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
+            assert!(ended.is_none(), "it ended: {ended:?}");
+            assert!(start.elapsed() < PATIENCE, "it did not start");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn client(&self) -> StateboardProvider {
-        StateboardProvider::new(StateboardOptions {
-            endpoints: vec![self.listen.clone()],
-            identity: identity_of(ClusterName::parse("orders").expect("a name"), ""),
-            request_timeout: PATIENCE,
-        })
-        .expect("a good endpoint")
+        StateboardProvider::new(self.options()).expect("a good endpoint")
     }
 }
 

@@ -5,3 +5,4 @@ mod backup;
 mod board;
 mod embedded;
 mod process;
+mod protected;

@@ -224,7 +224,7 @@ impl World {
         match &self.backend {
             Backend::Memory(board) => Arc::new(board.client(identity)),
             Backend::Embedded { .. } | Backend::Stateboard(_) => {
-                let options = StateboardOptions { endpoints, identity, request_timeout: patience };
+                let options = StateboardOptions::new(endpoints, identity, patience);
                 Arc::new(StateboardProvider::new(options).expect("good endpoints"))
             }
             Backend::Etcd { prefix, .. } => panic!("no provider speaks to the etcd of {prefix} yet"),

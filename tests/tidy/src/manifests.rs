@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 16] = [
+const MAY_KNOW: [(&str, &[&str]); 17] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),
     ("baton-board", &["baton-core"]),
-    // Layer 1: the two outside worlds.
+    // Layer 1: the configuration of every daemon, and the two outside worlds.
+    ("baton-config", &[]),
     ("baton-provider", &["baton-board", "baton-core", "baton-proto"]),
     ("baton-engine", &["baton-core"]),
     // Layer 2: the shells, and what routers link.
@@ -21,6 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
         &[
             "baton-board",
             "baton-client",
+            "baton-config",
             "baton-core",
             "baton-engine",
             "baton-proto",
@@ -28,7 +30,7 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
             "baton-stateboard",
         ],
     ),
-    ("baton-stateboard", &["baton-board", "baton-core", "baton-proto", "baton-provider"]),
+    ("baton-stateboard", &["baton-board", "baton-config", "baton-core", "baton-proto", "baton-provider"]),
     ("baton-client", &["baton-core", "baton-proto"]),
     // Layer 3: people.
     ("batonctl", &["baton-client", "baton-core", "baton-proto"]),

@@ -1,9 +1,9 @@
-//! From the tree of texts to a [`Config`]: the rules of `[cluster]`, `[provider]`, `[coordinator]`, `[arbiter]`,
-//! `[directory]` and `[tls]`. Goes on after a problem, so that all are found; what it returns counts only without any.
+//! From the tree of texts to a [`Config`]: the rules of `[cluster]`, `[coordinator]`, `[arbiter]` and `[directory]`. Goes on after a problem, so that all are found; what it returns counts only without any.
 
-use super::document::{Document, Read, Section};
-use super::{Config, InstanceConfig, ProviderConfig, instance};
+use super::{Config, InstanceConfig, instance, provider};
 use baton_board::Identity;
+use baton_config::value::{quoted, socket_address};
+use baton_config::{Document, Read, Section};
 use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,15 +36,22 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     let state_dir = path(&mut own, "state_dir").unwrap_or_else(|| PathBuf::from(STATE_DIR));
     let insecure = own.boolean("insecure").is_some_and(|read| read.value);
 
+    let mut tls = root.section("tls");
+    let common_tls = provider::TlsSection::read(&mut tls);
+    tls.finish();
     let mut provider_section = root.section("provider");
-    let provider = provider(&mut provider_section, &state_dir);
+    let provider = provider::check(&mut provider_section, &common_tls, &state_dir);
     provider_section.finish();
 
     let arbiter_enabled = enabled(&mut root, "arbiter");
     let directory_enabled = enabled(&mut root, "directory");
-    refuse_tls(&mut root);
 
     let mut ports = Ports { insecure, issues: Vec::new(), taken: BTreeMap::new() };
+    if !common_tls.is_empty() {
+        let text =
+            "[tls] is used for the connection to the provider; this version's own ports are without TLS";
+        ports.issues.push(text.to_owned());
+    }
     ports.check(&own, &listen);
     ports.check(&own, &http_listen);
     own.finish();
@@ -117,76 +124,11 @@ fn address(own: &mut Section, key: &'static str, port: u16) -> Read<SocketAddr> 
     })
 }
 
-fn provider(section: &mut Section, state_dir: &Path) -> Option<ProviderConfig> {
-    const KINDS: &str = "must be \"stateboard\" or \"embedded\"";
-    let given = section.has("kind");
-    let kind = section.parsed("kind", |text| match text {
-        "stateboard" | "embedded" => Ok(text.to_owned()),
-        "etcd" => Err(format!("{NOT_YET}; it {KINDS}")),
-        _ => Err(KINDS.to_owned()),
-    });
-    if !given {
-        section.problem("kind", format!("must be given: it {KINDS}"));
-    }
-    for key in ["username", "password_file"] {
-        if let Some(read) = section.text(key) {
-            section.problem_with(&read, quoted(&read.value), NOT_YET);
-        }
-    }
-    if let Some(read) = section.text("prefix") {
-        section.problem_with(&read, quoted(&read.value), "is for kind = \"etcd\" only");
-    }
-    let data_dir = path_read(section, "data_dir");
-    let endpoints_given = section.has("endpoints");
-    let endpoints = section.list("endpoints");
-    // Whether the keys fit the kind can be told only where the kind is known.
-    match kind?.value.as_str() {
-        "stateboard" => {
-            if let Some(read) = data_dir {
-                let shown = quoted(&read.value.display().to_string());
-                section.problem_with(&read, shown, "is for kind = \"embedded\" only");
-            }
-            if !endpoints_given {
-                section.problem("endpoints", "must be given, such as [\"http://127.0.0.1:4401\"]");
-            }
-            Some(ProviderConfig::Stateboard { endpoints: provider_endpoints(section, endpoints?) })
-        }
-        _ => {
-            if let Some(read) = endpoints {
-                section.problem_with(&read, None, "is for kind = \"stateboard\" only");
-            }
-            let data_dir = data_dir.map_or_else(|| state_dir.join("stateboard"), |read| read.value);
-            Some(ProviderConfig::Embedded { data_dir })
-        }
-    }
-}
-
-fn provider_endpoints(section: &Section, endpoints: Read<Vec<Read<String>>>) -> Vec<String> {
-    if endpoints.value.is_empty() {
-        section.problem_with(&endpoints, Some("[]".to_owned()), "must name at least one");
-    }
-    let mut addresses = Vec::new();
-    for read in endpoints.value {
-        match baton_client::endpoint::normalize(&read.value) {
-            Ok(address) => addresses.push(address),
-            Err(error) => section.problem_with(&read, quoted(&read.value), error.rule()),
-        }
-    }
-    addresses
-}
-
 fn enabled(root: &mut Section, part: &'static str) -> bool {
     let mut section = root.section(part);
     let enabled = section.boolean("enabled").is_none_or(|read| read.value);
     section.finish();
     enabled
-}
-
-fn refuse_tls(root: &mut Section) {
-    if root.has("tls") {
-        let tls = root.section("tls");
-        tls.problem_here(NOT_YET);
-    }
 }
 
 /// What is known of all ports so far.
@@ -243,14 +185,6 @@ pub(super) fn rule_of(error: baton_core::ids::BadName) -> String {
     text.rsplit_once(": ").map_or(text.clone(), |(_, rule)| rule.to_owned())
 }
 
-pub(super) fn quoted(text: &str) -> Option<String> {
-    Some(format!("{text:?}"))
-}
-
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be IP:PORT, such as \"127.0.0.1:4402\"".to_owned())
-}
-
 /// `host:port`; the host is not looked up, it may not be known yet.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let rule = || "must be HOST:PORT, such as \"10.0.0.1:6379\"".to_owned();
@@ -264,7 +198,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     if host_is_good && port_is_good { Ok(Endpoint(text.into())) } else { Err(rule()) }
 }
 
-fn path_read(section: &mut Section, key: &'static str) -> Option<Read<PathBuf>> {
+pub(super) fn path_read(section: &mut Section, key: &'static str) -> Option<Read<PathBuf>> {
     section.parsed(key, |text| {
         if text.starts_with('/') {
             Ok(PathBuf::from(text))

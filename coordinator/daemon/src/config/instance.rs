@@ -1,8 +1,9 @@
 //! The rules of one `[[instance]]` and its engine, and of the instances among themselves.
 
-use super::check::{NOT_YET, Ports, endpoint, path, quoted, rule_of, socket_address};
-use super::document::{Read, Section};
+use super::check::{NOT_YET, Ports, endpoint, path, rule_of};
 use super::{EngineConfig, EngineKind, InstanceConfig};
+use baton_config::value::{quoted, socket_address};
+use baton_config::{Read, Section};
 use baton_core::ids::{Endpoint, InstanceName, ReplicaSetName, Zone};
 use std::collections::BTreeMap;
 use std::path::Path;

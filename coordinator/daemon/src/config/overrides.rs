@@ -1,8 +1,7 @@
 //! The flags that override the file and the environment. Each names its key once, so that a problem with its value is
 //! told as a problem of the flag.
 
-use super::document::Document;
-use super::problem::Origin;
+use baton_config::{Document, Origin};
 use clap::Args;
 
 /// What the command line says otherwise than the file and the environment.

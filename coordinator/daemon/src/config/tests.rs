@@ -49,7 +49,11 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.advertised(config.listen), "127.0.0.1:4402");
     assert_eq!(
         config.provider,
-        ProviderConfig::Stateboard { endpoints: vec!["http://10.0.0.9:4401".into()] }
+        ProviderConfig::Stateboard {
+            endpoints: vec!["http://10.0.0.9:4401".into()],
+            tls: None,
+            password: None
+        }
     );
     assert!(config.issues.is_empty());
     let instance = config.instances.values().next().expect("one was given");
@@ -114,10 +118,23 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
     let cases = [
         // (what is put after the good lines, what is said)
         ("prefix = \"/baton\"\n", r#"c.toml:8: provider.prefix = "/baton": is for kind = "etcd" only"#),
-        ("username = \"u\"\n", r#"c.toml:8: provider.username = "u": not yet supported in this version"#),
+        ("username = \"u\"\n", r#"c.toml:8: provider.username = "u": is for kind = "etcd" only"#),
+        (
+            "password_file = \"/gone\"\n",
+            r#"c.toml:8: provider.password_file = "/gone": cannot be read: No such file or directory (os error 2)"#,
+        ),
+        (
+            "password = \"sesame\"\n",
+            "c.toml:8: provider.password: belongs into a password_file, or into the environment (BATON_PROVIDER__PASSWORD)",
+        ),
+        (
+            "ca_file = \"/gone\"\n",
+            "c.toml:7: provider.endpoints[1] = \"http://10.0.0.9:4401\": files for TLS are given, so it must be https://\n\
+             c.toml:8: provider.ca_file = \"/gone\": cannot be read: No such file or directory (os error 2)",
+        ),
         ("data_dir = \"/x\"\n", r#"c.toml:8: provider.data_dir = "/x": is for kind = "embedded" only"#),
         ("endpoint = 1\n", r#"c.toml:8: provider.endpoint: unknown key; did you mean "endpoints"?"#),
-        ("[tls]\ncert_file = \"/x\"\n", "c.toml:8: tls: not yet supported in this version"),
+        ("[tls]\ncert_fil = \"/x\"\n", r#"c.toml:9: tls.cert_fil: unknown key; did you mean "cert_file"?"#),
         (
             "[arbiter]\nenabled = \"yes\"\n",
             r#"c.toml:9: arbiter.enabled = "yes": must be true or false, not a text"#,
@@ -125,11 +142,11 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
         ("[arbitre]\n", r#"c.toml:8: arbitre: unknown key; did you mean "arbiter"?"#),
         (
             "[x]\n",
-            "c.toml:8: x: unknown key; known here: cluster, coordinator, provider, arbiter, directory, instance",
+            "c.toml:8: x: unknown key; known here: cluster, coordinator, tls, provider, arbiter, directory, instance",
         ),
         (
             "instance = 3\n",
-            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, password_file, prefix, data_dir, endpoints"#,
+            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, prefix, endpoints, password_file, password, cert_file, key_file, ca_file, data_dir"#,
         ),
     ];
     for (added, said) in cases {
@@ -240,6 +257,32 @@ c.toml:10: coordinator.http_listn: unknown key; did you mean "http_listen"?"#
 }
 
 #[test]
+fn a_protected_provider_needs_an_authority_and_may_ask_for_a_password() {
+    let https = SMALL.replace("http://", "https://");
+    assert_eq!(
+        problems(&https),
+        "c.toml:7: provider.endpoints[1] = \"https://10.0.0.9:4401\": https needs a ca_file"
+    );
+    let both = format!("{https}[tls]\nca_file = \"/gone\"\n");
+    assert_eq!(
+        problems(&both),
+        "c.toml:9: tls.ca_file = \"/gone\": cannot be read: No such file or directory (os error 2)"
+    );
+    // An address without a scheme is protected too where there are files for it.
+    let bare = both.replace("https://", "");
+    assert_eq!(problems(&bare), problems(&both));
+    let environment = [("BATON_PROVIDER__PASSWORD", "open sesame")];
+    assert_eq!(problems_with(SMALL, &environment, &Overrides::default()), "ok");
+    let environment = [("BATON_PROVIDER__PASSWORD", "")];
+    assert_eq!(
+        problems_with(SMALL, &environment, &Overrides::default()),
+        "environment BATON_PROVIDER__PASSWORD: provider.password: is empty: put a line of random characters into it"
+    );
+    let config = good(&format!("{SMALL}[tls]\nca_file = \"/gone\"\n"));
+    assert_eq!(config.issues.len(), 1, "it is said that [tls] does not protect this version's own ports");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     assert_eq!(
         problems("[coordinator]\nname = \"host-a\"\n"),
@@ -279,7 +322,9 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     assert_eq!(
         config.provider,
         ProviderConfig::Stateboard {
-            endpoints: vec!["http://10.0.0.7:4401".into(), "http://10.0.0.8:4401".into()]
+            endpoints: vec!["10.0.0.7:4401".into(), "10.0.0.8:4401".into()],
+            tls: None,
+            password: None
         }
     );
     assert!(!config.arbiter_enabled);

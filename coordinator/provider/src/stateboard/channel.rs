@@ -1,24 +1,40 @@
-//! The connection to a stateboard: several addresses, one channel. A stateboard that was killed is noticed by its
-//! closed socket at once, one whose host vanished by a ping that is not answered.
+//! The connection to a stateboard: several addresses, one channel, with TLS where it is asked for. A stateboard that was
+//! killed is noticed by its closed socket at once, one whose host vanished by a ping that is not answered.
 
+use super::endpoint::Address;
+use crate::tls::TlsFiles;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// How long one address may take to accept.
+/// How long one address may take to accept, its handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often an idle connection is pinged, and how long the answer may take.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
+/// Where to connect, and how.
+struct Targets {
+    addresses: Vec<Address>,
+    tls: Option<TlsConnector>,
+}
+
 /// A channel that connects with its first request and again whenever it must, to the first address that accepts.
-pub(super) fn connect_lazy(endpoints: &[String]) -> Result<Channel, String> {
-    let addresses: Arc<[String]> = endpoints.iter().map(|it| address(it)).collect::<Result<_, _>>()?;
-    let first = addresses.first().ok_or("no endpoint of a stateboard is given")?;
+pub(super) fn connect_lazy(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Channel, String> {
+    let targets = Arc::new(targets(endpoints, files)?);
+    let first = targets.addresses.first().ok_or("no endpoint of a stateboard is given")?;
+    // TLS is the connector's: for the channel above it the connection is plain HTTP/2 in either case.
     let endpoint = Endpoint::from_shared(format!("http://{first}")).map_err(|error| error.to_string())?;
-    let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&addresses)));
+    let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&targets)));
     Ok(endpoint
         .http2_keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY)
@@ -26,28 +42,40 @@ pub(super) fn connect_lazy(endpoints: &[String]) -> Result<Channel, String> {
         .connect_with_connector_lazy(connector))
 }
 
-fn address(endpoint: &str) -> Result<String, String> {
-    let bad = |why: &str| format!("{endpoint:?} is no endpoint of a stateboard: {why}");
-    let address = endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/');
-    if endpoint.starts_with("https://") {
-        return Err(bad("TLS to the stateboard is not available in this version"));
+fn targets(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Targets, String> {
+    let mut addresses = Vec::with_capacity(endpoints.len());
+    for text in endpoints {
+        let address = Address::parse(text)
+            .map_err(|rule| format!("{text:?} is no endpoint of a stateboard: {rule}"))?;
+        check_scheme(&address, files.is_some()).map_err(|rule| format!("{text:?}: {rule}"))?;
+        addresses.push(address);
     }
-    let (host, port) = address.rsplit_once(':').ok_or_else(|| bad("it is written http://HOST:PORT"))?;
-    if host.is_empty() || port.parse::<u16>().is_err() {
-        return Err(bad("it is written http://HOST:PORT"));
-    }
-    Ok(address.to_owned())
+    let config: Option<Arc<ClientConfig>> =
+        files.map(TlsFiles::client).transpose().map_err(|fault| fault.to_string())?;
+    Ok(Targets { addresses, tls: config.map(TlsConnector::from) })
 }
 
-async fn connect(addresses: Arc<[String]>) -> io::Result<TokioIo<TcpStream>> {
+/// What an address says of TLS must agree with whether there are files for it: a connection that was meant to be
+/// protected must not go out in the clear because of a letter.
+pub(super) fn check_scheme(address: &Address, tls: bool) -> Result<(), &'static str> {
+    match (address.tls, tls) {
+        (Some(true), false) => Err("https needs a ca_file"),
+        (Some(false), true) => Err("files for TLS are given, so it must be https://"),
+        _ => Ok(()),
+    }
+}
+
+/// A connection, protected or not.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn connect(targets: Arc<Targets>) -> io::Result<TokioIo<Stream>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-    for address in addresses.iter() {
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // A renewal is one small packet; without this it may wait for the answer to the one before.
-                stream.set_nodelay(true)?;
-                return Ok(TokioIo::new(stream));
-            }
+    for address in &targets.addresses {
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect_one(address, targets.tls.as_ref())).await {
+            Ok(Ok(stream)) => return Ok(TokioIo::new(stream)),
             Ok(Err(error)) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
             Err(_) => {
                 let text = format!("{address}: did not accept within {} s", CONNECT_TIMEOUT.as_secs());
@@ -58,17 +86,65 @@ async fn connect(addresses: Arc<[String]>) -> io::Result<TokioIo<TcpStream>> {
     Err(last)
 }
 
+async fn connect_one(address: &Address, tls: Option<&TlsConnector>) -> io::Result<Stream> {
+    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    // A renewal is one small packet; without this it may wait for the answer to the one before.
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let stream = tls.connect(name, stream).await?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_checked() {
-        assert_eq!(address("http://10.0.0.9:4401/").as_deref(), Ok("10.0.0.9:4401"));
-        assert_eq!(address("board.local:4401").as_deref(), Ok("board.local:4401"));
-        assert_eq!(address("http://[::1]:4401").as_deref(), Ok("[::1]:4401"));
-        for bad in ["", "10.0.0.9", ":4401", "host:port", "https://10.0.0.9:4401"] {
-            assert!(address(bad).is_err(), "{bad:?} was taken");
+    fn a_scheme_never_contradicts_the_files() {
+        let address = |text| Address::parse(text).expect("good");
+        for (text, tls, good) in [
+            ("https://h:1", true, true),
+            ("https://h:1", false, false),
+            ("http://h:1", false, true),
+            ("http://h:1", true, false),
+            ("h:1", true, true),
+            ("h:1", false, true),
+        ] {
+            assert_eq!(check_scheme(&address(text), tls).is_ok(), good, "{text} with files: {tls}");
         }
     }
 }

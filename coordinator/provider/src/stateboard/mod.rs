@@ -4,6 +4,8 @@
 mod backoff;
 mod backup;
 mod channel;
+mod credentials;
+mod endpoint;
 mod outcome;
 mod session;
 mod watch;
@@ -11,6 +13,8 @@ mod watch;
 pub use backup::{Progress, RestoreDone, RestoreOptions, TakeError};
 
 use crate::error::{FatalError, ProviderError};
+use crate::password::Password;
+use crate::tls::TlsFiles;
 use crate::{LockSession, StateProvider, WatchStream, wire};
 use async_trait::async_trait;
 use baton_board::{
@@ -19,26 +23,43 @@ use baton_board::{
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Settings};
 use baton_proto::v1;
+use credentials::Credentials;
+pub use endpoint::Address;
 use outcome::{malformed, of_status};
 use std::future::Future;
 use std::time::Duration;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 use tonic::{Response, Status as GrpcStatus};
 use v1::stateboard_client::StateboardClient;
 
 /// Largest message that is taken from a stateboard: a snapshot of its limits fits several times.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-type Client = StateboardClient<tonic::transport::Channel>;
+type Client = StateboardClient<InterceptedService<Channel, Credentials>>;
 
 /// How to reach a stateboard.
 #[derive(Clone, Debug)]
 pub struct StateboardOptions {
-    /// Addresses of one and the same stateboard: `http://host:port` or `host:port`. Tried in this order.
+    /// Addresses of one and the same stateboard: `https://host:port`, `http://host:port` or `host:port`. Tried in this
+    /// order.
     pub endpoints: Vec<String>,
     /// Who we are.
     pub identity: Identity,
     /// After how long without an answer the outcome of a request is unknown.
     pub request_timeout: Duration,
+    /// The files for TLS; `None` for a connection without it.
+    pub tls: Option<TlsFiles>,
+    /// The password, where the stateboard asks for one.
+    pub password: Option<Password>,
+}
+
+impl StateboardOptions {
+    /// Without TLS and without a password.
+    #[must_use]
+    pub fn new(endpoints: Vec<String>, identity: Identity, request_timeout: Duration) -> Self {
+        Self { endpoints, identity, request_timeout, tls: None, password: None }
+    }
 }
 
 /// A client of a stateboard.
@@ -52,7 +73,7 @@ impl StateboardProvider {
     /// Makes the client; connects with the first request, so it must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`FatalError::Config`] where an endpoint is no address.
+    /// [`FatalError::Config`] where an endpoint is no address, or a file for TLS cannot be used.
     pub fn new(options: StateboardOptions) -> Result<Self, ProviderError> {
         let client = client(&options)?;
         Ok(Self { options, client })
@@ -79,10 +100,20 @@ impl StateboardProvider {
 }
 
 fn client(options: &StateboardOptions) -> Result<Client, ProviderError> {
-    let channel = channel::connect_lazy(&options.endpoints).map_err(FatalError::Config)?;
-    Ok(StateboardClient::new(channel)
+    let channel =
+        channel::connect_lazy(&options.endpoints, options.tls.as_ref()).map_err(FatalError::Config)?;
+    let credentials = Credentials::new(options.password.as_ref());
+    Ok(StateboardClient::with_interceptor(channel, credentials)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Whether an address agrees with whether there are files for TLS.
+///
+/// # Errors
+/// The rule.
+pub fn check_scheme(address: &Address, tls: bool) -> Result<(), &'static str> {
+    channel::check_scheme(address, tls)
 }
 
 #[async_trait]

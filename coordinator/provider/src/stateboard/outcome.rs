@@ -38,6 +38,9 @@ fn of_detail(detail: &v1::StateboardError) -> ProviderError {
             FatalError::from(ForeignCluster::Name { ours: fact("ours"), theirs: fact("theirs") }).into()
         }
         "wrong_secret" => FatalError::from(ForeignCluster::Secret { cluster: fact("cluster") }).into(),
+        "no_password" | "wrong_password" => {
+            FatalError::Unauthenticated(format!("{} ({})", detail.message, detail.what_to_do)).into()
+        }
         "malformed" => FatalError::Protocol(detail.message.clone()).into(),
         // A stateboard that is stopping, or one that is at a limit, has not looked at the request; the others say that
         // they changed nothing.
@@ -93,7 +96,9 @@ mod tests {
     fn only_what_says_so_is_not_applied() {
         assert!(matches!(of_status(&with_reason("stopping")), ProviderError::NotApplied(_)));
         assert!(matches!(of_status(&with_reason("news")), ProviderError::Unknown(_)));
-        assert!(matches!(of_status(&with_reason("wrong_secret")), ProviderError::Fatal(_)));
+        for fatal in ["wrong_secret", "wrong_password", "no_password"] {
+            assert!(matches!(of_status(&with_reason(fatal)), ProviderError::Fatal(_)), "{fatal}");
+        }
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Internal] {
             assert!(matches!(of_status(&Status::new(code, "")), ProviderError::Unknown(_)), "{code:?}");
         }

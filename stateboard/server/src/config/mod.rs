@@ -1,91 +1,52 @@
-//! The configuration of a stateboard: raw to checked, all problems at once with file, line and key. Reads no file but
-//! the secret's; what the values are for is not known here.
+//! The configuration of a stateboard: raw to checked, all problems at once with file, line and key. Reads the files that
+//! it names (secret, password, TLS) only to say what is wrong with them; what the values are for is not known here.
 
-pub mod layers;
+mod limits;
+mod overrides;
 pub mod seed;
 
+pub use overrides::Overrides;
+
+use crate::OuterLimits;
+use baton_board::Identity;
+use baton_config::value::{quoted, socket_address};
+use baton_config::{Document, Origin, Problems, Read, Section};
 use baton_core::ids::ClusterName;
-use clap::Args;
-use layers::{Layers, Problems};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use baton_provider::identity_of;
+use baton_provider::password::{Accepted, Password};
+use baton_provider::tls::TlsFiles;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 /// Where the file is looked for.
 pub const DEFAULT_FILE: &str = "/etc/baton/stateboard.toml";
-const DEFAULT_LISTEN: &str = "127.0.0.1:4401";
-const DEFAULT_HTTP_LISTEN: &str = "127.0.0.1:4411";
-const DEFAULT_DATA_DIR: &str = "/var/lib/baton/stateboard";
-
-const KNOWN: [&str; 6] = [
-    "cluster.name",
-    "cluster.secret_file",
-    "stateboard.listen",
-    "stateboard.http_listen",
-    "stateboard.data_dir",
-    "stateboard.insecure",
-];
+const GRPC_PORT: u16 = 4401;
+const HTTP_PORT: u16 = 4411;
+const DATA_DIR: &str = "/var/lib/baton/stateboard";
+/// Sections of the environment's overrides that are ours; others are another program's.
+const SECTIONS: [&str; 4] = ["cluster", "stateboard", "tls", "limits"];
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Whose stateboard it is.
-    pub cluster: ClusterName,
-    /// The cluster's secret; empty where no file is given.
-    pub secret: String,
+    /// Whose stateboard it is: the cluster's name and the hash of its secret.
+    pub identity: Identity,
     /// gRPC.
     pub listen: SocketAddr,
     /// Health and metrics; `None` if switched off.
     pub http_listen: Option<SocketAddr>,
     /// Where the file is kept.
     pub data_dir: PathBuf,
-}
-
-/// Flags that override the environment and the file.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[command(next_help_heading = "Settings that override the environment and the file")]
-pub struct Overrides {
-    /// The cluster's name (cluster.name)
-    #[arg(long, value_name = "NAME", global = true)]
-    pub cluster: Option<String>,
-    /// The file with the cluster's secret (cluster.secret_file)
-    #[arg(long, value_name = "FILE", global = true)]
-    pub secret_file: Option<String>,
-    /// gRPC address (stateboard.listen), 127.0.0.1:4401 if not set
-    #[arg(long, value_name = "IP:PORT", global = true)]
-    pub listen: Option<String>,
-    /// Address of health and metrics (stateboard.http_listen), 127.0.0.1:4411 if not set; `off` for none
-    #[arg(long, value_name = "IP:PORT", global = true)]
-    pub http_listen: Option<String>,
-    /// Where the state is kept (stateboard.data_dir), /var/lib/baton/stateboard if not set
-    #[arg(long, value_name = "DIR", global = true)]
-    pub data_dir: Option<String>,
-    /// Listen on addresses that others reach although there is no TLS (stateboard.insecure)
-    #[arg(long, global = true)]
-    pub insecure: bool,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is no address such as 127.0.0.1:4401".to_owned())
-}
-
-fn optional_address(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text == "off" { Ok(None) } else { address(text).map(Some) }
-}
-
-fn flag(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "is neither true nor false".to_owned())
-}
-
-fn cluster_name(text: &str) -> Result<ClusterName, String> {
-    ClusterName::parse(text).map_err(|error| error.to_string())
-}
-
-fn secret(path: &str) -> Result<String, String> {
-    let secret = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if secret.trim().is_empty() {
-        return Err("is empty: put a line of random characters into it".to_owned());
-    }
-    Ok(secret)
+    /// The passwords that are taken; `None` where none is asked for.
+    pub passwords: Option<Accepted>,
+    /// The files for TLS; `None` without it.
+    pub tls: Option<TlsFiles>,
+    /// For how many seconds the lock of a holder that fell silent stays its own, in words of Cartridge.
+    pub lock_delay: Option<u32>,
+    /// How much is kept and taken.
+    pub limits: OuterLimits,
+    /// What is allowed but should be known, in words.
+    pub issues: Vec<String>,
 }
 
 impl Config {
@@ -99,106 +60,178 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         overrides: &Overrides,
     ) -> Result<Self, Problems> {
-        let mut layers = Layers::of_file(file, text);
-        layers.set_from_environment(&["cluster", "stateboard"], environment);
-        layers.set_from_flag("--cluster", "cluster.name", overrides.cluster.clone());
-        layers.set_from_flag("--secret-file", "cluster.secret_file", overrides.secret_file.clone());
-        layers.set_from_flag("--listen", "stateboard.listen", overrides.listen.clone());
-        layers.set_from_flag("--http-listen", "stateboard.http_listen", overrides.http_listen.clone());
-        layers.set_from_flag("--data-dir", "stateboard.data_dir", overrides.data_dir.clone());
-        let insecure = overrides.insecure.then(|| "true".to_owned());
-        layers.set_from_flag("--insecure", "stateboard.insecure", insecure);
-        Self::check(layers)
+        let mut document = Document::parse(file, text);
+        let prefix = baton_config::ENVIRONMENT_PREFIX;
+        let ours = |(name, _): &(String, String)| {
+            let section = name.strip_prefix(prefix).and_then(|rest| rest.split_once("__"));
+            section.is_some_and(|(section, _)| SECTIONS.contains(&section.to_lowercase().as_str()))
+        };
+        document.set_from_environment(prefix, environment.into_iter().filter(ours));
+        overrides.apply(&mut document);
+        let config = check(&document);
+        let problems = document.into_problems();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems(problems)),
+        }
     }
+}
 
-    fn check(mut layers: Layers) -> Result<Self, Problems> {
-        let default = |text: &str| address(text).expect("a default is an address");
-        let named = layers.keys_below("cluster.").iter().any(|key| key == "name");
-        let cluster = layers.take("cluster.name", cluster_name);
-        if !named {
-            let rule = "is missing: set cluster.name, or give --cluster NAME";
-            layers.problem("cluster.name", rule.to_owned());
+/// Goes on after a problem, so that all are found.
+fn check(document: &Document) -> Option<Config> {
+    let mut root = document.root();
+    let mut cluster = root.section("cluster");
+    let identity = identity(&mut cluster);
+    cluster.finish();
+    let mut tls = root.section("tls");
+    let tls_files = tls_files(&mut tls);
+    tls.finish();
+    let mut own = root.section("stateboard");
+    let listen = address(&mut own, "listen", GRPC_PORT);
+    let http_listen = http_address(&mut own);
+    let data_dir = own.parsed("data_dir", |text| Ok::<_, String>(PathBuf::from(text)));
+    let insecure = own.boolean("insecure").is_some_and(|read| read.value);
+    let passwords = passwords(&mut own);
+    let lock_delay = own.number("lock_delay", seed::LOCK_DELAY).map(|read| read.value);
+    let mut issues = Vec::new();
+    let open = [(Some(&listen), tls_files.is_some()), (http_listen.as_ref(), false)];
+    for (read, has_tls) in open.into_iter().filter_map(|(read, has_tls)| Some((read?, has_tls))) {
+        if read.value.ip().is_loopback() || has_tls {
+            continue;
         }
-        let secret = layers.take("cluster.secret_file", secret).unwrap_or_default();
-        let listen = layers.take("stateboard.listen", address).unwrap_or_else(|| default(DEFAULT_LISTEN));
-        let http_listen = layers
-            .take("stateboard.http_listen", optional_address)
-            .unwrap_or_else(|| Some(default(DEFAULT_HTTP_LISTEN)));
-        let data_dir = layers
-            .take("stateboard.data_dir", |text| Ok(PathBuf::from(text)))
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-        let insecure = layers.take("stateboard.insecure", flag).unwrap_or(false);
-        let open = [("stateboard.listen", Some(listen)), ("stateboard.http_listen", http_listen)];
-        for (key, address) in open {
-            if let Some(address) = address.filter(|address| !insecure && !address.ip().is_loopback()) {
-                let rule = format!(
-                    "{address} is open to others without TLS: set stateboard.insecure = true if so meant"
-                );
-                layers.problem(key, rule);
-            }
+        let (key, shown) = (&read.key, read.value);
+        if insecure {
+            issues.push(format!("{key} = {shown} is open to others without TLS (insecure = true)"));
+        } else {
+            let rule = "is open to others without TLS: bind to loopback, give [tls] (gRPC only), or say stateboard.insecure = true";
+            own.problem_with(read, quoted(&shown.to_string()), rule);
         }
-        if http_listen.is_some_and(|http| http.port() != 0 && http == listen) {
-            layers.problem("stateboard.http_listen", format!("{listen} is stateboard.listen already"));
-        }
-        layers.finish(&KNOWN)?;
-        let cluster = cluster.expect("its absence is a problem, which ended this above");
-        Ok(Self { cluster, secret, listen, http_listen, data_dir })
     }
+    let http_listen = http_listen.map(|read| {
+        if read.value.port() != 0 && read.value == listen.value {
+            own.problem_with(
+                &read,
+                quoted(&read.value.to_string()),
+                "is the address of stateboard.listen too",
+            );
+        }
+        read.value
+    });
+    own.finish();
+    let mut section = root.section("limits");
+    let limits = limits::read(&mut section);
+    section.finish();
+    root.finish();
+    Some(Config {
+        identity: identity?,
+        listen: listen.value,
+        http_listen,
+        data_dir: data_dir.map_or_else(|| PathBuf::from(DATA_DIR), |read| read.value),
+        passwords,
+        tls: tls_files,
+        lock_delay,
+        limits,
+        issues,
+    })
+}
+
+fn identity(cluster: &mut Section) -> Option<Identity> {
+    if !cluster.has("name") {
+        cluster.problem("name", "must be given: set cluster.name, or give --cluster NAME");
+    }
+    let name =
+        cluster.parsed("name", |text| ClusterName::parse(text).map_err(|error| rule_of(&error.to_string())));
+    let secret = cluster.parsed("secret_file", |path| {
+        let secret = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+        if secret.trim().is_empty() {
+            return Err("is empty: put a line of random characters into it".to_owned());
+        }
+        Ok(secret)
+    });
+    // Without a secret the name alone is the identity: enough against a mistake, not against an attacker.
+    let secret = secret.map(|read| read.value).unwrap_or_default();
+    Some(identity_of(name?.value, &secret))
+}
+
+/// The rule of a bad name without its value, which is shown already.
+fn rule_of(text: &str) -> String {
+    text.rsplit_once(": ").map_or(text, |(_, rule)| rule).to_owned()
+}
+
+fn address(own: &mut Section, key: &'static str, port: u16) -> Read<SocketAddr> {
+    own.parsed(key, socket_address).unwrap_or_else(|| default_address(own, key, port))
+}
+
+fn default_address(own: &Section, key: &'static str, port: u16) -> Read<SocketAddr> {
+    Read {
+        value: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        origin: own.origin().clone(),
+        key: own.key(key),
+    }
+}
+
+/// `None` where it is switched off.
+fn http_address(own: &mut Section) -> Option<Read<SocketAddr>> {
+    let optional = |text: &str| if text == "off" { Ok(None) } else { socket_address(text).map(Some) };
+    match own.parsed("http_listen", optional) {
+        None => Some(default_address(own, "http_listen", HTTP_PORT)),
+        Some(read) => {
+            let Read { value, origin, key } = read;
+            value.map(|value| Read { value, origin, key })
+        }
+    }
+}
+
+/// From a file, or from the environment; a configuration file is read by too many for the password itself.
+fn passwords(own: &mut Section) -> Option<Accepted> {
+    let file = own.text("password_file");
+    let given = own.secret("password");
+    if let (Some(file), Some(_)) = (&file, &given) {
+        own.problem_with(file, quoted(&file.value), "cannot be given together with stateboard.password");
+    }
+    if let Some(read) = given {
+        if matches!(read.origin, Origin::File { .. }) {
+            let rule = "belongs into a password_file, or into the environment (BATON_STATEBOARD__PASSWORD)";
+            own.problem_with(&read, None, rule);
+            return None;
+        }
+        return match Password::parse(&read.value) {
+            Ok(password) => Some(Accepted::one(&password)),
+            Err(rule) => {
+                own.problem_with(&read, None, rule);
+                None
+            }
+        };
+    }
+    let read = file?;
+    match Accepted::read(Path::new(&read.value)) {
+        Ok(accepted) => Some(accepted),
+        Err(rule) => {
+            own.problem_with(&read, quoted(&read.value), rule);
+            None
+        }
+    }
+}
+
+/// The files of `[tls]`, tried here so that what is wrong with them is told with the rest.
+fn tls_files(section: &mut Section) -> Option<TlsFiles> {
+    let keys = ["cert_file", "key_file", "ca_file"];
+    let reads = keys.map(|key| section.text(key));
+    let path = |index: usize| reads.get(index)?.as_ref().map(|read| PathBuf::from(&read.value));
+    let files = TlsFiles { cert_file: path(0), key_file: path(1), ca_file: path(2) };
+    if files.is_empty() {
+        return None;
+    }
+    if let Err(fault) = files.server() {
+        let read =
+            keys.iter().zip(&reads).find(|(key, _)| **key == fault.key).and_then(|(_, read)| read.as_ref());
+        match read {
+            Some(read) => section.problem_with(read, quoted(&read.value), fault.rule),
+            None => section.problem(fault.key, fault.rule),
+        }
+    }
+    Some(files)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINIMAL: &str = "[cluster]\nname = \"orders\"\n";
-
-    fn load(text: &str) -> Result<Config, Problems> {
-        Config::load("stateboard.toml", text, Vec::new(), &Overrides::default())
-    }
-
-    #[test]
-    fn a_name_is_enough() {
-        let config = load(MINIMAL).expect("nothing else is needed");
-        assert_eq!(config.listen.to_string(), DEFAULT_LISTEN);
-        assert_eq!(config.http_listen.map(|it| it.to_string()).as_deref(), Some(DEFAULT_HTTP_LISTEN));
-        assert_eq!(config.data_dir, PathBuf::from(DEFAULT_DATA_DIR));
-    }
-
-    #[test]
-    fn flags_override_the_environment_which_overrides_the_file() {
-        let text =
-            format!("{MINIMAL}[stateboard]\nlisten = \"127.0.0.1:1\"\nhttp_listen = \"127.0.0.1:2\"\n");
-        let environment = [
-            ("BATON_STATEBOARD__LISTEN".to_owned(), "127.0.0.1:3".to_owned()),
-            ("BATON_STATEBOARD__HTTP_LISTEN".to_owned(), "127.0.0.1:4".to_owned()),
-            ("BATON_PROVIDER__KIND".to_owned(), "another program's".to_owned()),
-        ];
-        let overrides = Overrides { http_listen: Some("off".into()), ..Overrides::default() };
-        let config = Config::load("stateboard.toml", &text, environment, &overrides).expect("all is fine");
-        assert_eq!(config.listen.port(), 3);
-        assert_eq!(config.http_listen, None);
-    }
-
-    #[test]
-    fn all_problems_come_at_once_with_their_places() {
-        let text = "[cluster]\nnam = \"orders\"\n[stateboard]\nlisten = \"everywhere\"\nhttp_listen = \"0.0.0.0:1\"\n";
-        let environment = [("BATON_STATEBOARD__INSECURE".to_owned(), "perhaps".to_owned())];
-        let problems = Config::load("f.toml", text, environment, &Overrides::default());
-        let problems = problems.expect_err("five things are wrong").to_string();
-        for part in [
-            "f.toml:2: cluster.nam: is not known; did you mean cluster.name?",
-            "f.toml: cluster.name: is missing",
-            "f.toml:4: stateboard.listen: \"everywhere\": is no address",
-            "f.toml: stateboard.http_listen: 0.0.0.0:1 is open to others without TLS",
-            "environment BATON_STATEBOARD__INSECURE: stateboard.insecure: \"perhaps\"",
-        ] {
-            assert!(problems.contains(part), "{part:?} is not in\n{problems}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_toml_is_told_with_its_line() {
-        let problems = load("[cluster]\nname = orders\n").expect_err("the quotes are missing").to_string();
-        assert!(problems.starts_with("stateboard.toml:2: "), "{problems}");
-    }
-}
+mod tests;

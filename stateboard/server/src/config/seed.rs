@@ -1,73 +1,91 @@
-//! The settings that a new stateboard begins with, from a TOML file with the names that `batonctl settings` uses.
+//! The settings that a new stateboard begins with, from a TOML file with the names that `batonctl settings` uses, and from
+//! the lock's delay as Cartridge's stateboard is told it.
 
-use super::layers::{Layers, Problems};
+use baton_config::value::{duration, quoted};
+use baton_config::{Document, Problems, Section};
 use baton_core::ids::ReplicaSetName;
 use baton_core::record::{SetSettings, Settings};
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 
-const KNOWN: [&str; 7] = [
-    "lease_ttl",
-    "stall_timeout",
-    "max_lag",
-    "ack_quorum",
-    "clock_drift_ppm",
-    "replicaset.NAME.max_lag",
-    "replicaset.NAME.ack_quorum",
-];
+/// The bounds of a lock's delay in seconds: those of `lease_ttl`, times 5/4.
+pub const LOCK_DELAY: std::ops::RangeInclusive<u32> = 1..=750;
 
-fn span(text: &str) -> Result<Span, String> {
-    humantime::parse_duration(text)
-        .map(Span::from_duration)
-        .map_err(|error| format!("is no length of time such as 3s or 300ms ({error})"))
+/// The lease whose lock lives for `seconds`: a lock is 5/4 of a lease, so that it covers a full one and a renewal.
+#[must_use]
+pub fn lease_of_lock_delay(seconds: u32) -> Span {
+    Span::from_secs(u64::from(seconds)) * 4 / 5
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "is no whole number in range".to_owned())
-}
-
-/// Parses and checks, the timing included. `file` is the file's name for people.
+/// Parses and checks, the timing included. `file` is the file's name for people; an empty `text` gives the defaults.
+/// `lock_delay` sets `lease_ttl` where the file does not.
 ///
 /// # Errors
 /// All problems at once.
-pub fn parse(file: &str, text: &str) -> Result<Settings, Problems> {
-    let mut layers = Layers::of_file(file, text);
-    let default = Settings::default();
-    let mut settings = Settings {
-        lease_ttl: layers.take("lease_ttl", span).unwrap_or(default.lease_ttl),
-        stall_timeout: layers.take("stall_timeout", span),
-        max_lag_bytes: layers.take("max_lag", number),
-        ack_quorum: layers.take("ack_quorum", number).unwrap_or(default.ack_quorum),
-        clock_drift_ppm: layers.take("clock_drift_ppm", number).unwrap_or(default.clock_drift_ppm),
-        ..default
-    };
-    for rest in layers.keys_below("replicaset.") {
-        // A set's name may have points in it, the names of its settings have none.
-        let Some((set, name)) = rest.rsplit_once('.') else { continue };
-        let Ok(set) = ReplicaSetName::parse(set) else { continue };
-        let key = format!("replicaset.{rest}");
-        let own: &mut SetSettings = settings.overrides.entry(set).or_default();
-        match name {
-            "max_lag" => own.max_lag_bytes = layers.take(&key, number),
-            "ack_quorum" => own.ack_quorum = layers.take(&key, number),
-            _ => {}
+pub fn parse(file: &str, text: &str, lock_delay: Option<u32>) -> Result<Settings, Problems> {
+    let document = Document::parse(file, text);
+    let settings = read(&document, lock_delay);
+    let problems = document.into_problems();
+    if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
+}
+
+fn read(document: &Document, lock_delay: Option<u32>) -> Settings {
+    let mut root = document.root();
+    let mut settings = Settings::default();
+    let span = |text: &str| duration(text).map(Span::from_duration);
+    let lease_ttl = root.parsed("lease_ttl", span);
+    if let (Some(read), Some(seconds)) = (&lease_ttl, lock_delay)
+        && read.value != lease_of_lock_delay(seconds)
+    {
+        let rule = format!(
+            "must be {} with a lock_delay of {seconds} s (the lock lives 5/4 of a lease); give one of the two",
+            lease_of_lock_delay(seconds)
+        );
+        root.problem_with(read, quoted(&read.value.to_string()), rule);
+    }
+    let lease_ttl = lease_ttl.map(|read| read.value).or(lock_delay.map(lease_of_lock_delay));
+    settings.lease_ttl = lease_ttl.unwrap_or(settings.lease_ttl);
+    settings.stall_timeout = root.parsed("stall_timeout", span).map(|read| read.value);
+    settings.max_lag_bytes = root.number64("max_lag", 0..=u64::MAX).map(|read| read.value);
+    if let Some(read) = root.number("ack_quorum", 0..=u32::MAX) {
+        settings.ack_quorum = read.value;
+    }
+    if let Some(read) = root.number("clock_drift_ppm", 0..=u32::MAX) {
+        settings.clock_drift_ppm = read.value;
+    }
+    for (name, mut own) in root.named_sections("replicaset") {
+        match ReplicaSetName::parse(&name) {
+            Ok(set) => {
+                settings.overrides.insert(set, of_set(&mut own));
+            }
+            Err(error) => own.problem_here(error.to_string()),
         }
+        own.finish();
     }
+    // A lease out of range says so by itself; the rest of the timing can be judged only within it.
     if let Err(error) = Timing::new(&settings) {
-        layers.problem("", error.to_string());
+        root.problem_here(error.to_string());
     }
-    layers.finish(&KNOWN)?;
-    Ok(settings)
+    root.finish();
+    settings
+}
+
+fn of_set(own: &mut Section) -> SetSettings {
+    SetSettings {
+        max_lag_bytes: own.number64("max_lag", 0..=u64::MAX).map(|read| read.value),
+        ack_quorum: own.number("ack_quorum", 0..=u32::MAX).map(|read| read.value),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_core::timing::{LEASE_TTL_MAX, LEASE_TTL_MIN};
 
     #[test]
     fn names_are_those_of_the_contract() {
         let text = "lease_ttl = \"300ms\"\nmax_lag = 1_000\n[replicaset.\"orders-1\"]\nack_quorum = 1\n";
-        let settings = parse("seed.toml", text).expect("all of it is known");
+        let settings = parse("seed.toml", text, None).expect("all of it is known");
         assert_eq!(settings.lease_ttl, Span::from_millis(300));
         assert_eq!(settings.max_lag_bytes, Some(1_000));
         let set = ReplicaSetName::parse("orders-1").expect("a name");
@@ -76,13 +94,32 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once_with_their_lines() {
-        let text = "lease_tll = \"3s\"\nack_quorum = \"many\"\nstall_timeout = \"1ms\"\n";
-        let problems = parse("seed.toml", text).expect_err("three things are wrong").to_string();
+        let text =
+            "lease_tll = \"3s\"\nack_quorum = \"many\"\nstall_timeout = \"1ms\"\n[replicaset.\"a b\"]\n";
+        let problems = parse("seed.toml", text, None).expect_err("four things are wrong").to_string();
+        for part in [
+            "seed.toml:1: lease_tll: unknown key; did you mean \"lease_ttl\"?",
+            "seed.toml:2: ack_quorum = \"many\": must be a whole number, not a text",
+            "stall_timeout = 1ms must be between",
+            "replicaset.a b: \"a b\" is no replica set name",
+        ] {
+            assert!(problems.contains(part), "{part:?} is not in\n{problems}");
+        }
+    }
+
+    #[test]
+    fn a_lock_delay_is_five_quarters_of_the_lease() {
+        for seconds in [*LOCK_DELAY.start(), 10, *LOCK_DELAY.end()] {
+            let settings = parse("", "", Some(seconds)).expect("in range");
+            assert!(settings.lease_ttl >= LEASE_TTL_MIN && settings.lease_ttl <= LEASE_TTL_MAX);
+            let timing = Timing::new(&settings).expect("safe");
+            assert_eq!(timing.lock_ttl, Span::from_secs(u64::from(seconds)));
+        }
+        assert!(parse("s", "lease_ttl = \"8s\"\n", Some(10)).is_ok());
+        let problems = parse("s", "lease_ttl = \"3s\"\n", Some(10)).expect_err("two answers").to_string();
         assert!(
-            problems.contains("seed.toml:1: lease_tll: is not known; did you mean lease_ttl?"),
+            problems.contains("s:1: lease_ttl = \"3s\": must be 8s with a lock_delay of 10 s"),
             "{problems}"
         );
-        assert!(problems.contains("seed.toml:2: ack_quorum: \"many\": is no whole number"), "{problems}");
-        assert!(problems.contains("stall_timeout = 1ms must be between"), "{problems}");
     }
 }

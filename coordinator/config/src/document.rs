@@ -2,7 +2,7 @@
 //! overridden by flags. Reading it collects problems instead of stopping at the first; a key that nobody asked for is
 //! one, with the nearest key that is known. Knows no key of any program.
 
-use super::problem::{Origin, Problem};
+use crate::problem::{Origin, Problem};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -307,8 +307,31 @@ impl Section {
         value.map(|value| Read { value, origin: found.origin, key: whole })
     }
 
+    /// A text that must not be repeated to anybody, whatever is wrong with it.
+    pub fn secret(&mut self, key: &'static str) -> Option<Read<String>> {
+        let found = self.take(key)?;
+        let (whole, origin) = (self.key(key), found.origin);
+        if let Value::Text(text) = found.value {
+            return Some(Read { value: text, origin, key: whole });
+        }
+        let rule = "must be a text".to_owned();
+        self.problems.borrow_mut().push(Problem { origin, key: whole, value: None, rule });
+        None
+    }
+
     /// A whole number within bounds; outside the file also as a text.
     pub fn number(&mut self, key: &'static str, bounds: std::ops::RangeInclusive<u32>) -> Option<Read<u32>> {
+        let read = self.number64(key, u64::from(*bounds.start())..=u64::from(*bounds.end()))?;
+        let value = u32::try_from(read.value).ok()?;
+        Some(Read { value, origin: read.origin, key: read.key })
+    }
+
+    /// The same for numbers that may be larger.
+    pub fn number64(
+        &mut self,
+        key: &'static str,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> Option<Read<u64>> {
         let found = self.take(key)?;
         let whole = self.key(key);
         let text = match &found.value {
@@ -319,7 +342,7 @@ impl Section {
                 return None;
             }
         };
-        match text.parse::<u32>().ok().filter(|number| bounds.contains(number)) {
+        match text.parse::<u64>().ok().filter(|number| bounds.contains(number)) {
             Some(value) => Some(Read { value, origin: found.origin, key: whole }),
             None => {
                 let rule = format!("must be a whole number from {} to {}", bounds.start(), bounds.end());
@@ -394,6 +417,24 @@ impl Section {
                     problems: Rc::clone(&self.problems),
                 }),
                 _ => self.wrong_kind(path, &item, "a section"),
+            }
+        }
+        sections
+    }
+
+    /// The sections below this one by their names (`[key.NAME]`), which are the program's users' to choose.
+    pub fn named_sections(&mut self, key: &'static str) -> Vec<(String, Self)> {
+        let mut section = self.section(key);
+        let mut sections = Vec::new();
+        for (name, found) in std::mem::take(&mut section.entries) {
+            let path = section.key(&name);
+            match found.value {
+                Value::Table(entries) => {
+                    let problems = Rc::clone(&self.problems);
+                    let own = Self { path, origin: found.origin, entries, known: Vec::new(), problems };
+                    sections.push((name, own));
+                }
+                _ => self.wrong_kind(path, &found, "a section"),
             }
         }
         sections

@@ -1,0 +1,198 @@
+//! What watchers see: the last updates, once for all of them. A watcher has a place in this log and nothing of its own
+//! to be filled, so a slow one costs nobody memory; one whose place has fallen out of the log is ended and told so.
+
+use crate::fault;
+use crate::metrics::Metrics;
+use baton_board::Update;
+use baton_core::ids::Revision;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tonic::Status;
+
+/// The log and its readers' alarm.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    kept: usize,
+    log: RwLock<VecDeque<Arc<Update>>>,
+    /// The last revision in the log, and whether there will be more.
+    head: watch::Sender<Head>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    revision: Revision,
+    stopped: bool,
+    /// Raised by each restore: what was published before is of another life.
+    life: u64,
+}
+
+impl Feed {
+    /// A log that begins after `revision` and keeps so many updates.
+    pub(crate) fn new(revision: Revision, kept: usize) -> Arc<Self> {
+        let (head, _) = watch::channel(Head { revision, stopped: false, life: 0 });
+        Arc::new(Self { kept: kept.max(1), log: RwLock::new(VecDeque::new()), head })
+    }
+
+    /// The next update, in the order of revisions.
+    pub(crate) fn publish(&self, update: Update) {
+        let revision = update.revision;
+        {
+            let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+            if log.len() >= self.kept {
+                log.pop_front();
+            }
+            log.push_back(Arc::new(update));
+        }
+        self.head.send_modify(|head| head.revision = revision);
+    }
+
+    /// Begins anew after a restore: whoever reads now is ended, and learns from a snapshot what is true.
+    pub(crate) fn restart(&self, revision: Revision) {
+        self.log.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.head.send_modify(|head| {
+            head.revision = revision;
+            head.life += 1;
+        });
+    }
+
+    /// No more updates: watchers read what is left and end.
+    pub(crate) fn stop(&self) {
+        self.head.send_modify(|head| head.stopped = true);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.head.borrow().stopped
+    }
+
+    /// A reader of what is published from now on.
+    pub(crate) fn follow(self: &Arc<Self>, metrics: Arc<Metrics>, place: OwnedSemaphorePermit) -> Follower {
+        let mut head = self.head.subscribe();
+        let now = *head.borrow_and_update();
+        let next = Revision(now.revision.0 + 1);
+        metrics.watching();
+        Follower { feed: Arc::clone(self), head, life: now.life, next, metrics, _place: place }
+    }
+
+    fn at(&self, wanted: Revision) -> Place {
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = log.front() else { return Place::NotYet };
+        let Some(index) = wanted.0.checked_sub(first.revision.0) else {
+            let last = log.back().map_or(0, |update| update.revision.0);
+            return Place::Gone { behind: last.saturating_sub(wanted.0) + 1 };
+        };
+        let update = usize::try_from(index).ok().and_then(|index| log.get(index));
+        update.map_or(Place::NotYet, |update| Place::Here(Arc::clone(update)))
+    }
+}
+
+enum Place {
+    Here(Arc<Update>),
+    NotYet,
+    Gone { behind: u64 },
+}
+
+/// One watcher's place.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    feed: Arc<Feed>,
+    head: watch::Receiver<Head>,
+    life: u64,
+    next: Revision,
+    metrics: Arc<Metrics>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next update; an error is the last thing that comes.
+    pub(crate) async fn next(&mut self) -> Result<Arc<Update>, Status> {
+        loop {
+            let Head { stopped, life, .. } = *self.head.borrow_and_update();
+            if life != self.life {
+                return Err(fault::restored());
+            }
+            match self.feed.at(self.next) {
+                Place::Here(update) => {
+                    self.next = Revision(self.next.0 + 1);
+                    return Ok(update);
+                }
+                Place::Gone { behind } => {
+                    let allowed = u64::try_from(self.feed.kept).unwrap_or(u64::MAX);
+                    return Err(fault::slow_watcher(behind, allowed));
+                }
+                Place::NotYet if stopped => return Err(fault::stopping()),
+                Place::NotYet => {}
+            }
+            if self.head.changed().await.is_err() {
+                return Err(fault::stopping());
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.metrics.watched();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use baton_proto::v1;
+    use tokio::sync::Semaphore;
+
+    fn follower(feed: &Arc<Feed>) -> Follower {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        feed.follow(Arc::new(Metrics::new()), place)
+    }
+
+    fn publish(feed: &Feed, revisions: std::ops::RangeInclusive<u64>) {
+        for revision in revisions {
+            feed.publish(Update { revision: Revision(revision), items: Vec::new() });
+        }
+    }
+
+    fn reason(status: &Status) -> String {
+        let detail: v1::StateboardError = prost::Message::decode(status.details()).expect("ours");
+        detail.reason
+    }
+
+    #[tokio::test]
+    async fn a_watcher_sees_each_update_once_and_then_why_it_ends() {
+        let feed = Feed::new(Revision(4), 3);
+        let mut follower = follower(&feed);
+        publish(&feed, 5..=7);
+        for revision in 5..=7 {
+            assert_eq!(follower.next().await.expect("kept").revision, Revision(revision));
+        }
+        publish(&feed, 8..=8);
+        feed.stop();
+        assert_eq!(follower.next().await.expect("what is left").revision, Revision(8));
+        assert_eq!(reason(&follower.next().await.expect_err("the end")), "stopping");
+    }
+
+    #[tokio::test]
+    async fn a_restore_ends_every_watch() {
+        let feed = Feed::new(Revision(4), 3);
+        let mut old = follower(&feed);
+        publish(&feed, 5..=5);
+        feed.restart(Revision(90));
+        assert_eq!(reason(&old.next().await.expect_err("another life")), "restored");
+        let mut new = follower(&feed);
+        publish(&feed, 91..=91);
+        assert_eq!(new.next().await.expect("the new life").revision, Revision(91));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_falls_out_of_the_log_is_told_so_and_skips_nothing() {
+        let feed = Feed::new(Revision(0), 3);
+        let mut follower = follower(&feed);
+        publish(&feed, 1..=3);
+        assert_eq!(follower.next().await.expect("kept").revision, Revision(1));
+        publish(&feed, 4..=5);
+        let status = follower.next().await.expect_err("revision 2 is gone");
+        assert_eq!(reason(&status), "slow_watcher");
+        assert!(status.message().contains("4 updates behind"), "{}", status.message());
+    }
+}

@@ -293,7 +293,8 @@ fn chain(seed: u64, image: &[u8], genesis: &Durable, syncs: Syncs) -> Result<u64
                 known = Known { answered: durable.clone(), under_way: None };
                 let twin = Twin::new(durable.clone());
                 let metrics = Arc::new(Metrics::new());
-                let keeper = Keeper::new(durable, Limits::default(), storage, metrics, lost);
+                let feed = Feed::new(durable.revision, 64);
+                let keeper = Keeper::new(durable, Kept::default(), storage, metrics, feed, lost);
                 let mut run = Run { keeper, twin, random: &mut random, session: 0, token: None };
                 run.load(&mut known)?;
                 in_the_middle += u64::from(known.under_way.is_some());
@@ -344,7 +345,9 @@ fn after_a_sync_that_failed_nothing_is_answered_and_the_file_is_of_no_more_use()
         let mut random = StdRng::seed_from_u64(u64::from(after));
         let mut known = Known { answered: durable.clone(), under_way: None };
         let twin = Twin::new(durable.clone());
-        let keeper = Keeper::new(durable, Limits::default(), storage, Arc::new(Metrics::new()), lost);
+        let feed = Feed::new(durable.revision, 64);
+        let metrics = Arc::new(Metrics::new());
+        let keeper = Keeper::new(durable, Kept::default(), storage, metrics, feed, lost);
         let mut run = Run { keeper, twin, random: &mut random, session: 0, token: None };
         run.load(&mut known).expect("nothing is answered that was not committed");
         assert!(known.under_way.is_some(), "the sync after {after} failed and nobody noticed");

@@ -2,6 +2,7 @@
 //! wholly or not at all, and the file always opens. The board's own machine says what each revision holds.
 
 use super::{Event, Keeper, Queued, now};
+use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::storage::disk::{Disk, Syncs};
 use crate::storage::{CommitError, Storage};
@@ -294,7 +295,7 @@ fn chain(seed: u64, image: &[u8], genesis: &Durable, syncs: Syncs) -> Result<u64
                 let twin = Twin::new(durable.clone());
                 let metrics = Arc::new(Metrics::new());
                 let feed = Feed::new(durable.revision, 64);
-                let keeper = Keeper::new(durable, Kept::default(), storage, metrics, feed, lost);
+                let keeper = Keeper::new(durable, Limits::default(), storage, metrics, feed, lost);
                 let mut run = Run { keeper, twin, random: &mut random, session: 0, token: None };
                 run.load(&mut known)?;
                 in_the_middle += u64::from(known.under_way.is_some());
@@ -347,7 +348,7 @@ fn after_a_sync_that_failed_nothing_is_answered_and_the_file_is_of_no_more_use()
         let twin = Twin::new(durable.clone());
         let feed = Feed::new(durable.revision, 64);
         let metrics = Arc::new(Metrics::new());
-        let keeper = Keeper::new(durable, Kept::default(), storage, metrics, feed, lost);
+        let keeper = Keeper::new(durable, Limits::default(), storage, metrics, feed, lost);
         let mut run = Run { keeper, twin, random: &mut random, session: 0, token: None };
         run.load(&mut known).expect("nothing is answered that was not committed");
         assert!(known.under_way.is_some(), "the sync after {after} failed and nobody noticed");

@@ -4,5 +4,7 @@
 mod backup;
 mod board;
 mod embedded;
+mod full_disk;
+mod kill;
 mod process;
 mod protected;

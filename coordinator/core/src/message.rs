@@ -170,6 +170,71 @@ pub struct Grant {
     pub ttl: Span,
 }
 
+/// Master to another member of its set: nobody grants me leases; promise to lead nothing for a while (design,
+/// *Failsafe*). It carries the whole beat, for an arbiter that the member may still hear.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ask {
+    /// The beat that the arbiter should have answered. Its send time is what the promise counts from.
+    pub beat: Box<Beat>,
+    /// The term that the master leads at.
+    pub term: Term,
+    /// For how long it asks.
+    pub ttl: Span,
+}
+
+/// A member's answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerAnswer {
+    /// It will promote nothing for so long.
+    Promise(Promise),
+    /// It hears the arbiter, which grants this.
+    Relayed(Grant),
+    /// Neither.
+    Refused(PromiseRefusal),
+}
+
+/// A member promotes nothing within `ttl` of the receipt of the request, and promises nothing at a lower term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Promise {
+    /// The run of the guard that asked.
+    pub incarnation: Incarnation,
+    /// The send time of its request, echoed.
+    pub asked_at: Time,
+    /// Its term.
+    pub term: Term,
+    /// For how long.
+    pub ttl: Span,
+}
+
+/// Why a member does not promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PromiseRefusal {
+    /// It has not read the provider since it started, so it does not know what was decided.
+    Starting,
+    /// It knows a higher term.
+    HigherTerm(Term),
+    /// An arbiter has evidence against the master and has severed it, or it leads itself.
+    Severed,
+    /// Its daemon ends.
+    Stopping,
+    /// It hears an arbiter that is well and does not grant.
+    InContact,
+}
+
+impl PromiseRefusal {
+    /// For people.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Starting => "it has not read the provider since it started".to_owned(),
+            Self::HigherTerm(term) => format!("it knows term {term}"),
+            Self::Severed => "it has left this master by the arbiter's order".to_owned(),
+            Self::Stopping => "its daemon stops".to_owned(),
+            Self::InContact => "it hears the arbiter, which does not grant".to_owned(),
+        }
+    }
+}
+
 /// An order that rests on a durable record. Lower `(epoch, version)` than the highest seen are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Directive {
@@ -212,6 +277,8 @@ pub enum Order {
     Sever {
         /// The final position of a master that has relinquished (switchover).
         reach: Option<Position>,
+        /// The master of the directive's term has relinquished it: what it was promised is over.
+        relinquished: bool,
     },
     /// Give up the mastership: fence, and report the final position (switchover).
     Relinquish,

@@ -99,6 +99,8 @@ pub struct Settings {
     pub max_lag_bytes: Option<u64>,
     /// For how many replicas a commit waits.
     pub ack_quorum: u32,
+    /// Whether a master goes on while no arbiter answers, as long as every other in-sync member promises to lead nothing.
+    pub failsafe: bool,
     /// How two hosts' clocks may differ in rate, in millionths (5,000 = 0.5 %).
     pub clock_drift_ppm: u32,
     /// Values of single replica sets.
@@ -123,6 +125,7 @@ impl Default for Settings {
             stall_timeout: None,
             max_lag_bytes: None,
             ack_quorum: 0,
+            failsafe: true,
             clock_drift_ppm: 5_000,
             overrides: BTreeMap::new(),
             version: Version(0),

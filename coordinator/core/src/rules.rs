@@ -44,11 +44,19 @@ pub enum Rule {
     CheckIdentity,
     /// An engine found writable without the right is fenced.
     FenceIntruder,
+    /// A promise is on disk before it is answered.
+    PersistPromise,
+    /// Whoever has promised promotes nothing before that has lapsed.
+    HoldPromise,
+    /// A master without an arbiter needs the promise of every other member of its in-sync set.
+    NeedEveryPromise,
+    /// A newcomer that the master has acknowledged counts among them.
+    HonourNewcomer,
 }
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -69,6 +77,10 @@ impl Rule {
         Self::SettleUnknown,
         Self::CheckIdentity,
         Self::FenceIntruder,
+        Self::PersistPromise,
+        Self::HoldPromise,
+        Self::NeedEveryPromise,
+        Self::HonourNewcomer,
     ];
 }
 

@@ -117,6 +117,7 @@ pub fn new_guard(world: &World, now: Time, host: usize, run: u64, saved: Saved) 
         replicaset: set_name(),
         incarnation: incarnation(host, run),
         supervised: true,
+        failsafe: false,
         timing: world.timing.clone(),
         rules: world.rules(),
     };

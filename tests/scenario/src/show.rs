@@ -20,8 +20,8 @@ pub fn order(directive: &Directive) -> String {
     let what = match order {
         Order::Lead { in_sync, .. } => format!("lead, in sync {}", list(in_sync)),
         Order::Follow { master, .. } => format!("follow {master}"),
-        Order::Sever { reach: None } => "sever".to_owned(),
-        Order::Sever { reach: Some(reach) } => format!("sever at {reach}"),
+        Order::Sever { reach: None, .. } => "sever".to_owned(),
+        Order::Sever { reach: Some(reach), .. } => format!("sever at {reach}"),
         Order::Relinquish => "relinquish".to_owned(),
         Order::Grow { member, .. } => format!("need {member} too"),
         Order::Shrink { member, ack_quorum, .. } => {
@@ -58,6 +58,10 @@ pub fn note(note: &Note) -> Option<String> {
         Note::EngineEnded { restart_in: Some(span) } => format!("saw its engine end; starts it in {span}"),
         Note::EngineEnded { restart_in: None } => "saw its engine end".to_owned(),
         Note::Killed(why) => format!("has the engine killed: {}", why.text()),
+        Note::OnPromises(term) => format!("goes on at term {term} by the promises of the others"),
+        Note::OnGrants(term) => format!("is granted leases of term {term} again"),
+        Note::Promised { to, term } => format!("promises {to} to lead nothing (term {term})"),
+        Note::PromiseRefused { by, why } => format!("gets no promise from {by}: {}", why.text()),
         Note::Writable(_) | Note::Follows { .. } => return None,
     })
 }

@@ -4,11 +4,17 @@
 use baton_core::guard::{Guard, Input};
 use baton_core::ids::Term;
 use baton_core::message::{Directive, Grant, Order, ToGuard};
+use baton_core::record::Settings;
 use baton_core::rules::{Rule, Rules};
 use scenario::fixtures::{at_rest, name, setup, synchronous};
 use scenario::world::{NextWrite, Setup, World};
 
+/// Without failsafe: a master that no arbiter answers stops, and no rule of the lease is covered by promises.
 fn rest(rules: Rules) -> World {
+    at_rest(Setup { rules, settings: Settings { failsafe: false, ..Settings::default() }, ..setup() })
+}
+
+fn rest_with_failsafe(rules: Rules) -> World {
     at_rest(Setup { rules, ..setup() })
 }
 
@@ -248,6 +254,63 @@ fn fence_intruder(world: &mut World) {
     world.millis(5_000);
 }
 
+/// The provider is away for a while, and as it comes back the master is cut off with the others' promises in hand.
+fn hold_promise(world: &mut World) {
+    world.stop_provider();
+    world.millis(6_000);
+    world.start_provider();
+    world.isolate("a1");
+    world.millis(6_000);
+}
+
+/// The disk of a member stands still while it promises; then its guard is restarted and remembers nothing of it.
+fn persist_promise(world: &mut World) {
+    world.stop_provider();
+    world.millis(4_000);
+    host(world, "a2").disk_stuck = true;
+    world.millis(5_000);
+    world.start_provider();
+    world.isolate("a1");
+    let a2 = name("a2");
+    world.crash_guard(&a2);
+    world.free_disk(&a2);
+    world.start_guard(&a2);
+    world.millis(6_000);
+}
+
+/// One member promises, the other one cannot be asked, and it alone is heard by the arbiter that comes back.
+fn need_every_promise(world: &mut World) {
+    world.stop_provider();
+    world.millis(6_000);
+    world.cut("a1", "a2");
+    for member in ["a1", "a3"] {
+        for arbiter in ["b1", "b2"] {
+            world.cut(member, arbiter);
+        }
+    }
+    world.millis(4_000);
+    world.start_provider();
+    world.millis(6_000);
+}
+
+/// A newcomer is recorded on the master's word, and the master is cut off before it hears that it was.
+fn honour_newcomer(world: &mut World) {
+    world.isolate("a3");
+    world.millis(5_000);
+    world.heal();
+    world.net().hold("b1", "a1", "lead");
+    let grown =
+        |world: &World| world.provider.record().is_some_and(|record| record.in_sync.contains(&name("a3")));
+    until(world, grown);
+    world.cut("a1", "a3");
+    for member in ["a1", "a2"] {
+        for arbiter in ["b1", "b2"] {
+            world.cut(member, arbiter);
+        }
+    }
+    world.millis(8_000);
+}
+
 /// How a world begins.
 type Begin = fn(Rules) -> World;
 /// What happens in it.
@@ -260,7 +323,9 @@ fn script(rule: Rule) -> (Begin, Script) {
     }
     fn waits_for_one(rules: Rules) -> World {
         let priorities = [("a1", 110), ("a2", 90), ("a3", 100)].map(|(text, it)| (name(text), it));
-        at_rest(Setup { rules, priorities: priorities.into_iter().collect(), ..synchronous(1) })
+        let one = synchronous(1);
+        let settings = Settings { failsafe: false, ..one.settings };
+        at_rest(Setup { rules, settings, priorities: priorities.into_iter().collect(), ..synchronous(1) })
     }
     match rule {
         Rule::LeadAboveReadTerm => (rest, lead_above_read_term),
@@ -283,6 +348,10 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::SettleUnknown => (rest, settle_unknown),
         Rule::CheckIdentity => (rest, check_identity),
         Rule::FenceIntruder => (begins, fence_intruder),
+        Rule::PersistPromise => (rest_with_failsafe, persist_promise),
+        Rule::HoldPromise => (rest_with_failsafe, hold_promise),
+        Rule::NeedEveryPromise => (rest_with_failsafe, need_every_promise),
+        Rule::HonourNewcomer => (rest_with_failsafe, honour_newcomer),
     }
 }
 
@@ -296,7 +365,11 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::WaitForOuterBound
         | Rule::GrantWithinLock
         | Rule::NoGrantAfterEvidence
-        | Rule::WaitForPredecessor => "I2",
+        | Rule::WaitForPredecessor
+        | Rule::PersistPromise
+        | Rule::HoldPromise
+        | Rule::NeedEveryPromise
+        | Rule::HonourNewcomer => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
         Rule::SeverBinds | Rule::SeverQuorum => "I5",
         Rule::IgnoreLowerEpoch => "epochs",

@@ -5,7 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, WriteOutcome};
 use super::set::{GuardState, Pending, Proposal, SetState};
-use crate::decision::{Decision, Phase};
+use crate::decision::{Decision, Evidence, Phase};
 use crate::engine::DataState;
 use crate::ids::{DataId, InstanceName, OpId};
 use crate::message::{Directive, Order, ToGuard};
@@ -173,7 +173,8 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
     }
     if set.evidence.is_some() {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
-        return set.succession.as_ref().map(|_| Order::Sever { reach });
+        let relinquished = matches!(set.evidence, Some((Evidence::Relinquished { .. }, _)));
+        return set.succession.as_ref().map(|_| Order::Sever { reach, relinquished });
     }
     if !set.confirmed {
         return None;

@@ -2,13 +2,17 @@
 
 use crate::decision::Decision;
 use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
-use crate::message::{Beat, Hello, ToGuard};
+use crate::message::{Beat, Grant, Hello, ToGuard};
 use crate::record::{Member, Record, Settings};
 use crate::time::{Span, Time};
 
 /// One stream of one host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// One beat that came through another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayId(pub u64);
 
 /// One task of an operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +80,17 @@ pub enum Input {
         /// The stream that it came over.
         session: SessionId,
         /// The report.
+        beat: Box<Beat>,
+    },
+    /// A member passes on the beat of a master that does not reach us itself.
+    Relayed {
+        /// To be echoed.
+        relay: RelayId,
+        /// Who passes it on.
+        by: InstanceName,
+        /// The guard that beats.
+        hello: Box<Hello>,
+        /// Its report.
         beat: Box<Beat>,
     },
     /// A write ended.
@@ -147,6 +162,17 @@ pub enum Action {
         instance: InstanceName,
         /// What.
         message: ToGuard,
+    },
+    /// Answer a relayed beat. Not asked for where the lock is not ours: whoever is not active answers nothing.
+    AnswerRelay {
+        /// Which.
+        relay: RelayId,
+        /// Our epoch.
+        epoch: Epoch,
+        /// Whether full leases can be given, so that our lock is being renewed.
+        well: bool,
+        /// The lease, where the recorded master beats.
+        grant: Option<Grant>,
     },
     /// A decision was made, or could not be: for the log, the metrics, `explain`.
     Decided(Box<Decision>),

@@ -55,10 +55,9 @@ impl Arbiter {
         valid_until: Time,
         predecessor_bound: Time,
     ) {
-        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.epoch == epoch) {
+        if self.lock.as_ref().is_some_and(|lock| lock.epoch == epoch) {
             // Resumed: nobody was in between, so everything that is known still holds.
-            lock.valid_until = lock.valid_until.max(valid_until);
-            self.drive_all(now);
+            self.lock_renewed(now, valid_until);
             return;
         }
         // A new epoch: every bound that an earlier one of ours knew is forgotten; `loaded` sets them anew.
@@ -83,6 +82,11 @@ impl Arbiter {
         let Some(lock) = &mut self.lock else { return };
         lock.valid_until = lock.valid_until.max(valid_until);
         if !was_active {
+            // Masters that went on by promises beat meanwhile, and were answered nothing: their silence would be ours.
+            let patience = now + self.timing.beat_master * 2;
+            for set in self.sets.values_mut() {
+                set.patience = set.patience.max(patience);
+            }
             self.drive_all(now);
         }
     }

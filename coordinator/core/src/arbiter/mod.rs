@@ -18,7 +18,7 @@ mod switchover;
 mod tests;
 mod view;
 
-pub use io::{Action, Input, SessionId, TaskId, TaskState, WriteOutcome};
+pub use io::{Action, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome};
 pub use view::{MasterState, MemberView, SetView};
 
 use crate::ids::{CoordinatorName, Epoch, InstanceName, OpId, ReplicaSetName};
@@ -99,6 +99,7 @@ impl Arbiter {
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
             Input::Beat { session, beat } => self.beat(now, session, *beat),
+            Input::Relayed { relay, by, hello, beat } => self.relayed(now, relay, by, *hello, *beat),
             Input::Written { op, outcome } => self.written(now, op, outcome),
             Input::Switchover { task, replicaset, target, timeout } => {
                 self.switchover_asked(now, task, replicaset, target, timeout);

@@ -3,9 +3,9 @@
 //! It must not know what is decided from it.
 
 use super::Arbiter;
-use super::io::{Action, SessionId};
+use super::io::{Action, RelayId, SessionId};
 use super::set::{GuardState, SetState};
-use crate::ids::{Term, Version};
+use crate::ids::{InstanceName, ReplicaSetName, Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
 use crate::record::Member;
 use crate::rules::Rule;
@@ -139,7 +139,11 @@ impl Arbiter {
         let instance = beat.instance.clone();
         guard.heard_at = Some(now);
         guard.beat = Some(beat);
-        self.grant(now, &name, &instance);
+        guard.relayed_by = None;
+        if let Some(grant) = self.grant(now, &name, &instance) {
+            let message = ToGuard::Grant(grant);
+            self.push(Action::Send { session, instance: instance.clone(), message });
+        }
         if let Some(set) = self.sets.get_mut(&name) {
             set.judge_soundness(now, &instance);
             set.resend(&instance);
@@ -149,35 +153,76 @@ impl Arbiter {
 
     /// Answers a master's beat. The outer bound is noted before the grant leaves, so that no right is ever given that
     /// the arbiter does not wait for.
-    fn grant(&mut self, now: Time, name: &crate::ids::ReplicaSetName, instance: &crate::ids::InstanceName) {
+    fn grant(&mut self, now: Time, name: &ReplicaSetName, instance: &InstanceName) -> Option<Grant> {
         if !self.is_active(now) {
-            return;
+            return None;
         }
         let ttl = self.grantable(now);
         let after_evidence = !self.keep(Rule::NoGrantAfterEvidence);
-        let (Some(epoch), Some(set)) = (self.epoch(), self.sets.get_mut(name)) else { return };
+        let (epoch, set) = (self.epoch()?, self.sets.get_mut(name)?);
         if !set.is_master(instance) || set.refused || set.evidence.is_some() && !after_evidence {
-            return;
+            return None;
         }
-        let Some(term) = set.record.as_ref().map(|record| record.term) else { return };
-        let Some(beat) = set.master_beat() else { return };
+        let term = set.record.as_ref()?.term;
+        let beat = set.master_beat()?;
         match beat.stand {
             Stand::Candidate(asked) | Stand::Leading { term: asked, .. } if asked == term => {}
-            Stand::Starting | Stand::Standby | Stand::Candidate(_) | Stand::Leading { .. } => return,
+            Stand::Starting | Stand::Standby | Stand::Candidate(_) | Stand::Leading { .. } => return None,
         }
         if beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term) {
-            return;
+            return None;
         }
         let grant = Grant { beat: beat.sent_at, incarnation: beat.incarnation, epoch, term, ttl };
-        let Some(session) = set.guards.get(instance).and_then(|guard| guard.session) else { return };
         set.outer_bound = set.outer_bound.max(now + ttl);
-        self.push(Action::Send { session, instance: instance.clone(), message: ToGuard::Grant(grant) });
+        Some(grant)
+    }
+
+    /// A master's beat that came through another member: only the direct link is broken, and it is granted as ever
+    /// (design, *Failsafe*). Whoever relays learns whether we can be counted on.
+    pub(super) fn relayed(&mut self, now: Time, relay: RelayId, by: InstanceName, hello: Hello, beat: Beat) {
+        let Some(epoch) = self.epoch().filter(|_| self.is_active(now)) else { return };
+        let (name, instance) = (hello.replicaset.clone(), hello.instance.clone());
+        let mut grant = None;
+        if beat.instance == instance && beat.incarnation == hello.incarnation && self.knows_relayed(hello) {
+            let guard = self.sets.get_mut(&name).and_then(|set| set.guards.get_mut(&instance));
+            let known = |guard: &GuardState| guard.beat.as_ref().map(|known| known.sent_at);
+            // The very beat that came directly, too, is granted once more: its first grant may be what was lost.
+            if let Some(guard) = guard.filter(|guard| known(guard) <= Some(beat.sent_at)) {
+                if known(guard) < Some(beat.sent_at) {
+                    guard.relayed_by = Some(by);
+                }
+                guard.heard_at = Some(now);
+                guard.beat = Some(beat);
+                grant = self.grant(now, &name, &instance);
+            }
+            self.drive(now, &name);
+        }
+        let well = self.grantable(now) >= self.timing.lease_ttl;
+        self.push(Action::AnswerRelay { relay, epoch, well, grant });
+    }
+
+    /// Whether the run that beats through another is the one that we know, or follows it; then it is known from now on.
+    fn knows_relayed(&mut self, hello: Hello) -> bool {
+        if self.homes.get(&hello.instance).is_some_and(|home| *home != hello.replicaset) {
+            return false;
+        }
+        let set = self.set_mut(&hello.replicaset);
+        match set.guards.get(&hello.instance).map(|known| known.hello.incarnation) {
+            Some(known) if known == hello.incarnation => return true,
+            Some(known) if !hello.incarnation.is_or_succeeds(&known) => return false,
+            _ => {}
+        }
+        let instance = hello.instance.clone();
+        let guard = GuardState { session: None, ..GuardState::new(hello.clone(), SessionId(0)) };
+        set.guards.insert(instance.clone(), guard);
+        self.homes.insert(instance, hello.replicaset);
+        true
     }
 }
 
 impl SetState {
     /// Notes since when a member has been no sound replica of the recorded master.
-    fn judge_soundness(&mut self, now: Time, instance: &crate::ids::InstanceName) {
+    fn judge_soundness(&mut self, now: Time, instance: &InstanceName) {
         let endpoint = self.record.as_ref().and_then(|record| record.endpoint.clone());
         let master = self.is_master(instance);
         let Some(guard) = self.guards.get_mut(instance) else { return };
@@ -189,7 +234,7 @@ impl SetState {
     }
 
     /// A beat that does not show what was directed makes the directive go out again.
-    fn resend(&mut self, instance: &crate::ids::InstanceName) {
+    fn resend(&mut self, instance: &InstanceName) {
         let term = self.record.as_ref().map(|record| record.term).unwrap_or_default();
         if let Some(guard) = self.guards.get_mut(instance) {
             let satisfied = match (&guard.beat, &guard.sent) {

@@ -48,6 +48,8 @@ pub(super) struct GuardState {
     /// Since when it was, without a break, no sound replica of the recorded master.
     pub(super) unsound_since: Option<Time>,
     pub(super) sent: Option<(Version, Order)>,
+    /// Its last beat came through this member, since its own stream is broken.
+    pub(super) relayed_by: Option<InstanceName>,
 }
 
 /// A change of master under way, from evidence to the write.
@@ -93,7 +95,15 @@ pub(super) enum Proposal {
 
 impl GuardState {
     pub(super) fn new(hello: Hello, session: SessionId) -> Self {
-        Self { hello, session: Some(session), beat: None, heard_at: None, unsound_since: None, sent: None }
+        Self {
+            hello,
+            session: Some(session),
+            beat: None,
+            heard_at: None,
+            unsound_since: None,
+            sent: None,
+            relayed_by: None,
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {

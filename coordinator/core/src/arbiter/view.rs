@@ -3,7 +3,7 @@
 use super::Arbiter;
 use super::set::{GuardState, SetState, ago};
 use crate::decision::Decision;
-use crate::ids::{CoordinatorName, ReplicaSetName};
+use crate::ids::{CoordinatorName, InstanceName, ReplicaSetName};
 use crate::message::{Beat, Hello};
 use crate::record::{Member, Record};
 use crate::time::{Span, Time};
@@ -46,6 +46,8 @@ pub struct MemberView {
     pub attached_by: Option<CoordinatorName>,
     /// In the recorded in-sync set.
     pub in_sync: bool,
+    /// Its own stream is broken, and its last beat came through this member.
+    pub relayed_by: Option<InstanceName>,
 }
 
 /// One set.
@@ -104,6 +106,7 @@ fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
         beat_age: guard.and_then(|guard| ago(now, guard.heard_at)),
         attached_by: attached.map(|guard| guard.hello.coordinator.clone()),
         in_sync: set.record.as_ref().is_some_and(|record| record.in_sync.contains(&listed.instance)),
+        relayed_by: guard.and_then(|guard| guard.relayed_by.clone()),
     }
 }
 

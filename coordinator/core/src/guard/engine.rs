@@ -394,7 +394,7 @@ impl Guard {
     fn promote_if_ready(&mut self, now: Time) -> bool {
         let Some(lead) = &self.lead else { return false };
         let Some(probe) = &self.engine.probe else { return false };
-        let granted = lead.right.is_some() && now >= self.hold_until;
+        let granted = lead.right.is_some() && now >= self.held_until();
         let durable = self.persisted.highest_term >= lead.term || !self.keep(Rule::PersistTermBeforePromote);
         let guarded =
             self.deadman_up && self.armed.is_some_and(|at| at > now) || !self.keep(Rule::ArmBeforePromote);

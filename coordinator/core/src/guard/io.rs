@@ -1,8 +1,9 @@
 //! The guard's door: what can come in, what goes out. Closed enums; whoever drives the machine handles every one.
 
+use super::failsafe::Promised;
 use crate::engine::{EngineCommand, EngineOutcome, Probe};
-use crate::ids::{Endpoint, Epoch, OpId, Term, Version};
-use crate::message::{Beat, ToGuard};
+use crate::ids::{Endpoint, Epoch, InstanceName, OpId, Term, Version};
+use crate::message::{Ask, Beat, Grant, PeerAnswer, PromiseRefusal, ToGuard};
 use crate::position::Position;
 use crate::record::Record;
 use crate::time::{Span, Time};
@@ -16,6 +17,8 @@ pub struct Saved {
     pub highest_epoch: Epoch,
     /// The version of the directive that severed it, while that binds.
     pub severed: Option<Version>,
+    /// What it promised a master, on the clock of the boot that wrote it.
+    pub promised: Option<Promised>,
 }
 
 /// Everything that can happen to a guard.
@@ -36,6 +39,31 @@ pub enum Input {
     Detached,
     /// The arbiter said something.
     FromArbiter(ToGuard),
+    /// A master of our set asks for a promise.
+    Asked {
+        /// Which.
+        from: InstanceName,
+        /// What for.
+        ask: Box<Ask>,
+    },
+    /// A member of our set answers an [`Action::Ask`].
+    Answered {
+        /// Who.
+        from: InstanceName,
+        /// What.
+        answer: Box<PeerAnswer>,
+    },
+    /// The active arbiter answers an [`Action::Relay`].
+    RelayAnswered {
+        /// Whose beat it was.
+        of: InstanceName,
+        /// The arbiter's epoch.
+        epoch: Epoch,
+        /// Whether it can give full leases.
+        well: bool,
+        /// Its grant for the other guard, if it gives one.
+        grant: Option<Grant>,
+    },
     /// The state is on disk.
     Persisted(OpId),
     /// The deadman of this instance answers, and holds no deadline.
@@ -80,6 +108,27 @@ pub enum Action {
     },
     /// Send a beat to the arbiter; drop it if there is no stream. Its `sent_at` is the step's `now`.
     Beat(Box<Beat>),
+    /// Ask another member for a promise; its answer comes in as [`Input::Answered`], or never.
+    Ask {
+        /// Whom.
+        to: InstanceName,
+        /// What for.
+        ask: Box<Ask>,
+    },
+    /// Answer the last [`Input::Asked`] of this member; drop it if that is gone.
+    Answer {
+        /// Whom.
+        to: InstanceName,
+        /// What.
+        answer: Box<PeerAnswer>,
+    },
+    /// Pass another guard's beat on to the active arbiter; its answer comes in as [`Input::RelayAnswered`], or never.
+    Relay {
+        /// Whose.
+        of: InstanceName,
+        /// What.
+        beat: Box<Beat>,
+    },
     /// Ask the engine, after everything asked before, over the same connection; never re-send.
     Engine {
         /// To be echoed.
@@ -177,6 +226,24 @@ pub enum Note {
         term: Term,
         /// What the engine holds, if it still runs.
         position: Position,
+    },
+    /// No arbiter extends the right; the other members' promises do.
+    OnPromises(Term),
+    /// An arbiter's grants do so again.
+    OnGrants(Term),
+    /// A master was promised that nobody leads here for one lease.
+    Promised {
+        /// The master.
+        to: InstanceName,
+        /// Its term.
+        term: Term,
+    },
+    /// A member did not promise.
+    PromiseRefused {
+        /// Which.
+        by: InstanceName,
+        /// Why.
+        why: PromiseRefusal,
     },
     /// Replication was stopped by a directive.
     Severed {

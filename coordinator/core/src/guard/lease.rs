@@ -3,7 +3,7 @@
 //! It must not know how an engine is fenced, only whether it may still be writable.
 
 use super::io::{Action, GaveUp, Note};
-use super::{Guard, Lead, Promotion};
+use super::{Guard, Lead};
 use crate::engine::DataState;
 use crate::ids::{DataId, Epoch, OpId, Term};
 use crate::message::{Grant, Relinquished};
@@ -79,22 +79,34 @@ impl Guard {
             // Nobody of ours sent a beat in the future; an echo that says so is no answer.
             return;
         }
-        let timing = self.config.timing.clone();
+        let timing = &self.config.timing;
         let from = if self.keep(Rule::LeaseFromSend) { grant.beat } else { now };
         let right = (from + grant.ttl.min(timing.lease_ttl)).back(timing.margin);
-        if now >= right.back(timing.kill_budget).back(timing.fence_budget) {
-            return;
-        }
-        if !self.keep(Rule::NoRevival) && self.lead.is_none() {
+        if !self.keep(Rule::NoRevival) && self.lead.is_none() && self.is_in_time(now, right) {
             self.revive(grant.term);
         }
-        let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == grant.term) else { return };
+        if self.lead.as_ref().is_some_and(|lead| lead.term == grant.term) && self.extend_right(now, right) {
+            self.set_on_promises(false);
+            self.regranted(now);
+        }
+    }
+
+    /// Whether the fence and, after it, the kill still fit before this end.
+    fn is_in_time(&self, now: Time, right: Time) -> bool {
+        now < right.back(self.config.timing.kill_budget).back(self.config.timing.fence_budget)
+    }
+
+    /// Moves the end of the right to a later moment, and the deadman's deadline with it; whether it did.
+    pub(super) fn extend_right(&mut self, now: Time, right: Time) -> bool {
+        let in_time = self.is_in_time(now, right);
+        let deadline = right.back(self.config.timing.kill_budget);
+        let Some(lead) = self.lead.as_mut().filter(|_| in_time) else { return false };
         if lead.right.is_some_and(|known| known >= right) {
-            return;
+            return false;
         }
         lead.right = Some(right);
-        self.arm(right.back(timing.kill_budget));
-        self.regranted(now);
+        self.arm(deadline);
+        true
     }
 
     /// Breaks [`Rule::NoRevival`]; unreachable in a build that keeps all rules.
@@ -112,7 +124,7 @@ impl Guard {
         self.leaving = None;
         self.relinquished = None;
         let in_sync = std::collections::BTreeSet::new();
-        self.lead = Some(Lead { term, data_id, in_sync, right: None, promotion: Promotion::NotAsked });
+        self.lead = Some(Lead::new(term, data_id, in_sync));
     }
 
     /// Ends a mastership from this side. The term is relinquished once the engine surely cannot be written.

@@ -4,22 +4,24 @@
 //! It must not know: sockets, disks, clocks, what kind of engine it guards, who the arbiter is.
 
 mod engine;
+mod failsafe;
 mod io;
 mod lease;
 mod orders;
 mod report;
 
+pub use failsafe::Promised;
 pub use io::{Action, GaveUp, Input, Note, Saved};
 
 use crate::ids::{
     DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Term, Version,
 };
-use crate::message::{Honoured, Relinquished, Severed, ToGuard};
+use crate::message::{Honoured, PromiseRefusal, Relinquished, Severed, ToGuard};
 use crate::position::Position;
 use crate::rules::{Rule, Rules};
 use crate::time::{Span, Time};
 use crate::timing::Timing;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a guard is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,9 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// Whether the engine is the deadman's child, and restarted by it.
     pub supervised: bool,
+    /// Whether it asks the other members for promises where no arbiter answers. Whether it *gives* promises is no setting:
+    /// they bind nobody else.
+    pub failsafe: bool,
     /// All times.
     pub timing: Timing,
     /// Which rules are kept (all, outside tests).
@@ -61,6 +66,7 @@ pub struct Guard {
     follow: Option<FollowOrder>,
     proposal: Option<Proposal>,
     honoured: Option<Honoured>,
+    promiser: failsafe::Promiser,
     deadman_up: bool,
     /// The deadline that the deadman knows, and the one that it was told last. A late answer to an older one is nothing:
     /// a disarm may have come between.
@@ -83,6 +89,27 @@ struct Lead {
     /// The end of the right, on this node's clock, the margin taken off. `None`: not granted yet.
     right: Option<Time>,
     promotion: Promotion,
+    /// The end of each member's latest promise, on this node's clock, nothing taken off.
+    promises: BTreeMap<InstanceName, Time>,
+    /// Who refused last, and why.
+    refusals: BTreeMap<InstanceName, PromiseRefusal>,
+    /// The right was last extended by promises.
+    on_promises: bool,
+}
+
+impl Lead {
+    fn new(term: Term, data_id: DataId, in_sync: BTreeSet<InstanceName>) -> Self {
+        Self {
+            term,
+            data_id,
+            in_sync,
+            right: None,
+            promotion: Promotion::NotAsked,
+            promises: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            on_promises: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +150,11 @@ impl Guard {
     #[must_use]
     pub fn new(now: Time, config: Config, earlier: Saved, same_boot: bool) -> Self {
         let hold_until = if same_boot { now } else { now + config.timing.lease_ttl };
+        let mut earlier = earlier;
+        if !same_boot {
+            // A moment on the clock of another boot means nothing; the whole lease above covers it.
+            earlier.promised = None;
+        }
         let severance = earlier.severed.map(|version| Severance { version, reach: None, report: None });
         let mut guard = Self {
             saved: earlier.clone(),
@@ -139,6 +171,7 @@ impl Guard {
             follow: None,
             proposal: None,
             honoured: None,
+            promiser: failsafe::Promiser::new(now),
             deadman_up: false,
             armed: None,
             arming: None,
@@ -166,11 +199,18 @@ impl Guard {
             Input::ProviderRead { record, epoch } => self.provider_read(now, record.as_ref(), epoch),
             Input::Attached => {
                 self.attached = true;
+                self.promiser.attached();
                 self.beat_soon(now);
             }
-            Input::Detached => self.attached = false,
+            Input::Detached => {
+                self.attached = false;
+                self.promiser.detached(now);
+            }
             Input::FromArbiter(ToGuard::Grant(grant)) => self.granted(now, grant),
             Input::FromArbiter(ToGuard::Directive(directive)) => self.directed(now, directive),
+            Input::Asked { from, ask } => self.asked(now, from, *ask),
+            Input::Answered { from, answer } => self.answered(now, from, *answer),
+            Input::RelayAnswered { of, epoch, well, grant } => self.relay_answered(of, epoch, well, grant),
             Input::Persisted(op) => self.persist_done(op),
             Input::DeadmanUp => self.deadman_up = true,
             Input::Armed(op) => self.armed_as_asked(op),
@@ -188,6 +228,7 @@ impl Guard {
         self.reconcile(now);
         self.report_severance(now);
         self.answer_proposal(now);
+        self.keep_promising(now);
         self.persist();
         if now >= self.next_beat {
             self.beat(now);
@@ -206,7 +247,11 @@ impl Guard {
         if self.stood_down {
             return None;
         }
-        [Some(self.next_beat), self.fence_time()].into_iter().chain(self.engine_deadlines()).flatten().min()
+        [Some(self.next_beat), self.fence_time(), self.promise_due()]
+            .into_iter()
+            .chain(self.engine_deadlines())
+            .flatten()
+            .min()
     }
 
     /// The end of the right to accept writes, on this node's clock, while a mastership is held.
@@ -314,6 +359,16 @@ impl Guard {
         if let Some((_, deadline)) = &mut self.arming {
             shift(deadline);
         }
+        let saved = [&mut self.saved, &mut self.persisted].into_iter();
+        for saved in saved.chain(self.persisting.as_mut().map(|(_, saved)| saved)) {
+            if let Some(promised) = &mut saved.promised {
+                shift(&mut promised.until);
+            }
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.promises.values_mut().for_each(shift);
+        }
+        self.promiser.rebase(by);
         self.engine.rebase(by);
     }
 

@@ -31,11 +31,19 @@ impl Guard {
             self.lift_severance(directive.version);
         }
         match directive.order {
-            Order::Lead { in_sync, data_id } => self.lead_ordered(now, directive.term, in_sync, data_id),
+            Order::Lead { in_sync, data_id } => {
+                self.conclude_proposal(directive.version);
+                self.lead_ordered(now, directive.term, in_sync, data_id);
+            }
             Order::Follow { endpoint, data_id, start, reach, .. } => {
                 self.follow_ordered(now, FollowOrder { endpoint, data_id, start, reach });
             }
-            Order::Sever { reach } => self.sever_ordered(now, directive.version, reach),
+            Order::Sever { reach, relinquished } => {
+                if relinquished {
+                    self.release_promise(directive.term);
+                }
+                self.sever_ordered(now, directive.version, reach);
+            }
             Order::Relinquish => {
                 if self.lead.as_ref().is_some_and(|lead| lead.term == directive.term) {
                     self.give_up(now, GaveUp::Ordered);
@@ -95,10 +103,9 @@ impl Guard {
         self.follow = None;
         self.proposal = None;
         self.honoured = None;
-        self.lead = Some(Lead { term, data_id, in_sync, right: None, promotion: Promotion::NotAsked });
+        self.lead = Some(Lead::new(term, data_id, in_sync));
         self.push(Action::Note(Note::Candidate(term)));
-        let hold = self.hold_until;
-        self.next_beat = now.max(hold);
+        self.next_beat = now.max(self.held_until());
     }
 
     fn follow_ordered(&mut self, now: Time, order: FollowOrder) {
@@ -148,7 +155,18 @@ impl Guard {
         self.beat_soon(now);
     }
 
-    /// A grant came after the proposal: the right does not rest on promises, so the newcomer's is not needed for it.
+    /// A record of a higher version is there: what was proposed on a lower one is in it, or can never land.
+    fn conclude_proposal(&mut self, version: Version) {
+        let made_on = self.proposal.as_ref().map(|proposal| match proposal {
+            Proposal::Grow { version, .. } | Proposal::Shrink { version, .. } => *version,
+        });
+        if made_on.is_some_and(|made_on| made_on < version) {
+            self.proposal = None;
+        }
+    }
+
+    /// The right was extended after the proposal, by a grant or by promises with the newcomer's among them: from now on
+    /// none rests on a set without the newcomer.
     pub(super) fn regranted(&mut self, now: Time) {
         let Some(Proposal::Grow { version, member }) = &self.proposal else { return };
         let Some(lead) = &self.lead else { return };

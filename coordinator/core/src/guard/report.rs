@@ -16,8 +16,10 @@ impl Guard {
         let timing = &self.config.timing;
         let busy = self.lead.is_some() || self.leaving.is_some() || self.severance.is_some();
         self.next_beat = now + if busy { timing.beat_master } else { timing.beat_replica };
-        if !self.attached {
-            return;
+        let held = self.held_until();
+        if self.severance.is_some() && held > now {
+            // The arbiter waits for the end of the hold.
+            self.next_beat = self.next_beat.min(held);
         }
         let beat = Beat {
             instance: self.config.instance.clone(),
@@ -28,10 +30,13 @@ impl Guard {
             relinquished: self.relinquished.clone(),
             severed: self.severance.as_ref().and_then(|severance| severance.report.clone()),
             honoured: self.honoured.clone(),
-            hold: self.hold_until.since(now),
+            hold: held.since(now),
             engine: self.engine_view(),
         };
-        self.push(Action::Beat(Box::new(beat)));
+        self.ask_for_promises(now, &beat);
+        if self.attached {
+            self.push(Action::Beat(Box::new(beat)));
+        }
     }
 
     fn stand(&self, now: Time) -> Stand {
@@ -41,7 +46,7 @@ impl Guard {
         match &self.lead {
             None => Stand::Standby,
             Some(lead) => match (lead.right, lead.promotion) {
-                (None, _) if now < self.hold_until => Stand::Standby,
+                (None, _) if now < self.held_until() => Stand::Standby,
                 (None, _) => Stand::Candidate(lead.term),
                 (Some(_), promotion) => {
                     Stand::Leading { term: lead.term, writable: promotion == Promotion::Confirmed }

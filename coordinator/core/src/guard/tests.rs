@@ -94,6 +94,7 @@ fn directed(probe: Probe, order: Order) -> Hand {
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
         incarnation: incarnation(),
         supervised: true,
+        failsafe: true,
         timing: timing(),
         rules: Rules::default(),
     };

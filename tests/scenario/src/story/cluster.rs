@@ -1,6 +1,6 @@
 //! Verbs that make a cluster and change what its hosts hold.
 //!
-//! `cluster instances=(a1,a2,a3) arbiters=(b1,b2) ack_quorum=1 lease=3s bootstrap=3 data=(a1,a2) max_lag=10`
+//! `cluster instances=(a1,a2,a3) arbiters=(b1,b2) ack_quorum=1 lease=3s bootstrap=3 data=(a1,a2) max_lag=10 no-failsafe`
 //! `set a1 priority=200`, `set a1 zone=east`, `set a1 not-electable`, `wipe a1`, `swap a1` (foreign data)
 
 use super::{StoryError, Words, span};
@@ -21,6 +21,7 @@ pub(super) fn build(words: &mut Words<'_>) -> Result<World, StoryError> {
     if let Some(k) = words.number("ack_quorum")? {
         settings.ack_quorum = u32::try_from(k).unwrap_or(u32::MAX);
     }
+    settings.failsafe = !words.0.take_flag("no-failsafe")?;
     settings.max_lag_bytes = words.number("max_lag")?;
     let mut data = BTreeMap::new();
     for name in words.values("data")?.unwrap_or_default() {

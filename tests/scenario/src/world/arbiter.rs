@@ -383,6 +383,9 @@ impl World {
             }
             Action::Publish(_) => self.published(name),
             Action::Task { task, state } => self.say(name, &show::task(task, &state)),
+            Action::AnswerRelay { relay, epoch, well, grant } => {
+                self.arbiter_answers_relay(name, relay, epoch, well, grant);
+            }
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));
             }

@@ -8,6 +8,7 @@ mod clock;
 mod engine;
 mod net;
 mod node;
+mod peers;
 mod provider;
 mod replication;
 mod stream;
@@ -21,6 +22,7 @@ pub use node::{Deadman, Node};
 pub use provider::{BOARD, NextWrite, Provider};
 
 use baton_board::RequestId;
+use baton_core::arbiter::RelayId;
 use baton_core::engine::EngineCommand;
 use baton_core::guard::{Input as GuardInput, Saved};
 use baton_core::ids::{InstanceName, OpId, ReplicaSetName};
@@ -139,6 +141,9 @@ pub struct World {
     last_session: u64,
     last_request: u64,
     last_task: u64,
+    last_relay: u64,
+    /// Relayed beats that an arbiter is answering: who passed them on, and whose they are.
+    relays: BTreeMap<RelayId, (InstanceName, InstanceName)>,
     last_write: u64,
     told: BTreeMap<(String, String), String>,
     lines: Vec<String>,
@@ -172,6 +177,8 @@ impl World {
             last_session: 0,
             last_request: 0,
             last_task: 0,
+            last_relay: 0,
+            relays: BTreeMap::new(),
             last_write: 0,
             told: BTreeMap::new(),
             lines: Vec::new(),
@@ -366,6 +373,15 @@ impl World {
         match body {
             Body::Data(run, log) => self.replica_receives(&instance, &from, &run, log),
             Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
+            Body::Ask(..) => self.node_is_asked(&instance, body),
+            Body::Promised(answer) => {
+                if let Ok(from) = InstanceName::parse(&from) {
+                    self.tell_guard(&instance, GuardInput::Answered { from, answer });
+                }
+            }
+            Body::Relayed { of, epoch, well, grant } => {
+                self.tell_guard(&instance, GuardInput::RelayAnswered { of, epoch, well, grant });
+            }
             body => self.node_hears(&instance, body),
         }
     }
@@ -383,6 +399,7 @@ impl World {
             }
             Body::Bye(session) => self.arbiter_step(name, Input::Detached { session }),
             Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
+            Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
             Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
             Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
             _ => {}

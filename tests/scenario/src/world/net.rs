@@ -4,8 +4,8 @@
 
 use baton_board::{Reply, RequestId, SessionMessage};
 use baton_core::arbiter::SessionId;
-use baton_core::ids::{EngineRun, InstanceName};
-use baton_core::message::{Beat, Hello, Order, ToGuard};
+use baton_core::ids::{EngineRun, Epoch, InstanceName};
+use baton_core::message::{Ask, Beat, Grant, Hello, Order, PeerAnswer, ToGuard};
 use std::collections::BTreeMap;
 
 use super::engine::Entry;
@@ -28,6 +28,23 @@ pub enum Body {
     ToGuard(SessionId, ToGuard),
     /// An arbiter asks the board.
     ToBoard(Box<baton_board::Input>),
+    /// A master asks another member for a promise.
+    Ask(Box<Hello>, Box<Ask>),
+    /// Its answer.
+    Promised(Box<PeerAnswer>),
+    /// A member passes a master's beat on.
+    Relay(Box<Hello>, Box<Beat>),
+    /// The arbiter answers that.
+    Relayed {
+        /// Whose beat it was.
+        of: InstanceName,
+        /// The arbiter's epoch.
+        epoch: Epoch,
+        /// Whether it gives full leases.
+        well: bool,
+        /// Its grant.
+        grant: Option<Grant>,
+    },
     /// The board answers a candidate, over this connection.
     FromBoard(baton_board::SessionId, SessionMessage),
     /// The board answers a request.
@@ -61,6 +78,8 @@ impl Body {
             },
             Self::ToBoard(_) => "ask",
             Self::FromBoard(..) | Self::Answer(..) => "answer",
+            Self::Ask(..) | Self::Promised(_) => "promise",
+            Self::Relay(..) | Self::Relayed { .. } => "relay",
             Self::Read(_) | Self::HasRead(..) => "read",
             Self::Data(..) => "data",
             Self::Confirm(..) => "confirm",

@@ -11,8 +11,9 @@ use baton_core::arbiter::SessionId;
 use baton_core::engine::{EngineCommand, EngineOutcome};
 use baton_core::guard::{Action, Config, Guard, Input, Saved};
 use baton_core::ids::{Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
+use baton_core::message::Hello;
 use baton_core::time::Time;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How long an engine takes to hear a command, and its answer to come back.
 const ENGINE_MICROS: u64 = 200;
@@ -74,6 +75,8 @@ pub struct Node {
     /// The engine hears nothing; commands wait in its socket.
     pub engine_deaf: bool,
     pub(super) unheard: Vec<EngineCommand>,
+    /// Who asked for promises, as it said who it is.
+    pub(super) askers: BTreeMap<InstanceName, Hello>,
     pub(super) stream: Option<(String, SessionId)>,
     pub(super) welcome: bool,
     /// Everything of the host is stopped, to be continued.
@@ -118,6 +121,7 @@ impl Node {
             outstanding: VecDeque::new(),
             engine_deaf: false,
             unheard: Vec::new(),
+            askers: BTreeMap::new(),
             stream: None,
             welcome: false,
             frozen: false,
@@ -166,12 +170,14 @@ impl World {
     /// A process for the guard. What an older one left (deadman, and the engine that is its child) is gone.
     pub fn start_guard(&mut self, instance: &InstanceName) {
         let (timing, rules, replicaset) = (self.timing.clone(), self.rules, self.replicaset.clone());
+        let failsafe = self.settings.failsafe;
         let now = self.now;
         let Some(node) = self.nodes.get_mut(instance) else { return };
         node.run += 1;
         node.guard_frozen = false;
         node.deadman = Deadman { up: true, ..Deadman::default() };
         node.outstanding.clear();
+        node.askers.clear();
         if node.supervised {
             node.engine.end();
         }
@@ -180,6 +186,7 @@ impl World {
             replicaset,
             incarnation: node.incarnation(),
             supervised: node.supervised,
+            failsafe,
             timing,
             rules,
         };
@@ -532,6 +539,9 @@ impl World {
             Action::StandDown => {
                 self.say(instance.as_str(), "stands down");
                 self.close_stream(instance);
+            }
+            Action::Ask { .. } | Action::Answer { .. } | Action::Relay { .. } => {
+                self.guard_speaks(instance, action);
             }
             Action::Note(note) => {
                 if let Some(text) = show::note(&note) {

@@ -44,7 +44,21 @@ impl World {
         if there || node.guard_is_stopped() || guard.next_deadline().is_none() {
             return;
         }
-        let hello = Hello {
+        let Some(hello) = self.hello_of(instance) else { return };
+        self.close_stream(instance);
+        let session = self.next_stream();
+        if let Some(node) = self.nodes.get_mut(instance) {
+            node.stream = Some((arbiter.clone(), session));
+            node.welcome = false;
+        }
+        self.send(instance.as_str(), &arbiter, Body::Hello(session, Box::new(hello)));
+        self.attach_later(instance, 100_000);
+    }
+
+    /// What a guard says of itself.
+    pub(super) fn hello_of(&self, instance: &InstanceName) -> Option<Hello> {
+        let node = self.nodes.get(instance)?;
+        Some(Hello {
             instance: instance.clone(),
             replicaset: self.replicaset.clone(),
             incarnation: node.incarnation(),
@@ -54,15 +68,7 @@ impl World {
             priority: node.priority,
             electable: node.electable,
             bootstrap_members: self.bootstrap_members,
-        };
-        self.close_stream(instance);
-        let session = self.next_stream();
-        if let Some(node) = self.nodes.get_mut(instance) {
-            node.stream = Some((arbiter.clone(), session));
-            node.welcome = false;
-        }
-        self.send(instance.as_str(), &arbiter, Body::Hello(session, Box::new(hello)));
-        self.attach_later(instance, 100_000);
+        })
     }
 
     /// Both ends learn that the stream is gone.

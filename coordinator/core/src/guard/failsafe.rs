@@ -1,0 +1,297 @@
+//! How a master goes on while no arbiter answers it, and what the other members owe it (design, *Failsafe*). Two roles
+//! in one file, since each is the reason for the other: the master asks, a member promises or relays.
+//!
+//! A promise is safe whoever gives it and whenever: it only binds the promiser. That a member which still hears an
+//! arbiter relays instead is for availability, so that one broken link is told from an outage.
+//!
+//! It must not know how members are reached.
+
+use super::io::{Action, Note};
+use super::{Guard, Lead, Promotion, Proposal};
+use crate::ids::{Epoch, Incarnation, InstanceName, Term};
+use crate::message::{Ask, Beat, Grant, PeerAnswer, Promise, PromiseRefusal};
+use crate::rules::Rule;
+use crate::time::{Span, Time};
+use std::collections::BTreeSet;
+
+/// What a guard has promised: not to promote its own engine before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Promised {
+    /// To the master of this term.
+    pub term: Term,
+    /// On this node's clock.
+    pub until: Time,
+}
+
+/// A master's request that is not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    from: InstanceName,
+    incarnation: Incarnation,
+    asked_at: Time,
+    term: Term,
+    ttl: Span,
+}
+
+/// A promise that leaves as soon as it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unsent {
+    to: InstanceName,
+    until: Time,
+    promise: Promise,
+    /// The first since an earlier one lapsed: people are told.
+    first: bool,
+}
+
+/// The member's side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Promiser {
+    /// Since when no arbiter that is well has answered.
+    silent_since: Option<Time>,
+    asked: Option<Asked>,
+    unsent: Option<Unsent>,
+}
+
+impl Promiser {
+    pub(super) fn new(now: Time) -> Self {
+        Self { silent_since: Some(now), asked: None, unsent: None }
+    }
+
+    pub(super) fn attached(&mut self) {
+        self.silent_since = None;
+    }
+
+    pub(super) fn detached(&mut self, now: Time) {
+        self.silent_since = self.silent_since.or(Some(now));
+    }
+
+    #[cfg(feature = "model")]
+    pub(super) fn rebase(&mut self, by: Span) {
+        let shift = |time: &mut Time| *time = time.back(by);
+        self.silent_since.iter_mut().for_each(shift);
+        if let Some(unsent) = &mut self.unsent {
+            shift(&mut unsent.until);
+        }
+    }
+}
+
+impl Lead {
+    /// Whose promise this mastership needs beside its own: everybody who may be appointed after it, a newcomer from the
+    /// moment on at which the arbiter may record it on our word, a leaver until it is recorded as one.
+    fn needed(&self, own: &InstanceName, proposal: Option<&Proposal>) -> BTreeSet<InstanceName> {
+        let mut needed = self.in_sync.clone();
+        if let Some(Proposal::Grow { member, .. }) = proposal {
+            needed.insert(member.clone());
+        }
+        needed.remove(own);
+        needed
+    }
+}
+
+// The master's side.
+impl Guard {
+    /// With each beat of a master whose right is not being extended as it should: everybody that may be appointed is
+    /// asked for a promise. Begun while two beats of patience are still left.
+    pub(super) fn ask_for_promises(&mut self, now: Time, beat: &Beat) {
+        let timing = &self.config.timing;
+        let patience = timing.usable().less(timing.beat_master * 2);
+        let Some(lead) = self.lead.as_ref().filter(|lead| lead.promotion == Promotion::Confirmed) else {
+            return;
+        };
+        let Some(right) = lead.right.filter(|_| self.config.failsafe) else { return };
+        if right.back(timing.kill_budget).back(timing.fence_budget) >= now + patience {
+            return;
+        }
+        let (term, ttl) = (lead.term, timing.lease_ttl);
+        let needed = lead.needed(&self.config.instance, self.honoured_newcomer());
+        if needed.is_empty() {
+            // Nobody else may be appointed: its own word is enough, and counts from this beat.
+            self.extend_on_promises(now);
+        }
+        for to in needed {
+            let ask = Ask { beat: Box::new(beat.clone()), term, ttl };
+            self.push(Action::Ask { to, ask: Box::new(ask) });
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Time, from: InstanceName, answer: PeerAnswer) {
+        match answer {
+            PeerAnswer::Promise(promise) => self.promised(now, from, promise),
+            PeerAnswer::Relayed(grant) => self.granted(now, grant),
+            PeerAnswer::Refused(why) => self.promise_refused(from, why),
+        }
+    }
+
+    /// Nothing follows from it but that people are told, once.
+    fn promise_refused(&mut self, by: InstanceName, why: PromiseRefusal) {
+        let Some(lead) = &mut self.lead else { return };
+        if lead.refusals.insert(by.clone(), why) != Some(why) {
+            self.push(Action::Note(Note::PromiseRefused { by, why }));
+        }
+    }
+
+    /// A promise: matched to its very request, and counted from it.
+    fn promised(&mut self, now: Time, from: InstanceName, promise: Promise) {
+        let own = promise.incarnation == self.config.incarnation && promise.asked_at <= now;
+        let counts_from = if self.keep(Rule::LeaseFromSend) { promise.asked_at } else { now };
+        let end = counts_from + promise.ttl.min(self.config.timing.lease_ttl);
+        let Some(lead) = self.lead.as_mut().filter(|lead| own && lead.term == promise.term) else { return };
+        lead.refusals.remove(&from);
+        let known = lead.promises.entry(from).or_insert(end);
+        *known = end.max(*known);
+        self.extend_on_promises(now);
+    }
+
+    /// The right that all promises together give: the earliest of them. It never begins a right, and never revives one.
+    fn extend_on_promises(&mut self, now: Time) {
+        let every = self.keep(Rule::NeedEveryPromise);
+        let Some(lead) = self.lead.as_ref().filter(|lead| lead.right.is_some()) else { return };
+        let needed = lead.needed(&self.config.instance, self.honoured_newcomer());
+        let alone = now + self.config.timing.lease_ttl;
+        let ends: Vec<_> = needed.iter().filter_map(|member| lead.promises.get(member).copied()).collect();
+        let end = match (needed.is_empty(), every) {
+            (true, _) => Some(alone),
+            (false, true) if ends.len() < needed.len() => None,
+            (false, true) => ends.into_iter().min(),
+            (false, false) => ends.into_iter().max(),
+        };
+        let Some(right) = end.map(|end| end.back(self.config.timing.margin)) else { return };
+        if self.extend_right(now, right) {
+            self.set_on_promises(true);
+            self.regranted(now);
+        }
+    }
+
+    fn honoured_newcomer(&self) -> Option<&Proposal> {
+        self.proposal.as_ref().filter(|_| self.keep(Rule::HonourNewcomer))
+    }
+
+    pub(super) fn set_on_promises(&mut self, on: bool) {
+        let Some(lead) = &mut self.lead else { return };
+        if std::mem::replace(&mut lead.on_promises, on) != on {
+            let term = lead.term;
+            self.push(Action::Note(if on { Note::OnPromises(term) } else { Note::OnGrants(term) }));
+        }
+    }
+
+    /// Whether the right in force was last extended by the promises of the other members.
+    #[must_use]
+    pub fn rests_on_promises(&self) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.on_promises)
+    }
+}
+
+// The member's side.
+impl Guard {
+    /// Until when this guard may not promote its engine: promises of this run and of earlier ones.
+    pub(super) fn held_until(&self) -> Time {
+        let promised = self.saved.promised.filter(|_| self.keep(Rule::HoldPromise));
+        promised.map_or(self.hold_until, |promised| promised.until.max(self.hold_until))
+    }
+
+    pub(super) fn asked(&mut self, now: Time, from: InstanceName, ask: Ask) {
+        if let Some(why) = self.promise_refusal(&ask) {
+            self.promiser.asked = None;
+            self.push(Action::Answer { to: from, answer: Box::new(PeerAnswer::Refused(why)) });
+            return;
+        }
+        let Ask { beat, term, ttl } = ask;
+        self.promiser.asked = Some(Asked {
+            from: from.clone(),
+            incarnation: beat.incarnation,
+            asked_at: beat.sent_at,
+            term,
+            ttl: ttl.min(self.config.timing.lease_ttl),
+        });
+        if self.attached {
+            // What it does not answer counts as silence from the first time on.
+            self.promiser.silent_since = self.promiser.silent_since.or(Some(now));
+            self.push(Action::Relay { of: from, beat });
+        }
+    }
+
+    /// None of these is what keeps two masters apart: that is the hold of whoever is appointed, and that it is asked. They
+    /// keep a member from helping a master whose time is over.
+    fn promise_refusal(&self, ask: &Ask) -> Option<PromiseRefusal> {
+        if self.floor.is_none() {
+            return Some(PromiseRefusal::Starting);
+        }
+        if ask.term < self.saved.highest_term {
+            return Some(PromiseRefusal::HigherTerm(self.saved.highest_term));
+        }
+        if self.stopping {
+            return Some(PromiseRefusal::Stopping);
+        }
+        // Severed by an arbiter that has evidence against the master: it is to be replaced, not to be helped.
+        (self.severance.is_some() || self.lead.is_some()).then_some(PromiseRefusal::Severed)
+    }
+
+    /// The active arbiter has answered a beat that we relayed. One that is not well (its lock is running out, it cannot
+    /// give full leases) is passed on, and does not count as heard.
+    pub(super) fn relay_answered(
+        &mut self,
+        of: InstanceName,
+        epoch: Epoch,
+        well: bool,
+        grant: Option<Grant>,
+    ) {
+        if !self.admit_epoch(epoch) {
+            return;
+        }
+        if well {
+            self.promiser.silent_since = None;
+            self.promiser.asked = None;
+        }
+        let answer = match grant {
+            Some(grant) => PeerAnswer::Relayed(grant),
+            None if well => PeerAnswer::Refused(PromiseRefusal::InContact),
+            None => return,
+        };
+        self.push(Action::Answer { to: of, answer: Box::new(answer) });
+    }
+
+    /// When a request that waits may be answered with a promise: a beat of silence after the arbiter was last well.
+    pub(super) fn promise_due(&self) -> Option<Time> {
+        self.promiser.asked.as_ref()?;
+        Some(self.promiser.silent_since? + self.config.timing.beat_master)
+    }
+
+    /// Promises where it is time to, and sends what has become durable.
+    pub(super) fn keep_promising(&mut self, now: Time) {
+        if self.promise_due().is_some_and(|due| now >= due)
+            && let Some(asked) = self.promiser.asked.take()
+        {
+            // An older promise to somebody else is not shortened by a new one.
+            let earlier = self.saved.promised.map_or(Time::default(), |promised| promised.until);
+            let until = earlier.max(now + asked.ttl);
+            self.saved.highest_term = self.saved.highest_term.max(asked.term);
+            self.saved.promised = Some(Promised { term: asked.term, until });
+            let promise = Promise {
+                incarnation: asked.incarnation,
+                asked_at: asked.asked_at,
+                term: asked.term,
+                ttl: asked.ttl,
+            };
+            self.promiser.unsent = Some(Unsent { to: asked.from, until, promise, first: earlier < now });
+        }
+        let durable = |until: Time| {
+            !self.keep(Rule::PersistPromise)
+                || self.persisted.promised.is_some_and(|promised| promised.until >= until)
+        };
+        if self.promiser.unsent.as_ref().is_some_and(|unsent| durable(unsent.until))
+            && let Some(Unsent { to, promise, first, .. }) = self.promiser.unsent.take()
+        {
+            if first {
+                self.push(Action::Note(Note::Promised { to: to.clone(), term: promise.term }));
+            }
+            self.push(Action::Answer { to, answer: Box::new(PeerAnswer::Promise(promise)) });
+        }
+    }
+
+    /// The master of this term, or of an earlier one, will never lead there again: what it was promised is over.
+    pub(super) fn release_promise(&mut self, term: Term) {
+        if self.saved.promised.is_some_and(|promised| promised.term <= term) {
+            self.saved.promised = None;
+        }
+    }
+}

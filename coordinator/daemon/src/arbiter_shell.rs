@@ -8,13 +8,14 @@ mod writes;
 
 use crate::clock;
 use crate::config::Config;
+use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::metrics::Metrics;
 use crate::operator::{OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
 use crate::report;
 use crate::view::ClusterView;
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
-    Action, Arbiter, Config as ArbiterConfig, Input, SessionId, TaskId, TaskState, WriteOutcome,
+    Action, Arbiter, Config as ArbiterConfig, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome,
 };
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term};
 use baton_core::message::{Beat, Hello, ToGuard};
@@ -72,10 +73,19 @@ pub enum Event {
         session: SessionId,
         /// Its guards.
         guards: Vec<Hello>,
+        /// Where its coordinator is reached.
+        address: String,
         /// Where it is answered.
         out: mpsc::Sender<Result<v1::ToHost, Status>>,
         /// Whether it may.
         admitted: oneshot::Sender<bool>,
+    },
+    /// A member passes another guard's beat on.
+    Relayed {
+        /// Whose, by whom, and what.
+        relayed: Box<Relayed>,
+        /// Where it is answered; dropped where this is not the active arbiter.
+        reply: oneshot::Sender<RelayAnswer>,
     },
     /// A host reports.
     Beats {
@@ -124,6 +134,8 @@ struct Shell {
     events: mpsc::Sender<Event>,
     tasks: BTreeMap<TaskId, Waiting>,
     last_task: u64,
+    /// The relayed beat that is being answered.
+    relaying: Option<oneshot::Sender<RelayAnswer>>,
     publish: BTreeSet<ReplicaSetName>,
     /// The last decision of each set as it was told, with its own time.
     decisions: BTreeMap<ReplicaSetName, DecisionRecord>,
@@ -159,6 +171,7 @@ pub fn start(
         events,
         tasks: BTreeMap::new(),
         last_task: 0,
+        relaying: None,
         publish: BTreeSet::new(),
         decisions: BTreeMap::new(),
         status: status::Pace::default(),
@@ -226,10 +239,11 @@ impl Shell {
             }
             Event::Loaded { epoch, snapshot } => self.loaded(epoch, *snapshot),
             Event::Written { op, outcome } => self.step(Input::Written { op, outcome }),
-            Event::Attached { session, guards, out, admitted } => {
+            Event::Attached { session, guards, address, out, admitted } => {
                 let active = self.token.is_some();
                 if admitted.send(active).is_ok() && active {
                     self.sessions.add(session, out);
+                    self.sessions.introduce(session, &guards, &address);
                     self.step(Input::Attached { session, guards });
                 }
             }
@@ -237,6 +251,14 @@ impl Shell {
                 for beat in beats {
                     self.step(Input::Beat { session, beat: Box::new(beat) });
                 }
+            }
+            Event::Relayed { relayed, reply } => {
+                let Relayed { by, hello, beat } = *relayed;
+                self.relaying = Some(reply);
+                let (hello, beat) = (Box::new(hello), Box::new(beat));
+                self.step(Input::Relayed { relay: RelayId(0), by, hello, beat });
+                // Not answered: not ours to answer, and the caller is told so.
+                self.relaying = None;
             }
             Event::Detached { session } => {
                 self.sessions.remove(session);
@@ -291,6 +313,11 @@ impl Shell {
                 tokio::spawn(writes::put_member(Arc::clone(&self.parts.provider), token, member));
             }
             Action::Send { session, instance, message } => self.send(session, &instance, &message),
+            Action::AnswerRelay { epoch, well, grant, .. } => {
+                if let Some(reply) = self.relaying.take() {
+                    let _ = reply.send(RelayAnswer { epoch, well, grant });
+                }
+            }
             Action::Decided(decision) => {
                 report::decided(&decision, &self.parts.metrics);
                 let record = report::decision_record(&decision, &self.parts.config.name);

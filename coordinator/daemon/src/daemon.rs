@@ -8,6 +8,7 @@ use crate::directory::DirectoryService;
 use crate::guard_shell;
 use crate::http;
 use crate::link::host::{Guarded, HostLink};
+use crate::link::peers::Peers;
 use crate::link::service::CoordinationService;
 use crate::metrics::Metrics;
 use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
@@ -117,10 +118,14 @@ pub async fn run(
 
     let guards_stop = CancellationToken::new();
     let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
-    let (guarded, guards) = start_guards(&common, program, beats, locals, &guards_stop)?;
+    let peers = Arc::new(Peers::new(Arc::clone(&common.config), &common.timing));
+    let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, &guards_stop)?;
+    let inboxes = guarded.iter().map(|(name, guarded)| (name.clone(), guarded.inbox.clone())).collect();
     let link = HostLink {
         config: Arc::clone(&common.config),
         timing: common.timing.clone(),
+        address: address.clone(),
+        peers,
         guards: guarded,
         beats: beat_queue,
         lock: common.lock.clone(),
@@ -141,10 +146,9 @@ pub async fn run(
         None
     };
     let serve_stop = CancellationToken::new();
-    let coordination = common
-        .config
-        .arbiter_enabled
-        .then(|| CoordinationService::new(Arc::clone(&common.config), events, common.lock.clone()));
+    let events = common.config.arbiter_enabled.then_some(events);
+    let coordination =
+        CoordinationService::new(Arc::clone(&common.config), events, inboxes, common.lock.clone());
     let services = Services { common: &common, views: &views, commands, coordination };
     let mut grpc = tokio::spawn(services.serve(grpc, serve_stop.clone()).await?);
     serve_http(&common, &views, http, health, &serve_stop, &ended);
@@ -360,6 +364,7 @@ fn start_guards(
     program: PathBuf,
     beats: mpsc::Sender<Beat>,
     mut locals: BTreeMap<InstanceName, watch::Sender<view::LocalView>>,
+    peers: &Arc<Peers>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Guards, tokio::task::JoinSet<()>)> {
     let mut guards = BTreeMap::new();
@@ -371,6 +376,8 @@ fn start_guards(
             coordinator: common.config.name.clone(),
             state_dir: common.config.state_dir.clone(),
             timing: common.timing.clone(),
+            failsafe: common.settings.failsafe,
+            peers: Arc::clone(peers),
             provider: Arc::clone(&common.provider),
             kind: engine_kind(instance),
             program: program.clone(),
@@ -409,7 +416,7 @@ struct Services<'a> {
     common: &'a Common,
     views: &'a Views,
     commands: mpsc::Sender<OperatorCommand>,
-    coordination: Option<CoordinationService>,
+    coordination: CoordinationService,
 }
 
 impl Services<'_> {
@@ -437,7 +444,7 @@ impl Services<'_> {
             .add_service(reflection)
             .add_service(operator)
             .add_optional_service(directory)
-            .add_optional_service(self.coordination.map(CoordinationService::into_server));
+            .add_service(self.coordination.into_server());
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         Ok(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
     }

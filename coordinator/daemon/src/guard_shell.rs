@@ -7,11 +7,13 @@
 mod deadman;
 mod disk;
 mod engine;
+mod peers;
 mod provider;
 mod write_path;
 
 use crate::clock;
 use crate::config::InstanceConfig;
+use crate::link::peers::Peers;
 use crate::metrics::Metrics;
 use crate::report;
 use crate::view::{LocalRole, LocalView};
@@ -25,6 +27,7 @@ use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::files::{FileError, InstanceDir};
 use baton_provider::StateProvider;
+pub use peers::Question;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,6 +46,10 @@ pub struct Parts {
     pub state_dir: PathBuf,
     /// All times.
     pub timing: Timing,
+    /// Whether the guard asks for promises where no arbiter answers.
+    pub failsafe: bool,
+    /// Where the other members are asked.
+    pub peers: Arc<Peers>,
     /// The provider, for the read at the start.
     pub provider: Arc<dyn StateProvider>,
     /// The engine's adapter.
@@ -66,6 +73,8 @@ pub enum FromLink {
     Detached,
     /// The arbiter spoke.
     Message(ToGuard),
+    /// Another guard asks for a promise.
+    Asked(Question),
 }
 
 /// Everything that can wake a guard's shell.
@@ -100,6 +109,7 @@ struct Shell {
     /// Which run of the engine is held; what is heard of any other is nothing.
     run: watch::Sender<Option<u64>>,
     writable: watch::Sender<bool>,
+    desk: peers::PeerDesk,
 }
 
 /// Starts the guard of one instance.
@@ -115,6 +125,7 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
         replicaset: parts.instance.replicaset.clone(),
         incarnation: start.incarnation,
         supervised: !parts.instance.engine.command.is_empty(),
+        failsafe: parts.failsafe,
         timing: parts.timing.clone(),
         rules: Rules::default(),
     };
@@ -129,7 +140,8 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let held = deadman::spawn(&parts, dir.path(), events.clone(), workers.clone());
     let engine = engine::spawn(&parts, held.clone(), runs, writables, events.clone(), workers.clone());
     let disk = disk::spawn(dir, start, events.clone());
-    let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable };
+    let desk = peers::PeerDesk::new(hello.clone(), Arc::clone(&parts.peers), events.clone());
+    let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk };
     let task = tokio::spawn(shell.run(queue, link, stop, workers));
     Ok(Handle { inbox, hello, task })
 }
@@ -179,7 +191,10 @@ impl Shell {
                     None => break,
                 },
                 message = link.recv() => match message {
-                    Some(message) => Some(from_link(message)),
+                    Some(FromLink::Asked(question)) => self.desk.asked(question),
+                    Some(FromLink::Attached) => Some(Input::Attached),
+                    Some(FromLink::Detached) => Some(Input::Detached),
+                    Some(FromLink::Message(message)) => Some(Input::FromArbiter(message)),
                     None => break,
                 },
                 () = alarm => Some(Input::Tick),
@@ -270,6 +285,9 @@ impl Shell {
                 tracing::error!(instance = %self.name, "another guard has this name: standing down");
                 self.ask_deadman(deadman::Ask::Kill);
             }
+            Action::Ask { to, ask } => self.desk.ask(to, ask),
+            Action::Answer { to, answer } => self.desk.answer(&to, *answer),
+            Action::Relay { of, beat } => self.desk.relay(of, beat),
             Action::Note(note) => report::note(&self.name, &self.parts.instance.replicaset, &note),
         }
     }
@@ -309,18 +327,11 @@ impl Shell {
             role,
             term: right.map_or(self.guard.highest_term(), |(term, _)| term),
             writable: self.guard.writable_at().is_some(),
+            on_promises: self.guard.rests_on_promises(),
             right_until: right.map(|(_, until)| usable(until)),
             health: self.guard.health(),
             position: probe.map(|probe| probe.position).unwrap_or_default(),
             lag_bytes: None,
         }
-    }
-}
-
-fn from_link(message: FromLink) -> Input {
-    match message {
-        FromLink::Attached => Input::Attached,
-        FromLink::Detached => Input::Detached,
-        FromLink::Message(message) => Input::FromArbiter(message),
     }
 }

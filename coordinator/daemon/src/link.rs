@@ -3,5 +3,6 @@
 //! It must not know what guards and arbiter make of the messages.
 
 pub mod host;
+pub mod peers;
 pub mod service;
 pub mod wire;

@@ -26,6 +26,19 @@ pub fn note(instance: &InstanceName, replicaset: &ReplicaSetName, note: &Note) {
         Note::Relinquished { term, position } => {
             tracing::warn!(%instance, %replicaset, %term, %position, "relinquished: the engine accepts no writes");
         }
+        Note::OnPromises(term) => tracing::warn!(
+            %instance, %replicaset, %term,
+            "store-blind: no arbiter extends the lease; the promises of the other in-sync members do"
+        ),
+        Note::OnGrants(term) => {
+            tracing::info!(%instance, %replicaset, %term, "an arbiter extends the lease again");
+        }
+        Note::Promised { to, term } => {
+            tracing::info!(%instance, %replicaset, %term, master = %to, "no arbiter answers: promised to lead nothing");
+        }
+        Note::PromiseRefused { by, why } => {
+            tracing::warn!(%instance, %replicaset, member = %by, "no promise: {}", why.text());
+        }
         Note::Severed { version, position } => {
             tracing::info!(%instance, %replicaset, %version, %position, "severed: replication is stopped");
         }

@@ -130,6 +130,8 @@ pub struct LocalView {
     pub term: Term,
     /// Whether the engine has confirmed that it accepts writes.
     pub writable: bool,
+    /// No arbiter extends its right; the promises of the other members do.
+    pub on_promises: bool,
     /// Until when on this node's clock it may let its engine accept writes; `None` without a right.
     pub right_until: Option<Time>,
     /// The engine as last probed.
@@ -149,6 +151,7 @@ impl LocalView {
             role: LocalRole::Starting,
             term: Term(0),
             writable: false,
+            on_promises: false,
             right_until: None,
             health: Health::Down,
             position: Position::Unknown,

@@ -220,6 +220,7 @@ impl Carrier<'_> {
                     }
                 }
                 arbiter::Action::PutMember(_)
+                | arbiter::Action::AnswerRelay { .. }
                 | arbiter::Action::Decided(_)
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }

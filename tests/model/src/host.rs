@@ -218,7 +218,11 @@ impl Host {
                 self.engine.run += 1;
                 self.connect(peers);
             }
-            Action::StandDown | Action::Note(_) => {}
+            Action::StandDown
+            | Action::Ask { .. }
+            | Action::Answer { .. }
+            | Action::Relay { .. }
+            | Action::Note(_) => {}
         }
     }
 

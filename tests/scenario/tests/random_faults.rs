@@ -23,11 +23,12 @@ impl Dice {
 const HOSTS: [&str; 3] = ["a1", "a2", "a3"];
 const ARBITERS: [&str; 2] = ["b1", "b2"];
 const ALL: [&str; 6] = ["a1", "a2", "a3", "b1", "b2", "board"];
-const KINDS: [&str; 8] = ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "all"];
+const KINDS: [&str; 10] =
+    ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "promise", "relay", "all"];
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(30) {
+    match dice.below(33) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => {
@@ -61,7 +62,7 @@ fn fault(world: &mut World, dice: &mut Dice) {
         20 => {
             world.stop_provider();
             world.millis(300);
-            world.start_provider();
+            world.start_provider_if_down();
         }
         21 => {
             if let Some(node) = world.nodes.get_mut(&host) {
@@ -73,6 +74,8 @@ fn fault(world: &mut World, dice: &mut Dice) {
         24 => world.free_disk(&host),
         25 | 26 => switch(world, &host, dice.below(3)),
         27 => world.resume_backlog(&host),
+        28 => world.stop_provider(),
+        29 | 30 => world.start_provider_if_down(),
         _ => world.heal(),
     }
 }
@@ -121,6 +124,7 @@ fn put_right(world: &mut World) {
             world.start_guard(&host);
         }
     }
+    world.start_provider_if_down();
     for arbiter in ARBITERS {
         world.start_arbiter_if_down(arbiter);
     }

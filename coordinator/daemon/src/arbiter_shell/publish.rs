@@ -6,7 +6,7 @@ use crate::view::{MasterView, MastersView};
 use baton_client::MasterState as Shown;
 use baton_core::arbiter::{Arbiter, MasterState, SessionId};
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
-use baton_core::message::ToGuard;
+use baton_core::message::{Hello, ToGuard};
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ type Out = mpsc::Sender<Result<v1::ToHost, Status>>;
 pub(super) struct Sessions {
     streams: BTreeMap<SessionId, Stream>,
     masters: MastersView,
+    /// Of each set the streams that its guards came over, and where their coordinators are reached.
+    sets: BTreeMap<ReplicaSetName, BTreeMap<InstanceName, (SessionId, String)>>,
 }
 
 struct Stream {
@@ -35,6 +37,7 @@ impl Sessions {
     pub(super) fn clear(&mut self) {
         self.streams.clear();
         self.masters = MastersView::default();
+        self.sets.clear();
     }
 
     pub(super) fn add(&mut self, session: SessionId, out: Out) {
@@ -49,6 +52,29 @@ impl Sessions {
 
     pub(super) fn remove(&mut self, session: SessionId) {
         self.streams.remove(&session);
+    }
+
+    /// Tells a host where the other members of its guards' sets are, and them where its guards are.
+    pub(super) fn introduce(&mut self, session: SessionId, guards: &[Hello], address: &str) {
+        let mut tell: BTreeMap<SessionId, Vec<v1::PeerAddress>> = BTreeMap::new();
+        let peer = |instance: &InstanceName, address: &str| v1::PeerAddress {
+            instance: instance.to_string(),
+            address: address.to_owned(),
+        };
+        for hello in guards {
+            let set = self.sets.entry(hello.replicaset.clone()).or_default();
+            for (instance, (there, known)) in set.iter().filter(|(name, _)| **name != hello.instance) {
+                tell.entry(session).or_default().push(peer(instance, known));
+                tell.entry(*there).or_default().push(peer(&hello.instance, address));
+            }
+            set.insert(hello.instance.clone(), (session, address.to_owned()));
+        }
+        for (session, peers) in tell {
+            let Some(stream) = self.streams.get(&session) else { continue };
+            let peers = v1::to_host::Message::Peers(v1::PeerAddresses { peers });
+            // One that does not take it is cut off by the next flush, or by its own keep-alive, and told when it comes back.
+            let _ = stream.out.try_send(Ok(v1::ToHost { message: Some(peers) }));
+        }
     }
 
     pub(super) fn push(&mut self, session: SessionId, instance: &InstanceName, message: &ToGuard) {

@@ -90,17 +90,26 @@ pub(super) fn cluster_view(
         lock_valid_ms: active.then(|| arbiter.lock_left(now).as_millis()),
     };
     let views = arbiter.set_names().filter_map(|name| arbiter.set_view(now, name));
-    let replicasets = if active {
+    // One whose lock could not be renewed decides nothing, and still knows best.
+    let replicasets = if arbiter.epoch().is_some() {
         views.map(|view| set_status(&view, decisions.get(&view.name))).collect()
     } else {
         Vec::new()
     };
+    let mut issues = parts.config.issues.clone();
+    if arbiter.epoch().is_some() && !active {
+        issues.push(
+            "store-blind: the arbiter's lock cannot be renewed at the state provider; nothing is decided, and masters go \
+             on by the promises of their in-sync members"
+                .to_owned(),
+        );
+    }
     let status = ClusterStatus {
         cluster: parts.config.identity.cluster.to_string(),
         answered_by: parts.config.name.to_string(),
         arbiter: arbiter_status,
         replicasets,
-        issues: parts.config.issues.clone(),
+        issues,
     };
     ClusterView::new(status, settings.clone())
 }
@@ -185,7 +194,11 @@ fn issues(view: &SetView) -> Vec<String> {
     let Some(record) = &view.record else { return issues };
     for member in &view.members {
         let name = &member.listed.instance;
-        if member.attached_by.is_none() {
+        if let Some(by) = member.relayed_by.as_ref().filter(|_| member.attached_by.is_none()) {
+            issues.push(format!(
+                "{name}: isolated: its link to the arbiter is broken, it is heard through {by}"
+            ));
+        } else if member.attached_by.is_none() {
             issues.push(format!("{name}: no coordinator is attached"));
             continue;
         }

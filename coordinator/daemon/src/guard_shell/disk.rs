@@ -1,9 +1,10 @@
 //! A guard's state file: read once at the start, written by one task, never answered before it is durable.
 
 use super::Event;
-use baton_core::guard::{Input, Saved};
+use baton_core::guard::{Input, Promised, Saved};
 use baton_core::ids::{Epoch, Incarnation, OpId, Term, Version};
-use baton_engine::files::{EpochEntry, FileError, GuardFile, InstanceDir, boot_id};
+use baton_core::time::Time;
+use baton_engine::files::{EpochEntry, FileError, GuardFile, InstanceDir, PromiseEntry, boot_id};
 use rand::Rng;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,10 +51,21 @@ pub(super) fn begin(dir: &InstanceDir) -> Result<Start, FileError> {
             highest_term: Term(file.highest_term),
             highest_epoch: Epoch { generation, number },
             severed: file.severed_version.map(Version),
+            promised: promised(&file),
         },
         same_boot,
         file,
     })
+}
+
+/// The promise that holds longest.
+fn promised(file: &GuardFile) -> Option<Promised> {
+    let last = file.promises.iter().max_by_key(|promise| promise.until_us)?;
+    Some(Promised { term: Term(last.term), until: Time(last.until_us) })
+}
+
+fn promise_entry(promised: &Promised) -> PromiseEntry {
+    PromiseEntry { term: promised.term.0, until_us: promised.until.0 }
 }
 
 /// The writing task; it also keeps the instance's lock, which therefore lives as long as anybody may write.
@@ -69,6 +81,7 @@ pub(super) fn spawn(dir: InstanceDir, start: Start, events: mpsc::Sender<Event>)
                     number: ask.saved.highest_epoch.number,
                 },
                 severed_version: ask.saved.severed.map(|version| version.0),
+                promises: ask.saved.promised.iter().map(promise_entry).collect(),
                 ..start.file.clone()
             };
             loop {

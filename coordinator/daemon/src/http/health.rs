@@ -90,6 +90,8 @@ struct Body<'a> {
     role: &'static str,
     term: u64,
     writable: bool,
+    /// No arbiter extends the lease; the promises of the other members do.
+    on_promises: bool,
     lease_remaining_ms: u64,
     health: &'static str,
     position: String,
@@ -123,6 +125,7 @@ async fn answer(state: &HttpState, name: &InstanceName, check: Check, query: Lag
         role: view.role.name(),
         term: view.term.0,
         writable: view.is_primary(now),
+        on_promises: view.on_promises,
         lease_remaining_ms: view.lease_remaining(now).as_millis(),
         health: health_word(view.health),
         position: view.position.to_string(),

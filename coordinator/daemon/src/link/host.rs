@@ -3,6 +3,7 @@
 //!
 //! It must not know what any of it means.
 
+use super::peers::Peers;
 use super::wire;
 use crate::config::Config;
 use crate::directory;
@@ -50,6 +51,10 @@ pub struct HostLink {
     pub guards: BTreeMap<InstanceName, Guarded>,
     /// What they say.
     pub beats: mpsc::Receiver<Beat>,
+    /// Where this host is reached, for the members of its guards' sets.
+    pub address: String,
+    /// Where they are, and whom this host is attached to.
+    pub peers: Arc<Peers>,
     /// Who holds the lock.
     pub lock: watch::Receiver<Option<LockView>>,
     /// The host's map of masters.
@@ -98,6 +103,7 @@ impl HostLink {
         tracing::info!(arbiter = address, guards = self.guards.len(), "attached to the arbiter");
         // What the guards said before was meant for nobody: they are asked anew.
         while self.beats.try_recv().is_ok() {}
+        self.peers.attached(Some(address));
         self.tell_all(|| FromLink::Attached).await;
         let why = self.serve(&out, &mut inbound).await;
         // The arbiter ends its half once it has read the end of ours: then the last beats have arrived.
@@ -109,6 +115,7 @@ impl HostLink {
         } else {
             tracing::warn!(arbiter = address, why, "detached from the arbiter");
         }
+        self.peers.attached(None);
         self.tell_all(|| FromLink::Detached).await;
         true
     }
@@ -136,6 +143,7 @@ impl HostLink {
             identity: self.config.identity.secret_hash.to_vec(),
             coordinator: self.config.name.to_string(),
             guards: self.guards.values().map(|guard| wire::hello_to_wire(&guard.hello)).collect(),
+            address: self.address.clone(),
         };
         let message = v1::FromHost { message: Some(v1::from_host::Message::Hello(hello)) };
         if out.try_send(message).is_err() {
@@ -202,6 +210,9 @@ impl HostLink {
                 directory::wire::apply(&mut view, &change).map_err(|error| error.to_string())?;
                 self.masters.send_replace(Arc::new(view));
                 Ok(())
+            }
+            Some(v1::to_host::Message::Peers(peers)) => {
+                self.peers.learn(peers).map_err(|error| error.to_string())
             }
             None => Ok(()),
         }

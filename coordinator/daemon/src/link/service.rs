@@ -4,12 +4,14 @@
 use super::wire;
 use crate::arbiter_shell::Event;
 use crate::config::Config;
+use crate::guard_shell::{FromLink, Question};
 use baton_core::arbiter::SessionId;
-use baton_core::ids::CoordinatorName;
+use baton_core::ids::{CoordinatorName, InstanceName};
 use baton_core::message::Hello;
 use baton_proto::v1;
 use baton_proto::v1::coordination_server::{Coordination, CoordinationServer};
 use baton_provider::LockView;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +21,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How long a new stream may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
+/// Longest address of a host, in bytes.
+const ADDRESS_BYTES_MAX: usize = 512;
 /// Most messages that wait for a host; a host that does not take them is cut off, it comes back.
 pub const OUT_MAX: usize = 256;
 
@@ -28,7 +32,10 @@ pub type Admitted = oneshot::Sender<bool>;
 /// The service.
 pub struct CoordinationService {
     config: Arc<Config>,
-    events: mpsc::Sender<Event>,
+    /// The arbiter's shell; `None` where the arbiter is off.
+    events: Option<mpsc::Sender<Event>>,
+    /// The guards of this host, for other guards that ask them.
+    guards: BTreeMap<InstanceName, mpsc::Sender<FromLink>>,
     lock: watch::Receiver<Option<LockView>>,
     sessions: AtomicU64,
 }
@@ -38,10 +45,11 @@ impl CoordinationService {
     #[must_use]
     pub fn new(
         config: Arc<Config>,
-        events: mpsc::Sender<Event>,
+        events: Option<mpsc::Sender<Event>>,
+        guards: BTreeMap<InstanceName, mpsc::Sender<FromLink>>,
         lock: watch::Receiver<Option<LockView>>,
     ) -> Self {
-        Self { config, events, lock, sessions: AtomicU64::new(1) }
+        Self { config, events, guards, lock, sessions: AtomicU64::new(1) }
     }
 
     /// As tonic serves it.
@@ -50,15 +58,21 @@ impl CoordinationService {
         CoordinationServer::new(self).max_decoding_message_size(crate::MESSAGE_BYTES_MAX)
     }
 
-    fn check(&self, hello: v1::HostHello) -> Result<Vec<Hello>, Status> {
+    /// Whoever speaks to us must be of our cluster and know its secret.
+    fn admit(&self, theirs: &str, identity: &[u8]) -> Result<(), Status> {
         let cluster = self.config.identity.cluster.as_str();
-        if hello.cluster != cluster {
-            let text = format!("this is cluster {cluster:?}, not {:?}", hello.cluster);
+        if theirs != cluster {
+            let text = format!("this is cluster {cluster:?}, not {theirs:?}");
             return Err(Status::failed_precondition(text));
         }
-        if hello.identity != self.config.identity.secret_hash {
+        if identity != self.config.identity.secret_hash {
             return Err(Status::unauthenticated("the cluster's secret is another one here"));
         }
+        Ok(())
+    }
+
+    fn check(&self, hello: v1::HostHello) -> Result<Vec<Hello>, Status> {
+        self.admit(&hello.cluster, &hello.identity)?;
         if hello.guards.len() > wire::GUARDS_MAX {
             return Err(Status::resource_exhausted(format!("more than {} guards", wire::GUARDS_MAX)));
         }
@@ -98,18 +112,60 @@ impl Coordination for CoordinationService {
         let Some(v1::FromHost { message: Some(v1::from_host::Message::Hello(hello)) }) = first else {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
+        let address = hello.address.clone();
+        if address.len() > ADDRESS_BYTES_MAX {
+            return Err(Status::invalid_argument("the host's address is too long"));
+        }
         let guards = self.check(hello)?;
+        let Some(events) = &self.events else { return Err(self.not_active()) };
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (out, queue) = mpsc::channel(OUT_MAX);
         let (admitted, answer) = oneshot::channel();
         let ended = || Status::unavailable("the arbiter's shell has ended");
-        let attached = Event::Attached { session, guards, out, admitted };
-        self.events.send(attached).await.map_err(|_| ended())?;
+        let attached = Event::Attached { session, guards, address, out, admitted };
+        events.send(attached).await.map_err(|_| ended())?;
         if !answer.await.map_err(|_| ended())? {
             return Err(self.not_active());
         }
-        tokio::spawn(read(session, inbound, self.events.clone()));
+        tokio::spawn(read(session, inbound, events.clone()));
         Ok(Response::new(ReceiverStream::new(queue)))
+    }
+
+    async fn promise(
+        &self,
+        request: Request<v1::PromiseRequest>,
+    ) -> Result<Response<v1::PromiseResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(&request.cluster, &request.identity)?;
+        let malformed = |error: wire::Malformed| Status::invalid_argument(error.to_string());
+        let wire::peer::Asked { instance, hello, ask } =
+            wire::peer::ask_from_wire(request).map_err(malformed)?;
+        let (reply, answer) = oneshot::channel();
+        let guard = self
+            .guards
+            .get(&instance)
+            .ok_or_else(|| Status::not_found(format!("{instance} is not guarded by {}", self.config.name)))?;
+        let asker = hello.instance.clone();
+        // A guard whose queue is full is as good as silent; whoever asks asks again.
+        guard
+            .try_send(FromLink::Asked(Question { hello, ask, reply }))
+            .map_err(|_| Status::unavailable("the guard does not take requests"))?;
+        let answer = answer.await.map_err(|_| Status::aborted("the guard did not answer this request"))?;
+        Ok(Response::new(wire::peer::answer_to_wire(&asker, &answer)))
+    }
+
+    async fn relay(&self, request: Request<v1::RelayRequest>) -> Result<Response<v1::RelayResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(&request.cluster, &request.identity)?;
+        let relayed = wire::peer::relay_from_wire(request)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let of = relayed.hello.instance.clone();
+        let Some(events) = &self.events else { return Err(self.not_active()) };
+        let (reply, answer) = oneshot::channel();
+        let event = Event::Relayed { relayed: Box::new(relayed), reply };
+        events.try_send(event).map_err(|_| Status::unavailable("the arbiter's queue is full"))?;
+        let answer = answer.await.map_err(|_| self.not_active())?;
+        Ok(Response::new(wire::peer::relay_answer_to_wire(&of, &answer)))
     }
 }
 

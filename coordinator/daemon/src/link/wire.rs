@@ -1,6 +1,8 @@
 //! Guard's and arbiter's messages to protobuf and back: total on the way out, checked on the way in. What cannot be
 //! understood is refused as a whole; nothing received panics.
 
+pub mod peer;
+
 use baton_core::engine::DataState;
 use baton_core::ids::{
     BadName, CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName,
@@ -279,14 +281,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
 /// Puts one message to a guard beside the others of its host.
 pub fn push_to_guard(messages: &mut v1::GuardMessages, instance: &InstanceName, message: &ToGuard) {
     match message {
-        ToGuard::Grant(grant) => messages.grants.push(v1::Grant {
-            instance: instance.to_string(),
-            incarnation: incarnation_out(grant.incarnation),
-            beat: grant.beat.0,
-            epoch: epoch_out(grant.epoch),
-            term: grant.term.0,
-            ttl_us: grant.ttl.0,
-        }),
+        ToGuard::Grant(grant) => messages.grants.push(grant_to_wire(instance, grant)),
         ToGuard::Directive(directive) => messages.directives.push(v1::Directive {
             instance: instance.to_string(),
             incarnation: incarnation_out(directive.incarnation),
@@ -319,17 +314,33 @@ pub fn to_guards_from_wire(messages: v1::GuardMessages) -> Result<Vec<(InstanceN
         Ok((instance, ToGuard::Directive(directive)))
     });
     let grants = messages.grants.into_iter().map(|grant| {
-        let instance = InstanceName::parse(&grant.instance)?;
-        let grant = Grant {
-            beat: Time(grant.beat),
-            incarnation: incarnation(grant.incarnation)?,
-            epoch: epoch(grant.epoch)?,
-            term: Term(grant.term),
-            ttl: Span(grant.ttl_us),
-        };
+        let (instance, grant) = grant_from_wire(grant)?;
         Ok((instance, ToGuard::Grant(grant)))
     });
     directives.chain(grants).collect()
+}
+
+fn grant_to_wire(instance: &InstanceName, grant: &Grant) -> v1::Grant {
+    v1::Grant {
+        instance: instance.to_string(),
+        incarnation: incarnation_out(grant.incarnation),
+        beat: grant.beat.0,
+        epoch: epoch_out(grant.epoch),
+        term: grant.term.0,
+        ttl_us: grant.ttl.0,
+    }
+}
+
+fn grant_from_wire(grant: v1::Grant) -> Result<(InstanceName, Grant), Malformed> {
+    let instance = InstanceName::parse(&grant.instance)?;
+    let grant = Grant {
+        beat: Time(grant.beat),
+        incarnation: incarnation(grant.incarnation)?,
+        epoch: epoch(grant.epoch)?,
+        term: Term(grant.term),
+        ttl: Span(grant.ttl_us),
+    };
+    Ok((instance, grant))
 }
 
 fn order_to_wire(order: &Order) -> v1::directive::Order {
@@ -346,7 +357,9 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
             start: position_out(*start),
             reach: reach.and_then(position_out),
         }),
-        Order::Sever { reach } => Wire::Sever(v1::Sever { reach: reach.and_then(position_out) }),
+        Order::Sever { reach, relinquished } => {
+            Wire::Sever(v1::Sever { reach: reach.and_then(position_out), relinquished: *relinquished })
+        }
         Order::Relinquish => Wire::Relinquish(v1::Empty {}),
         Order::Grow { member, in_sync } => Wire::Grow(v1::Grow {
             member: member.to_string(),
@@ -375,7 +388,10 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
             start: position(follow.start),
             reach: follow.reach.map(|reach| position(Some(reach))),
         },
-        Wire::Sever(sever) => Order::Sever { reach: sever.reach.map(|reach| position(Some(reach))) },
+        Wire::Sever(sever) => Order::Sever {
+            reach: sever.reach.map(|reach| position(Some(reach))),
+            relinquished: sever.relinquished,
+        },
         Wire::Relinquish(_) => Order::Relinquish,
         Wire::Grow(grow) => {
             Order::Grow { member: InstanceName::parse(&grow.member)?, in_sync: names(&grow.in_sync)? }
@@ -452,8 +468,8 @@ mod tests {
                 start: Position::at(1, 2),
                 reach: Some(Position::at(1, 3)),
             },
-            Order::Sever { reach: None },
-            Order::Sever { reach: Some(Position::at(2, 2)) },
+            Order::Sever { reach: None, relinquished: true },
+            Order::Sever { reach: Some(Position::at(2, 2)), relinquished: false },
             Order::Relinquish,
             Order::Grow { member: name("a2"), in_sync: BTreeSet::from([name("a1")]) },
             Order::Shrink { member: name("a2"), in_sync: BTreeSet::from([name("a1")]), ack_quorum: 1 },

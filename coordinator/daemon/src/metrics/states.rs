@@ -24,6 +24,7 @@ pub(super) struct States {
     term: Family<InstanceLabels, Gauge>,
     role: Family<RoleLabels, Gauge>,
     writable: Family<InstanceLabels, Gauge>,
+    on_promises: Family<InstanceLabels, Gauge>,
     engine_up: Family<InstanceLabels, Gauge>,
     lag_bytes: Family<InstanceLabels, Gauge>,
     lease_remaining: Family<InstanceLabels, Seconds>,
@@ -44,6 +45,11 @@ impl States {
         );
         all.register("instance_role", "1 for the role that the instance has", self.role.clone());
         all.register("instance_writable", "1 while it may and does accept writes", self.writable.clone());
+        all.register(
+            "instance_on_promises",
+            "1 while no arbiter extends its lease, and the promises of the other members do",
+            self.on_promises.clone(),
+        );
         all.register("engine_up", "1 while the engine answers", self.engine_up.clone());
         all.register("instance_lag_bytes", "Bytes behind the master, where known", self.lag_bytes.clone());
         all.register("replicaset_term", "The recorded term, as far as known here", self.set_term.clone());
@@ -83,6 +89,7 @@ impl States {
             let labels = of_instance(instance);
             self.term.get_or_create(&labels).set(signed(local.term.0));
             self.writable.get_or_create(&labels).set(i64::from(local.is_primary(now)));
+            self.on_promises.get_or_create(&labels).set(i64::from(local.on_promises));
             self.engine_up.get_or_create(&labels).set(i64::from(local.health == Health::Up));
             let remaining = local.lease_remaining(now).as_duration().as_secs_f64();
             self.lease_remaining.get_or_create(&labels).set(remaining);

@@ -167,6 +167,7 @@ pub fn settings_to_wire(settings: &Settings) -> v1::Settings {
             })
             .collect(),
         version: settings.version.0,
+        failsafe: Some(settings.failsafe),
     }
 }
 
@@ -186,6 +187,7 @@ pub fn settings_from_wire(settings: v1::Settings) -> Result<Settings, Malformed>
         stall_timeout: settings.stall_timeout_us.map(Span),
         max_lag_bytes: settings.max_lag_bytes,
         ack_quorum: settings.ack_quorum.unwrap_or(default.ack_quorum),
+        failsafe: settings.failsafe.unwrap_or(default.failsafe),
         clock_drift_ppm: settings.clock_drift_ppm.unwrap_or(default.clock_drift_ppm),
         overrides,
         version: Version(settings.version),

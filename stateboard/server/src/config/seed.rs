@@ -50,6 +50,9 @@ fn read(document: &Document, lock_delay: Option<u32>) -> Settings {
     if let Some(read) = root.number("ack_quorum", 0..=u32::MAX) {
         settings.ack_quorum = read.value;
     }
+    if let Some(read) = root.boolean("failsafe") {
+        settings.failsafe = read.value;
+    }
     if let Some(read) = root.number("clock_drift_ppm", 0..=u32::MAX) {
         settings.clock_drift_ppm = read.value;
     }

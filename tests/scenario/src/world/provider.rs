@@ -111,6 +111,13 @@ impl World {
         self.provider.board = Some(Board::new(Time(self.now), durable, Limits::default()));
     }
 
+    /// It is back, where it was away.
+    pub fn start_provider_if_down(&mut self) {
+        if self.provider.board.is_none() {
+            self.start_provider();
+        }
+    }
+
     /// The disk is put back to an earlier copy, as a restore from a backup would; the generation rises.
     pub fn restore_provider(&mut self, mut backup: Durable) {
         self.stop_provider();

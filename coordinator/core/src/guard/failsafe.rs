@@ -227,7 +227,7 @@ impl Guard {
     }
 
     /// The active arbiter has answered a beat that we relayed. One that is not well (its lock is running out, it cannot
-    /// give full leases) is passed on, and does not count as heard.
+    /// give full leases) does not count as heard: a promise is worth more than what is left of its lock.
     pub(super) fn relay_answered(
         &mut self,
         of: InstanceName,
@@ -235,18 +235,12 @@ impl Guard {
         well: bool,
         grant: Option<Grant>,
     ) {
-        if !self.admit_epoch(epoch) {
+        if !self.admit_epoch(epoch) || !well {
             return;
         }
-        if well {
-            self.promiser.silent_since = None;
-            self.promiser.asked = None;
-        }
-        let answer = match grant {
-            Some(grant) => PeerAnswer::Relayed(grant),
-            None if well => PeerAnswer::Refused(PromiseRefusal::InContact),
-            None => return,
-        };
+        self.promiser.silent_since = None;
+        self.promiser.asked = None;
+        let answer = grant.map_or(PeerAnswer::Refused(PromiseRefusal::InContact), PeerAnswer::Relayed);
         self.push(Action::Answer { to: of, answer: Box::new(answer) });
     }
 

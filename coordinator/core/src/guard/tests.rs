@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
-use crate::message::{Directive, Grant, Order};
+use crate::message::{
+    Ask, Beat, Directive, EngineView, Grant, Health, Order, PeerAnswer, Promise, PromiseRefusal, Stand,
+};
 use crate::record::Settings;
 
 const EPOCH: Epoch = Epoch { generation: 1, number: 1 };
@@ -229,4 +231,173 @@ fn a_promotion_that_a_broken_connection_never_carried_is_taken_for_lost() {
     hand.step(Time(5_000), Input::EngineEnded);
     let relinquished = Action::Note(Note::Relinquished { term: Term(1), position: Position::Unknown });
     assert!(hand.actions.contains(&relinquished));
+}
+
+fn member(text: &str) -> InstanceName {
+    InstanceName::parse(text).expect("a good name")
+}
+
+/// A master at term 1 of a set of three, writable, its last grant answered the beat of this moment.
+fn master(beat: Time) -> Hand {
+    let in_sync = ["a1", "a2", "a3"].map(member).into();
+    let mut hand = directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()) });
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.grant(Time(1_000), beat, timing().lease_ttl);
+    let armed = hand.last(arm);
+    hand.step(Time(2_000), Input::Armed(armed));
+    let op = hand.promotion().expect("it was sent");
+    hand.step(Time(3_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(true)) });
+    hand
+}
+
+impl Hand {
+    fn promise(&mut self, now: Time, from: &str, asked_at: Time) {
+        let promise =
+            Promise { incarnation: incarnation(), asked_at, term: Term(1), ttl: timing().lease_ttl };
+        let answer = Box::new(PeerAnswer::Promise(promise));
+        self.step(now, Input::Answered { from: member(from), answer });
+    }
+
+    fn right(&self) -> Option<Time> {
+        self.guard.right_until().map(|(_, until)| until)
+    }
+
+    /// Whom it asked, in all.
+    fn asked_whom(&self) -> BTreeSet<InstanceName> {
+        let asks = self.actions.iter().filter_map(|action| match action {
+            Action::Ask { to, .. } => Some(to.clone()),
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    /// A master of this term asks it, at its own time 7.
+    fn is_asked(&mut self, now: Time, term: u64) {
+        let beat = Beat {
+            instance: member("a9"),
+            incarnation: Incarnation { home: 9, boot: 1, run: 1 },
+            sent_at: Time(7),
+            highest_term: Term(term),
+            stand: Stand::Leading { term: Term(term), writable: true },
+            relinquished: None,
+            severed: None,
+            honoured: None,
+            hold: Span::ZERO,
+            engine: EngineView {
+                health: Health::Up,
+                run: None,
+                position: Position::Unknown,
+                data: DataState::Unmarked,
+                follows: None,
+                found_writable: false,
+                replicas_caught_up: 0,
+                whole: false,
+            },
+        };
+        let ask = Ask { beat: Box::new(beat), term: Term(term), ttl: timing().lease_ttl };
+        self.step(now, Input::Asked { from: member("a9"), ask: Box::new(ask) });
+    }
+
+    fn answers(&self) -> Vec<&PeerAnswer> {
+        let answers = self.actions.iter().filter_map(|action| match action {
+            Action::Answer { answer, .. } => Some(&**answer),
+            _ => None,
+        });
+        answers.collect()
+    }
+}
+
+#[test]
+fn a_promise_counts_from_its_request() {
+    let mut hand = master(Time(0));
+    let before = hand.right();
+    let (asked_at, now) = (Time(1_500_000), Time(1_900_000));
+    hand.promise(now, "a2", asked_at);
+    assert_eq!(hand.right(), before, "one of two has promised");
+    hand.promise(now, "a3", Time(1_600_000));
+    let end = (asked_at + timing().lease_ttl).back(timing().margin);
+    assert_eq!(hand.right(), Some(end), "the earliest request counts");
+    hand.promise(now, "a2", now + Span(1));
+    assert_eq!(hand.right(), Some(end), "nobody was asked in the future");
+}
+
+#[test]
+fn promises_begin_no_right() {
+    let in_sync = ["a1", "a2"].map(member).into();
+    let mut hand = directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()) });
+    hand.promise(Time(1_000), "a2", Time(500));
+    assert_eq!(hand.right(), None, "never granted");
+    let mut hand = master(Time(0));
+    hand.step(Time(2_900_000), Input::Tick);
+    assert_eq!(hand.right(), None, "lapsed");
+    for other in ["a2", "a3"] {
+        hand.promise(Time(2_900_000), other, Time(2_400_000));
+    }
+    assert_eq!(hand.right(), None, "and not revived");
+}
+
+#[test]
+fn a_newcomer_is_asked_as_soon_as_it_is_proposed() {
+    let mut hand = master(Time(0));
+    let in_sync = ["a1", "a2", "a3"].map(member).into();
+    let order = Order::Grow { member: member("a4"), in_sync };
+    let (version, term) = (Version(1), Term(1));
+    let directive = Directive { incarnation: incarnation(), epoch: EPOCH, version, term, order };
+    hand.step(Time(1_400_000), Input::FromArbiter(ToGuard::Directive(directive)));
+    hand.step(Time(1_500_000), Input::Tick);
+    assert_eq!(hand.asked_whom(), ["a2", "a3", "a4"].map(member).into());
+}
+
+#[test]
+fn a_promise_is_on_disk_before_it_is_answered() {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.step(Time(0), Input::Detached);
+    let silence = timing().beat_master;
+    hand.is_asked(Time(1_000), 2);
+    hand.step(Time(0) + silence, Input::Tick);
+    assert!(hand.answers().is_empty(), "the disk has not answered");
+    hand.persisted(Time(0) + silence + Span(1));
+    assert!(matches!(hand.answers()[..], [PeerAnswer::Promise(Promise { asked_at: Time(7), .. })]));
+}
+
+#[test]
+fn an_arbiter_that_is_not_well_does_not_keep_a_member_from_promising() {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    let silence = timing().beat_master;
+    for (now, well, promises) in [(1_000_000, true, false), (3_000_000, false, true)] {
+        hand.actions.clear();
+        hand.is_asked(Time(now), 2);
+        let relayed = hand.actions.iter().any(|action| matches!(action, Action::Relay { .. }));
+        assert!(relayed, "it is attached");
+        let of = member("a9");
+        hand.step(Time(now + 1_000), Input::RelayAnswered { of, epoch: EPOCH, well, grant: None });
+        hand.step(Time(now) + silence, Input::Tick);
+        let persists = hand.actions.iter().any(|action| matches!(action, Action::Persist { .. }));
+        assert_eq!(persists, promises, "well: {well}");
+    }
+}
+
+#[test]
+fn who_does_not_promise() {
+    let mut leads = master(Time(0));
+    leads.is_asked(Time(4_000), 2);
+    assert_eq!(leads.answers(), [&PeerAnswer::Refused(PromiseRefusal::Severed)]);
+
+    let mut knows = directed(probe(false), Order::Relinquish);
+    knows.is_asked(Time(1_000), 0);
+    assert_eq!(knows.answers(), [&PeerAnswer::Refused(PromiseRefusal::HigherTerm(Term(1)))]);
+
+    let mut severed = directed(probe(false), Order::Sever { reach: None, relinquished: false });
+    severed.is_asked(Time(1_000), 1);
+    assert_eq!(severed.answers(), [&PeerAnswer::Refused(PromiseRefusal::Severed)]);
+
+    let mut stops = directed(probe(false), Order::Relinquish);
+    stops.step(Time(500), Input::Stop);
+    stops.is_asked(Time(1_000), 2);
+    assert_eq!(stops.answers(), [&PeerAnswer::Refused(PromiseRefusal::Stopping)]);
 }

@@ -221,6 +221,8 @@ pub(in super::super) struct SettingsDoc {
     stall_timeout: Option<String>,
     max_lag_bytes: Option<u64>,
     ack_quorum: u32,
+    #[serde(default = "failsafe_by_default")]
+    failsafe: bool,
     clock_drift_ppm: u32,
     overrides: BTreeMap<String, SetSettingsDoc>,
 }
@@ -252,10 +254,16 @@ impl From<&Settings> for SettingsDoc {
             stall_timeout: settings.stall_timeout.map(span_to_text),
             max_lag_bytes: settings.max_lag_bytes,
             ack_quorum: settings.ack_quorum,
+            failsafe: settings.failsafe,
             clock_drift_ppm: settings.clock_drift_ppm,
             overrides: settings.overrides.iter().map(|(set, it)| (set.to_string(), own(it))).collect(),
         }
     }
+}
+
+/// What settings of a version that did not know it mean.
+fn failsafe_by_default() -> bool {
+    Settings::default().failsafe
 }
 
 impl Document for SettingsDoc {
@@ -272,6 +280,7 @@ impl Document for SettingsDoc {
             stall_timeout: self.stall_timeout.map(|it| span_from_text(&it)).transpose()?,
             max_lag_bytes: self.max_lag_bytes,
             ack_quorum: self.ack_quorum,
+            failsafe: self.failsafe,
             clock_drift_ppm: self.clock_drift_ppm,
             overrides,
             version: Version(self.version),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-/// Folders that are not part of the repository: build output and git's own.
+/// What is not part of the repository: build output and git's own (a file in a second working tree).
 const SKIPPED: [&str; 4] = [".git", ".cache", "target", "node_modules"];
 
 /// One text file.
@@ -56,7 +56,7 @@ impl Tree {
             let kind = entry.file_type()?;
             if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 self.read_folder(&entry.path(), &format!("{prefix}{name}/"))?;
-            } else if kind.is_file() {
+            } else if kind.is_file() && !SKIPPED.contains(&name.as_str()) {
                 match std::fs::read_to_string(entry.path()) {
                     Ok(text) => self.files.push(File { path: format!("{prefix}{name}"), text }),
                     // Not text (a picture), or gone since the listing (an editor's temporary file): no rule is about it.

@@ -196,6 +196,12 @@ impl Dice {
         Self(seed)
     }
 
+    /// By this seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         // SplitMix64: small, and the same everywhere.

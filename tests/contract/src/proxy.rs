@@ -43,18 +43,24 @@ impl Trap {
     }
 }
 
-/// A trap, and who is told when it has sprung.
-type Armed = (Trap, oneshot::Sender<()>);
+/// A trap that is set.
+#[derive(Debug)]
+struct Armed {
+    trap: Trap,
+    /// How many messages it lets pass.
+    skip: usize,
+    sprung: oneshot::Sender<()>,
+}
 
-/// A trap that several roads share: it springs on the first that carries what it waits for.
+/// A trap that several roads share: it springs on whichever carries what it waits for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traps(Arc<Mutex<Option<Armed>>>);
 
 impl Traps {
-    /// The answer comes when it has sprung.
-    pub(crate) fn set(&self, trap: Trap) -> oneshot::Receiver<()> {
+    /// For the message after the next `skip`. The answer comes when it has sprung.
+    pub(crate) fn set(&self, trap: Trap, skip: usize) -> oneshot::Receiver<()> {
         let (sprung, springs) = oneshot::channel();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((trap, sprung));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Armed { trap, skip, sprung });
         springs
     }
 
@@ -63,8 +69,13 @@ impl Traps {
     }
 
     fn spring(&self, direction: Direction) -> Option<Armed> {
-        let mut trap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        trap.take_if(|(trap, _)| trap.direction() == direction)
+        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = armed.as_mut().filter(|armed| armed.trap.direction() == direction)?;
+        if waits.skip > 0 {
+            waits.skip -= 1;
+            return None;
+        }
+        armed.take()
     }
 }
 
@@ -221,15 +232,16 @@ impl Pump {
             let sprung = if frames.begin_in(bytes) { self.traps.spring(self.direction) } else { None };
             // Told only when it has had its effect: whoever mends the road then must not be followed by it.
             let mut left = None;
-            match sprung {
-                Some((Trap::RequestLost | Trap::AnswerLost, sprung)) => return self.cut(sprung),
-                Some((Trap::RequestLeft, sprung)) => left = Some(sprung),
-                Some((Trap::AnswerHeld, sprung)) => {
-                    self.rules.send_modify(|rules| rules.hold_answers = true);
-                    // Whoever set it need not wait for it.
-                    let _ = sprung.send(());
+            if let Some(Armed { trap, sprung, .. }) = sprung {
+                match trap {
+                    Trap::RequestLost | Trap::AnswerLost => return self.cut(sprung),
+                    Trap::RequestLeft => left = Some(sprung),
+                    Trap::AnswerHeld => {
+                        self.rules.send_modify(|rules| rules.hold_answers = true);
+                        // Whoever set it need not wait for it.
+                        let _ = sprung.send(());
+                    }
                 }
-                None => {}
             }
             let passes = |rules: &Rules| rules.generation != self.generation || !rules.holds(self.direction);
             let Ok(rules) = changed.wait_for(passes).await.map(|rules| *rules) else { return };

@@ -36,7 +36,12 @@ impl Route {
 
     /// Sets a trap on all roads; it springs once. The receiver is told when.
     pub fn set(&self, trap: Trap) -> oneshot::Receiver<()> {
-        self.traps.set(trap)
+        self.traps.set(trap, 0)
+    }
+
+    /// The same after `skip` messages: what is one call may be several on the road.
+    pub fn set_after(&self, skip: usize, trap: Trap) -> oneshot::Receiver<()> {
+        self.traps.set(trap, skip)
     }
 
     /// Takes a trap back that has not sprung.

@@ -8,9 +8,10 @@ use baton_core::ids::{ClusterName, Version};
 use baton_core::record::Settings;
 use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
+use baton_provider::etcd::{EtcdOptions, EtcdProvider};
 use baton_provider::memory::{Faults, MemoryBoard};
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
-use baton_provider::{Identity, SettingsOutcome, StateProvider, identity_of};
+use baton_provider::{Identity, StateProvider, identity_of};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,14 +129,9 @@ impl World {
     async fn of_etcd(kind: Kind, lease_ttl: Span, own: Option<Etcd>, members: Vec<SocketAddr>) -> Self {
         static PREFIXES: AtomicU64 = AtomicU64::new(0);
         let prefix = format!("/world-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-        let backend = Backend::Etcd { own, members, prefix };
-        let mut world = Self { kind, settings: Settings::default(), backend };
-        let client = world.client();
-        client.join().await.expect("a fresh etcd");
-        let wanted = Settings { lease_ttl, ..Settings::default() };
-        let outcome = client.put_settings(Version(0), wanted.clone()).await.expect("an answer");
-        assert!(matches!(outcome, SettingsOutcome::Applied(_)), "{outcome:?}");
-        world.settings = Settings { version: Version(1), ..wanted };
+        let settings = Settings { lease_ttl, ..Settings::default() };
+        let world = Self { kind, settings, backend: Backend::Etcd { own, members, prefix } };
+        world.client().join().await.expect("a fresh etcd");
         world
     }
 
@@ -203,6 +199,12 @@ impl World {
         self.connect(&[address], Self::identity(), IMPATIENT)
     }
 
+    /// A client that waits for no answer that does not come.
+    #[must_use]
+    pub fn impatient_client(&self) -> Arc<dyn StateProvider> {
+        self.connect(&self.addresses(), Self::identity(), IMPATIENT)
+    }
+
     /// An impatient client with roads of its own.
     pub async fn route(&self) -> Route {
         let identity = Self::identity();
@@ -227,7 +229,14 @@ impl World {
                 let options = StateboardOptions::new(endpoints, identity, patience);
                 Arc::new(StateboardProvider::new(options).expect("good endpoints"))
             }
-            Backend::Etcd { prefix, .. } => panic!("no provider speaks to the etcd of {prefix} yet"),
+            Backend::Etcd { prefix, .. } => {
+                let options = EtcdOptions {
+                    prefix: prefix.clone(),
+                    seed_settings: Settings { version: Version(0), ..self.settings.clone() },
+                    ..EtcdOptions::new(endpoints, identity, patience)
+                };
+                Arc::new(EtcdProvider::new(options).expect("good endpoints"))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whose provider it is: design, *Provider operations*; contracts, `check_identity`.
 
-use baton_core::ids::ClusterName;
+use baton_core::ids::{ClusterName, Version};
 use baton_core::record::Settings;
 use baton_provider::{FatalError, Identity, ProviderError, StateProvider, identity_of};
 use contract::{Arbiter, Kind, LONG, World, candidate, change, record, within};
@@ -60,4 +60,25 @@ pub async fn another_cluster_is_refused(kind: Kind) {
     arbiter.world.restart().await;
     let stranger = arbiter.world.client_of(of("billing", "open sesame"));
     nothing_is_done_for(stranger.as_ref(), &arbiter).await;
+}
+
+/// An etcd has room for several, each below its own name; none sees anything of the other.
+pub async fn another_cluster_has_keys_of_its_own(kind: Kind) {
+    let arbiter = Arbiter::new(kind).await;
+    arbiter.applied(vec![arbiter.record("orders-1", 1, 1, "a1")]).await;
+    // Its name begins like ours.
+    for name in ["billing", "orders-eu", "order"] {
+        let other = arbiter.world.client_of(of(name, "another secret"));
+        within(other.join()).await.expect("a cluster of its own");
+        let snapshot = within(other.read()).await.expect("a snapshot");
+        assert!(snapshot.records.is_empty() && snapshot.lock.holder.is_none(), "{name}: {snapshot:?}");
+        let session = within(other.campaign(&candidate("host-x"), None)).await.expect("a lock of its own");
+        let token = session.grant().token;
+        let appointment = change(record("orders-1", 9, 1, "a2", token.epoch));
+        within(other.appoint(token, vec![appointment])).await.expect("an answer");
+        assert_eq!(within(other.read()).await.expect("a snapshot").settings.version, Version(0));
+    }
+    assert_eq!(arbiter.current("orders-1").await.map(|it| it.term.0), Some(1));
+    let lock = within(arbiter.client.read()).await.expect("a snapshot").lock;
+    assert_eq!(lock.holder, Some(candidate("host-a")));
 }

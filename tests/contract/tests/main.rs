@@ -4,8 +4,10 @@
 
 mod appointments;
 mod documents;
+mod flaky;
 mod identity;
 mod lock;
+mod quorum;
 mod unknown;
 mod watch;
 
@@ -13,7 +15,7 @@ mod watch;
 mod kind {
     use contract::Kind;
 
-    pub const ALL: [&str; 3] = ["memory", "embedded", "stateboard"];
+    pub const ALL: [&str; 5] = ["memory", "embedded", "stateboard", "etcd_1", "etcd_3"];
 
     pub fn memory() -> Kind {
         Kind::Memory
@@ -25,6 +27,14 @@ mod kind {
 
     pub fn stateboard() -> Kind {
         Kind::Stateboard
+    }
+
+    pub fn etcd_1() -> Kind {
+        Kind::Etcd1
+    }
+
+    pub fn etcd_3() -> Kind {
+        Kind::Etcd3
     }
 }
 
@@ -45,7 +55,7 @@ macro_rules! contract {
 }
 
 contract! {
-    [memory embedded stateboard] "":
+    [memory embedded stateboard etcd_1 etcd_3] "":
         lock::one_candidate_holds_the_lock,
         lock::a_dropped_session_is_waited_for_in_one_way_or_the_other,
         lock::a_lock_that_is_not_renewed_expires,
@@ -94,7 +104,9 @@ contract! {
         lock::the_bound_of_a_closed_connection_outlives_a_resignation;
     [memory embedded stateboard] "an etcd has room for several clusters; a board belongs to one":
         identity::another_cluster_is_refused;
-    [embedded stateboard] "a board in memory has no connection that could break":
+    [etcd_1 etcd_3] "a board belongs to one cluster":
+        identity::another_cluster_has_keys_of_its_own;
+    [embedded stateboard etcd_1 etcd_3] "a board in memory has no connection that could break":
         lock::a_cut_connection_costs_its_holder_nothing,
         lock::a_holder_that_is_not_heard_loses_the_lock_and_learns_it,
         lock::a_late_resignation_frees_nobody_elses_lock,
@@ -109,12 +121,20 @@ contract! {
         unknown::a_resignation_without_an_answer_is_covered_all_the_same,
         unknown::a_read_without_an_answer_is_no_answer,
         unknown::a_watch_whose_beginning_is_lost_begins_again;
-    [stateboard] "a board in memory and an embedded one live in the test's own process, which nobody can freeze or kill":
+    [stateboard etcd_1 etcd_3]
+    "a board in memory and an embedded one live in the test's own process, which nobody can freeze or kill":
         lock::a_provider_that_was_frozen_for_a_moment_takes_no_lock_away,
         lock::a_provider_that_was_frozen_takes_no_lock_away,
         lock::a_provider_that_was_frozen_for_longer_than_the_lock_has_one_holder,
         watch::a_watch_goes_on_after_a_freeze,
-        unknown::what_a_provider_answered_when_it_was_killed_is_there;
+        unknown::what_a_provider_answered_when_it_was_killed_is_there,
+        flaky::what_is_answered_over_flaky_roads_is_there_once;
+    [etcd_3] "one server has no majority to lose":
+        quorum::a_majority_that_is_lost_and_regained_costs_no_answered_change,
+        quorum::the_death_of_the_leader_costs_no_lock_and_no_change,
+        quorum::a_member_without_a_majority_is_never_believed,
+        quorum::a_member_that_hangs_is_gone_round,
+        quorum::a_lock_without_a_majority_is_nobodys_news;
     [memory] "only a board in memory has switches for faults; the others have a road that breaks":
         unknown::what_the_switches_lose_is_settled_alike;
 }
@@ -124,6 +144,6 @@ contract! {
 fn whatever_is_left_out_has_its_reason() {
     for (worlds, reason, cases) in TABLE {
         let everywhere = kind::ALL.iter().all(|world| worlds.contains(world));
-        assert!(everywhere || !reason.is_empty(), "{worlds}: no reason for {cases:?}");
+        assert_eq!(everywhere, reason.is_empty(), "{worlds}: {reason:?} for {cases:?}");
     }
 }

@@ -77,6 +77,9 @@ pub(super) async fn campaign(
     candidate: &Candidate,
     resume: Option<LockToken>,
 ) -> Result<Box<dyn LockSession>, ProviderError> {
+    if candidate.address.0.len() > store.limits.text_bytes {
+        return Err(ProviderError::NotApplied("the candidate's address is too long".into()));
+    }
     let secret = LockSecret(rand::random());
     let campaign = Campaign { store, candidate: candidate.clone(), resume, secret };
     let mut pause = Pause::new();

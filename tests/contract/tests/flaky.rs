@@ -36,7 +36,7 @@ pub async fn what_is_answered_over_flaky_roads_is_there_once(kind: Kind) {
     }
     let mut kills = 0;
     while done.load(Ordering::SeqCst) < WRITERS {
-        if dice.below(12) == 0 && kills < 6 {
+        if dice.below(6) == 0 && kills < 6 {
             kills += 1;
             kill_one(&mut world, &mut dice).await;
             let renewal = within(session.renew()).await;
@@ -97,7 +97,7 @@ async fn strike(road: &Route, dice: &mut Dice) {
             road.set(*traps.get(usize::try_from(trap - 4).unwrap_or(0) % 4).unwrap_or(&Trap::AnswerLost)),
         ),
     }
-    let pause = Duration::from_millis(20 + dice.below(100));
+    let pause = Duration::from_millis(10 + dice.below(60));
     tokio::time::sleep(pause).await; // tidy: waits because a fault lasts for some time before it is mended
     // Sometimes what was held goes on, sometimes it is lost.
     if dice.below(2) == 0 {

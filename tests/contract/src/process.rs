@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Starts the program in the background, says its number, and kills it as soon as standard input ends: that is when whoever
 /// holds the other end drops it, or dies.
@@ -22,6 +23,7 @@ exit 0"#;
 #[derive(Debug)]
 pub(crate) struct Process {
     tether: Child,
+    number: Pid,
     /// Stays right when the number is used again.
     handle: OwnedFd,
 }
@@ -48,12 +50,26 @@ impl Process {
         BufReader::new(output).read_line(&mut number).expect("the shell says a number");
         let number = number.trim().parse().ok().and_then(Pid::from_raw).expect("the shell says a number");
         let handle = rustix::process::pidfd_open(number, PidfdFlags::empty());
-        Self { tether, handle: handle.expect("the shell has not waited for it") }
+        Self { tether, number, handle: handle.expect("the shell has not waited for it") }
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP, and waits until no thread runs any more: one that still did could answer for a frozen server.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.is_frozen() {
+            assert!(Instant::now() < deadline, "SIGSTOP did not stop it");
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_frozen(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.number.as_raw_nonzero()));
+        threads.expect("it still runs").flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The name, in parentheses, may hold anything; the state follows it.
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// SIGCONT.

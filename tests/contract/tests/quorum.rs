@@ -1,7 +1,7 @@
 //! Three members of an etcd, of which one or two fail: design, *Provider operations*.
 
 use baton_core::time::Span;
-use baton_provider::{AppointOutcome, LockSession, ProviderError, Renewal, StateProvider, WatchEvent};
+use baton_provider::{AppointOutcome, Item, LockSession, ProviderError, Renewal, StateProvider, WatchEvent};
 use contract::{Arbiter, Kind, LONG, World, candidate, change, record, set, within};
 use std::time::{Duration, Instant};
 use tokio_stream::StreamExt as _;
@@ -95,7 +95,7 @@ pub async fn the_death_of_the_leader_costs_no_lock_and_no_change(kind: Kind) {
         match within(events.next()).await.expect("it goes on").expect("no error") {
             WatchEvent::Update(update) => {
                 seen.extend(update.items.into_iter().filter_map(|item| match item {
-                    baton_provider::Item::Record(record) => Some(record.term.0),
+                    Item::Record(record) => Some(record.term.0),
                     _ => None,
                 }))
             }
@@ -140,16 +140,18 @@ pub async fn a_member_without_a_majority_is_never_believed(kind: Kind) {
             }
         });
         assert!(fresh.await.is_err(), "a watch began without a majority");
-        let silent = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
-        assert!(silent.is_err(), "{silent:?} without a majority");
+        // What the others had sent it before they were frozen it may tell: that was decided by a majority.
+        let early = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
         others.iter().for_each(|node| arbiter.world.thaw(*node));
         arbiter.world.well().await;
-        let next = within(events.next()).await.expect("it goes on").expect("no error");
+        let next = match early {
+            Ok(early) => early,
+            Err(_) => within(events.next()).await,
+        };
+        let next = next.expect("it goes on").expect("no error");
         let WatchEvent::Update(update) = next else { panic!("told anew: {next:?}") };
-        let told = update
-            .items
-            .iter()
-            .any(|item| matches!(item, baton_provider::Item::Record(record) if record.term.0 == term));
+        let told =
+            update.items.iter().any(|item| matches!(item, Item::Record(record) if record.term.0 == term));
         assert!(told, "{update:?}");
         assert_eq!(
             renewed(arbiter.session.as_mut()).await,

@@ -13,6 +13,7 @@ mod keeping;
 mod limits;
 mod listener;
 mod metrics;
+mod names;
 mod service;
 mod shell;
 pub mod storage;

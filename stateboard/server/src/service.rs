@@ -5,9 +5,11 @@ use crate::feed::Follower;
 use crate::gate;
 use crate::keeping::Keeping;
 use crate::limits::Limits;
+use crate::names::Names;
 use crate::shell::{DISK_FULL, Rejected, SessionHandle, Shell};
 use baton_board::{
-    Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage, Snapshot, Update, WatchStart,
+    AppointOutcome, Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage, SettingsOutcome,
+    Snapshot, Update, WatchStart, WriteOutcome,
 };
 use baton_core::ids::{ReplicaSetName, Revision, Version};
 use baton_core::time::Span;
@@ -64,6 +66,10 @@ impl Service {
         self.shell.ask(request).await.map_err(rejected)
     }
 
+    fn names(&self) -> Names {
+        Names(self.limits.name_bytes)
+    }
+
     /// The framework's refusal of a long message, typed.
     fn too_long(&self, status: Status) -> Status {
         if gate::is_too_long(&status) { gate::too_long(self.limits.message_bytes) } else { status }
@@ -107,6 +113,7 @@ impl v1::stateboard_server::Stateboard for Service {
         };
         self.check(campaign.identity)?;
         let candidate = campaign.candidate.ok_or_else(|| malformed(Malformed::Missing("candidate")))?;
+        self.names().of_candidate(&candidate)?;
         let candidate = wire::candidate_from_wire(candidate).map_err(malformed)?;
         let text_bytes = self.limits.kept.text_bytes;
         if candidate.address.0.len() > text_bytes {
@@ -137,9 +144,18 @@ impl v1::stateboard_server::Stateboard for Service {
         let request = request.into_inner();
         self.check(request.identity)?;
         let token = wire::token_from_wire(request.token).map_err(malformed)?;
+        self.names().of_changes(&request.changes)?;
         let changes: Result<Vec<_>, _> = request.changes.into_iter().map(wire::change_from_wire).collect();
         match self.ask(Request::Appoint { token, changes: changes.map_err(malformed)? }).await? {
-            Reply::Appointed(outcome) => Ok(Response::new(wire::appointed_to_wire(&outcome))),
+            Reply::Appointed(outcome) => {
+                let ended = match &outcome {
+                    AppointOutcome::Applied(_) => "applied",
+                    AppointOutcome::Conflict(_) => "conflict",
+                    AppointOutcome::StaleEpoch(_) => "stale_epoch",
+                    AppointOutcome::Refused(_) => "refused",
+                };
+                Ok(ending(wire::appointed_to_wire(&outcome), ended))
+            }
             other => Err(other_kind(&other)),
         }
     }
@@ -192,9 +208,10 @@ impl v1::stateboard_server::Stateboard for Service {
         self.check(request.identity)?;
         let token = wire::token_from_wire(request.token).map_err(malformed)?;
         let member = request.member.ok_or_else(|| malformed(Malformed::Missing("member")))?;
+        self.names().of_member(&member)?;
         let member = Box::new(wire::member_from_wire(member).map_err(malformed)?);
         match self.ask(Request::PutMember { token, member }).await? {
-            Reply::Written(outcome) => Ok(Response::new(wire::written_to_wire(&outcome))),
+            Reply::Written(outcome) => Ok(ending(wire::written_to_wire(&outcome), ended(&outcome))),
             other => Err(other_kind(&other)),
         }
     }
@@ -208,7 +225,7 @@ impl v1::stateboard_server::Stateboard for Service {
         let token = wire::token_from_wire(request.token).map_err(malformed)?;
         let (replicaset, instance) = wire::member_key_from_wire(request.member).map_err(malformed)?;
         match self.ask(Request::RemoveMember { token, replicaset, instance }).await? {
-            Reply::Written(outcome) => Ok(Response::new(wire::written_to_wire(&outcome))),
+            Reply::Written(outcome) => Ok(ending(wire::written_to_wire(&outcome), ended(&outcome))),
             other => Err(other_kind(&other)),
         }
     }
@@ -220,10 +237,18 @@ impl v1::stateboard_server::Stateboard for Service {
         let request = request.into_inner();
         self.check(request.identity)?;
         let settings = request.settings.ok_or_else(|| malformed(Malformed::Missing("settings")))?;
+        self.names().of_settings(&settings)?;
         let settings = Box::new(wire::settings_from_wire(settings).map_err(malformed)?);
         let expected = Version(request.expected_version);
         match self.ask(Request::PutSettings { expected, settings }).await? {
-            Reply::Settings(outcome) => Ok(Response::new(wire::settings_outcome_to_wire(&outcome))),
+            Reply::Settings(outcome) => {
+                let ended = match &outcome {
+                    SettingsOutcome::Applied(_) => "applied",
+                    SettingsOutcome::Conflict(_) => "conflict",
+                    SettingsOutcome::Refused(_) => "refused",
+                };
+                Ok(ending(wire::settings_outcome_to_wire(&outcome), ended))
+            }
             other => Err(other_kind(&other)),
         }
     }
@@ -276,6 +301,21 @@ impl v1::stateboard_server::Stateboard for Service {
         let begin = crate::keeping::begin(&mut inbound).await?;
         self.check(begin.identity.clone())?;
         self.keeping.restore(&self.identity, &begin, inbound).await.map(Response::new)
+    }
+}
+
+/// A response that says how its request ended, for the metrics.
+fn ending<T>(message: T, ended: &'static str) -> Response<T> {
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(gate::Outcome(ended));
+    response
+}
+
+fn ended(outcome: &WriteOutcome) -> &'static str {
+    match outcome {
+        WriteOutcome::Applied(_) => "applied",
+        WriteOutcome::StaleEpoch(_) => "stale_epoch",
+        WriteOutcome::Refused(_) => "refused",
     }
 }
 

@@ -114,6 +114,10 @@ impl Board {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     pub fn client(&self) -> StateboardProvider {
         StateboardProvider::new(self.options()).expect("a good endpoint")
     }

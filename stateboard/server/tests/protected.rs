@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// An authority and what it issued, as files.
-struct Authority {
+pub struct Authority {
     directory: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
-    ca_file: PathBuf,
+    pub ca_file: PathBuf,
 }
 
 impl Authority {
-    fn new(directory: &Path, name: &str) -> Self {
+    pub fn new(directory: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no name is needed");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -29,7 +29,7 @@ impl Authority {
     }
 
     /// A certificate for `host`, valid unless `change` says otherwise.
-    fn issue(
+    pub fn issue(
         &self,
         name: &str,
         host: &str,

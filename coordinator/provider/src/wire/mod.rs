@@ -2,6 +2,8 @@
 //! and nothing half understood gets through. Used by both ends of the stateboard's connection and by its storage.
 
 mod board;
+#[cfg(test)]
+mod fuzz;
 mod record;
 
 pub use board::*;

@@ -2,13 +2,15 @@
 //!
 //! It must not know which moves are allowed when; that is `moves.rs`.
 
+use crate::host::Sent;
 use crate::moves::{Fault, Move};
 use crate::provider::Request;
-use crate::state::{Letter, State, ToArbiter, hello, new_guard, set_name};
+use crate::state::{Letter, Mail, State, ToArbiter, ToPeer, hello, instance, new_guard, set_name};
 use crate::world::{Faults, World};
-use baton_core::arbiter::{self, SessionId, TaskId, WriteOutcome};
+use baton_core::arbiter::{self, RelayId, SessionId, TaskId, WriteOutcome};
 use baton_core::guard;
-use baton_core::message::Beat;
+use baton_core::ids::{Epoch, InstanceName};
+use baton_core::message::{Beat, Grant};
 use baton_core::record::Settings;
 use baton_core::time::Time;
 
@@ -21,6 +23,8 @@ pub struct Carrier<'a> {
     pub world: &'a World,
     /// What changes.
     pub state: State,
+    /// How the arbiter answered the last relayed beat.
+    pub relayed: Option<(Epoch, bool, Option<Grant>)>,
 }
 
 impl Carrier<'_> {
@@ -87,6 +91,13 @@ impl Carrier<'_> {
                 let outcome = self.state.provider.write(request);
                 self.step_arbiter(arbiter, arbiter::Input::Written { op, outcome });
             }
+            Move::Post(host) => {
+                if let Some(at) = self.state.mail.iter().position(|mail| mail.to == host) {
+                    let mail = self.state.mail.remove(at);
+                    self.receive(mail);
+                }
+            }
+            Move::MendPeers(host) => self.state.links[host].alone = false,
             Move::Late(index) => self.late(index),
             Move::LandLate(index) => {
                 let request = self.state.late_writes.remove(index);
@@ -105,24 +116,67 @@ impl Carrier<'_> {
     fn step_guard(&mut self, index: usize, input: guard::Input) {
         let now = self.host_now(index);
         let peers = self.state.peers();
-        let beats = self.state.hosts[index].step(now, input, self.world.manner, &peers);
-        self.send_beats(index, beats);
+        let sent = self.state.hosts[index].step(now, input, self.world.manner, &peers);
+        self.send_all(index, sent);
     }
 
     fn settle(&mut self, index: usize) {
         let now = self.host_now(index);
         let peers = self.state.peers();
-        let beats = self.state.hosts[index].settle(now, self.world.manner, &peers);
-        self.send_beats(index, beats);
+        let sent = self.state.hosts[index].settle(now, self.world.manner, &peers);
+        self.send_all(index, sent);
     }
 
-    fn send_beats(&mut self, index: usize, beats: Vec<Beat>) {
+    fn send_all(&mut self, index: usize, sent: Vec<Sent>) {
+        for sent in sent {
+            match sent {
+                Sent::Beat(beat) => self.send_beat(index, beat),
+                Sent::Ask(to, ask) => self.post(index, &to, ToPeer::Ask(ask)),
+                Sent::Answer(to, answer) => self.post(index, &to, ToPeer::Answer(answer)),
+                Sent::Relay(of, beat) => self.relay(index, of, beat),
+            }
+        }
+    }
+
+    fn send_beat(&mut self, index: usize, beat: Beat) {
         let link = &mut self.state.links[index];
         let Some(arbiter) = link.session.filter(|arbiter| !link.cut[*arbiter]) else { return };
-        for beat in beats {
-            if link.up.len() < WAITING_MOST {
-                link.up.push((arbiter, ToArbiter::Beat(Box::new(beat))));
-            }
+        if link.up.len() < WAITING_MOST {
+            link.up.push((arbiter, ToArbiter::Beat(Box::new(beat))));
+        }
+    }
+
+    fn post(&mut self, from: usize, to: &InstanceName, what: ToPeer) {
+        let Some(to) = (0..self.state.hosts.len()).find(|index| instance(*index) == *to) else { return };
+        let alone = self.state.links[from].alone || self.state.links[to].alone;
+        if !alone && self.state.mail.len() < WAITING_MOST {
+            self.state.mail.push(Mail { from, to, what });
+        }
+    }
+
+    fn receive(&mut self, mail: Mail) {
+        let from = instance(mail.from);
+        let input = match mail.what {
+            ToPeer::Ask(ask) => guard::Input::Asked { from, ask },
+            ToPeer::Answer(answer) => guard::Input::Answered { from, answer },
+        };
+        self.step_guard(mail.to, input);
+    }
+
+    /// There and back in one step, where the arbiter runs and is reached: what a slow relay does, a slow stream does.
+    fn relay(&mut self, index: usize, of: InstanceName, beat: Box<Beat>) {
+        let link = &self.state.links[index];
+        let Some(arbiter) = link.session.filter(|arbiter| !link.cut[*arbiter]) else { return };
+        let Some(master) = self.state.hosts.iter().find(|host| instance(host.index) == of) else { return };
+        if self.state.seats[arbiter].paused {
+            return;
+        }
+        let hello = Box::new(hello(self.world, master));
+        let by = instance(index);
+        self.step_arbiter(arbiter, arbiter::Input::Relayed { relay: RelayId(0), by, hello, beat });
+        if let Some((epoch, well, grant)) = self.relayed.take() {
+            let input = guard::Input::RelayAnswered { of, epoch, well, grant };
+            self.state.hosts[index].inbox.push(input);
         }
     }
 
@@ -219,8 +273,10 @@ impl Carrier<'_> {
                         link.down.push(message);
                     }
                 }
+                arbiter::Action::AnswerRelay { epoch, well, grant, .. } => {
+                    self.relayed = Some((epoch, well, grant));
+                }
                 arbiter::Action::PutMember(_)
-                | arbiter::Action::AnswerRelay { .. }
                 | arbiter::Action::Decided(_)
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }
@@ -231,6 +287,7 @@ impl Carrier<'_> {
 
     fn late(&mut self, index: usize) {
         match self.state.letters.remove(index) {
+            Letter::Peer(mail) => self.receive(mail),
             Letter::Guard(host, message) => self.step_guard(host, guard::Input::FromArbiter(message)),
             Letter::Arbiter(host, arbiter, beat) => {
                 let session = SessionId(host as u64);
@@ -270,6 +327,16 @@ impl Carrier<'_> {
         }
         match fault {
             Fault::Cut(host, arbiter) => self.cut(host, arbiter),
+            Fault::CutPeers(host) => {
+                self.state.links[host].alone = true;
+                self.state.mail.retain(|mail| mail.from != host && mail.to != host);
+            }
+            Fault::DelayMail(host) => {
+                if let Some(at) = self.state.mail.iter().position(|mail| mail.to == host) {
+                    let mail = self.state.mail.remove(at);
+                    self.state.letters.push(Letter::Peer(mail));
+                }
+            }
             Fault::CutOff(arbiter) => self.state.seats[arbiter].cut_off = true,
             Fault::Close(arbiter) => {
                 self.state.provider.closed = true;

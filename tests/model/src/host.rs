@@ -5,8 +5,8 @@
 
 use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
 use baton_core::guard::{Action, Guard, Input, Saved};
-use baton_core::ids::{DataId, Endpoint, EngineRun, OpId, Term};
-use baton_core::message::Beat;
+use baton_core::ids::{DataId, Endpoint, EngineRun, InstanceName, OpId, Term};
+use baton_core::message::{Ask, Beat, PeerAnswer};
 use baton_core::position::Position;
 use baton_core::time::{Span, Time};
 
@@ -71,6 +71,19 @@ pub struct Host {
     pub greets: bool,
 }
 
+/// What leaves a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// To the arbiter.
+    Beat(Beat),
+    /// To another guard: a promise is asked for.
+    Ask(InstanceName, Box<Ask>),
+    /// To another guard: its request is answered.
+    Answer(InstanceName, Box<PeerAnswer>),
+    /// To the arbiter: another guard's beat.
+    Relay(InstanceName, Box<Beat>),
+}
+
 /// What an engine sees of the others: which are up, and their data.
 pub type Peers = Vec<(bool, Option<(DataId, Term)>, Option<usize>)>;
 
@@ -83,6 +96,8 @@ pub struct Manner {
     pub no_deadman: bool,
     /// Promotions and fences take a step of their own, in which the connection can break.
     pub slow_engine: bool,
+    /// Masters ask for promises.
+    pub failsafe: bool,
 }
 
 /// Where clients reach the engine of a host.
@@ -177,15 +192,15 @@ impl Host {
         self.guard.is_some() && !self.paused && !self.frozen
     }
 
-    /// Steps the guard, carries out what it asks for, and hands back its beats.
-    pub fn step(&mut self, now: Time, input: Input, manner: Manner, peers: &Peers) -> Vec<Beat> {
+    /// Steps the guard, carries out what it asks for, and hands back what leaves the host.
+    pub fn step(&mut self, now: Time, input: Input, manner: Manner, peers: &Peers) -> Vec<Sent> {
         self.inbox.push(input);
         self.settle(now, manner, peers)
     }
 
     /// Lets the guard look at everything that has happened.
-    pub fn settle(&mut self, now: Time, manner: Manner, peers: &Peers) -> Vec<Beat> {
-        let mut beats = Vec::new();
+    pub fn settle(&mut self, now: Time, manner: Manner, peers: &Peers) -> Vec<Sent> {
+        let mut sent = Vec::new();
         while self.runs() && !self.inbox.is_empty() {
             let input = self.inbox.remove(0);
             let Some(guard) = self.guard.as_mut() else { break };
@@ -195,20 +210,23 @@ impl Host {
                 actions.push(action);
             }
             for action in actions {
-                self.carry_out(action, manner, peers, &mut beats);
+                self.carry_out(action, manner, peers, &mut sent);
             }
         }
-        beats
+        sent
     }
 
-    fn carry_out(&mut self, action: Action, manner: Manner, peers: &Peers, beats: &mut Vec<Beat>) {
+    fn carry_out(&mut self, action: Action, manner: Manner, peers: &Peers, sent: &mut Vec<Sent>) {
         match action {
             Action::ReadProvider => self.reads = true,
             Action::Persist { op, saved } => {
                 self.disk = saved;
                 self.inbox.push(Input::Persisted(op));
             }
-            Action::Beat(beat) => beats.push(*beat),
+            Action::Beat(beat) => sent.push(Sent::Beat(*beat)),
+            Action::Ask { to, ask } => sent.push(Sent::Ask(to, ask)),
+            Action::Answer { to, answer } => sent.push(Sent::Answer(to, answer)),
+            Action::Relay { of, beat } => sent.push(Sent::Relay(of, beat)),
             Action::Engine { op, command, .. } => self.ask_engine(op, command, manner, peers),
             Action::Arm { op, deadline } => self.tell_deadman(ToDeadman::Arm(op, deadline), manner),
             Action::Disarm => self.tell_deadman(ToDeadman::Disarm, manner),
@@ -218,11 +236,7 @@ impl Host {
                 self.engine.run += 1;
                 self.connect(peers);
             }
-            Action::StandDown
-            | Action::Ask { .. }
-            | Action::Answer { .. }
-            | Action::Relay { .. }
-            | Action::Note(_) => {}
+            Action::StandDown | Action::Note(_) => {}
         }
     }
 

@@ -48,7 +48,7 @@ impl Checked {
     }
 
     fn carried(&self, state: &State, step: Move) -> State {
-        let mut carrier = Carrier { world: &self.world, state: state.clone() };
+        let mut carrier = Carrier { world: &self.world, state: state.clone(), relayed: None };
         carrier.carry_out(step);
         carrier.state.fold(&self.world);
         carrier.state

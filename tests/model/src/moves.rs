@@ -28,6 +28,10 @@ pub enum Move {
     Attach(usize),
     /// A message reaches the guard.
     Hear(usize),
+    /// What another guard says reaches it.
+    Post(usize),
+    /// The host reaches the other guards again.
+    MendPeers(usize),
     /// The engine executes what it was asked.
     Execute(usize),
     /// The engine executes what came over an older connection.
@@ -71,6 +75,10 @@ pub enum Move {
 pub enum Fault {
     /// Between a host and an arbiter.
     Cut(usize, usize),
+    /// Between a host and all other guards.
+    CutPeers(usize),
+    /// Hold back what another guard says to this one.
+    DelayMail(usize),
     /// Between an arbiter and the provider.
     CutOff(usize),
     /// The provider sees the arbiter's connection close.
@@ -106,6 +114,8 @@ impl Fault {
     pub fn budget(self, faults: &mut Faults) -> &mut u8 {
         match self {
             Self::Cut(..) => &mut faults.cut,
+            Self::CutPeers(_) => &mut faults.cut_peers,
+            Self::DelayMail(_) => &mut faults.delay_mail,
             Self::CutOff(_) => &mut faults.cut_off,
             Self::Close(_) => &mut faults.close,
             Self::PauseGuard(_) => &mut faults.pause_guard,
@@ -157,6 +167,8 @@ fn matters(fault: Fault, next: Option<Move>) -> bool {
     };
     match fault {
         Fault::Cut(host, arbiter) => next == Move::Hear(host) || next == Move::Deliver(host, arbiter),
+        Fault::CutPeers(_) => matches!(next, Move::Post(_)),
+        Fault::DelayMail(host) => next == Move::Post(host),
         Fault::CutOff(arbiter) | Fault::Close(arbiter) => {
             [Move::Renew(arbiter), Move::Load(arbiter), Move::Write(arbiter)].contains(&next)
         }
@@ -181,6 +193,7 @@ impl Move {
             | Self::Read(host)
             | Self::Attach(host)
             | Self::Hear(host)
+            | Self::Post(host)
             | Self::Execute(host)
             | Self::DeadmanKills(host) => Some(host),
             _ => None,
@@ -222,6 +235,9 @@ fn due_of_guard(world: &World, state: &State, index: usize, out: &mut Vec<Move>)
     }
     if !link.down.is_empty() {
         out.push(Move::Hear(index));
+    }
+    if state.mail.iter().any(|mail| mail.to == index) {
+        out.push(Move::Post(index));
     }
     if guard.next_deadline().is_some_and(|at| at <= now) {
         out.push(Move::TickGuard(index));
@@ -327,6 +343,9 @@ fn any_time(state: &State, out: &mut Vec<Move>) {
         if host.guard.is_none() {
             out.push(Move::Restart(index));
         }
+        if state.links[index].alone {
+            out.push(Move::MendPeers(index));
+        }
         let cut = state.links[index].cut.iter().enumerate().filter(|(_, cut)| **cut);
         out.extend(cut.map(|(arbiter, _)| Move::Mend(index, arbiter)));
     }
@@ -341,6 +360,7 @@ fn any_time(state: &State, out: &mut Vec<Move>) {
     for (index, letter) in state.letters.iter().enumerate() {
         let awake = match letter {
             Letter::Guard(host, _) => state.hosts[*host].runs(),
+            Letter::Peer(mail) => state.hosts[mail.to].runs(),
             Letter::Arbiter(_, arbiter, _) => !state.seats[*arbiter].paused,
         };
         if awake {
@@ -364,6 +384,12 @@ fn faults(state: &State, out: &mut Vec<Fault>) {
         }
         if host.frozen {
             continue;
+        }
+        if !link.alone {
+            out.push(Fault::CutPeers(index));
+        }
+        if state.mail.iter().any(|mail| mail.to == index) {
+            out.push(Fault::DelayMail(index));
         }
         out.push(Fault::Freeze(index));
         if host.runs() {

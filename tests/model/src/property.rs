@@ -12,7 +12,7 @@ use stateright::Property;
 type Shown = (&'static str, fn(&Checked, &State) -> bool);
 
 /// Everything that a world can be asked to show.
-pub const SOMETIMES: [Shown; 9] = [
+pub const SOMETIMES: [Shown; 10] = [
     ("a failover completes", a_failover_completes),
     ("a lease lapses", a_lease_lapses),
     ("the deadman kills", the_deadman_kills),
@@ -22,6 +22,7 @@ pub const SOMETIMES: [Shown; 9] = [
     ("an unknown write is settled", an_unknown_write_is_settled),
     ("a switchover completes", a_switchover_completes),
     ("the first master serves", the_first_master_serves),
+    ("a master goes on by promises", a_master_goes_on_by_promises),
 ];
 
 /// The invariants.
@@ -114,6 +115,12 @@ fn a_lease_lapses(_: &Checked, state: &State) -> bool {
         let term = state.provider.record.as_ref().map(|record| record.term);
         idle && host.engine.up && !host.engine.writable && Some(host.engine.promoted) == term
     })
+}
+
+fn a_master_goes_on_by_promises(_: &Checked, state: &State) -> bool {
+    master(state)
+        .and_then(|host| host.guard.as_ref())
+        .is_some_and(baton_core::guard::Guard::rests_on_promises)
 }
 
 fn the_deadman_kills(_: &Checked, state: &State) -> bool {

@@ -6,7 +6,7 @@ use crate::world::{Break, Faults, World};
 use baton_core::arbiter::{self, Arbiter};
 use baton_core::guard::{self, Guard, Saved};
 use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName, OpId, ReplicaSetName};
-use baton_core::message::{Beat, Hello, ToGuard};
+use baton_core::message::{Ask, Beat, Hello, PeerAnswer, ToGuard};
 use baton_core::record::Settings;
 use baton_core::time::{Span, Time};
 
@@ -28,6 +28,28 @@ pub enum Letter {
     Guard(usize, ToGuard),
     /// To this arbiter, over the stream of this host.
     Arbiter(usize, usize, Box<Beat>),
+    /// From one guard to another.
+    Peer(Mail),
+}
+
+/// What a guard says to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mail {
+    /// Whose host.
+    pub from: usize,
+    /// To whose.
+    pub to: usize,
+    /// What.
+    pub what: ToPeer,
+}
+
+/// See [`Mail`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ToPeer {
+    /// A promise is asked for.
+    Ask(Box<Ask>),
+    /// A request is answered.
+    Answer(Box<PeerAnswer>),
 }
 
 /// One arbiter and its driver.
@@ -58,6 +80,8 @@ pub struct Link {
     pub down: Vec<ToGuard>,
     /// On the way to an arbiter, with its number.
     pub up: Vec<(usize, ToArbiter)>,
+    /// It reaches no other guard.
+    pub alone: bool,
 }
 
 /// Everything.
@@ -75,6 +99,8 @@ pub struct State {
     pub provider: Provider,
     /// Held back, in the order in which they were sent.
     pub letters: Vec<Letter>,
+    /// On the way from guard to guard, in order.
+    pub mail: Vec<Mail>,
     /// Writes that may still land.
     pub late_writes: Vec<Request>,
     /// What may still go wrong.
@@ -117,7 +143,7 @@ pub fn new_guard(world: &World, now: Time, host: usize, run: u64, saved: Saved) 
         replicaset: set_name(),
         incarnation: incarnation(host, run),
         supervised: true,
-        failsafe: false,
+        failsafe: world.manner.failsafe,
         timing: world.timing.clone(),
         rules: world.rules(),
     };
@@ -176,6 +202,7 @@ impl State {
             seats: seats.collect(),
             provider: Provider::new(world.broken == Some(Break::ProviderIgnoresEpoch)),
             letters: Vec::new(),
+            mail: Vec::new(),
             late_writes: Vec::new(),
             left: Faults::default(),
         }
@@ -211,8 +238,24 @@ impl State {
             match letter {
                 Letter::Guard(_, message) => rebase_to_guard(message, by),
                 Letter::Arbiter(_, _, beat) => beat.sent_at = beat.sent_at.back(by),
+                Letter::Peer(mail) => mail.rebase(by),
             }
         }
+        self.mail.iter_mut().for_each(|mail| mail.rebase(by));
+    }
+}
+
+impl Mail {
+    fn rebase(&mut self, by: Span) {
+        let time = match &mut self.what {
+            ToPeer::Ask(ask) => &mut ask.beat.sent_at,
+            ToPeer::Answer(answer) => match &mut **answer {
+                PeerAnswer::Promise(promise) => &mut promise.asked_at,
+                PeerAnswer::Relayed(grant) => &mut grant.beat,
+                PeerAnswer::Refused(_) => return,
+            },
+        };
+        *time = time.back(by);
     }
 }
 

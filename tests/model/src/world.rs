@@ -15,6 +15,10 @@ pub struct Faults {
     pub all: u8,
     /// A host and an arbiter lose every message between them until the cut heals.
     pub cut: u8,
+    /// A guard reaches no other guard until that heals.
+    pub cut_peers: u8,
+    /// What a guard says to another is held back; it arrives at any later time, or never.
+    pub delay_mail: u8,
     /// An arbiter does not reach the provider until that heals.
     pub cut_off: u8,
     /// The provider sees an arbiter's connection close; the arbiter does not, until it reaches the provider again.
@@ -201,7 +205,8 @@ impl World {
     /// The worlds of the gate.
     #[must_use]
     pub fn of_ci() -> Vec<Self> {
-        [Self::of_leases(), Self::of_stops(), Self::of_locks(), Self::of_people()].concat()
+        [Self::of_leases(), Self::of_stops(), Self::of_locks(), Self::of_people(), Self::of_promises()]
+            .concat()
     }
 
     fn of_leases() -> Vec<Self> {
@@ -367,10 +372,30 @@ impl World {
         ]
     }
 
+    fn of_promises() -> Vec<Self> {
+        let none = Faults::default();
+        vec![Self {
+            host_clocks: vec![0, 0],
+            arbiter_clocks: vec![0],
+            provider_clock: 0,
+            drift: 0,
+            timing: long_timing(),
+            manner: Manner { failsafe: true, ..Manner::default() },
+            shows: &["a failover completes", "a master goes on by promises"],
+            ..Self::new(
+                "promise",
+                "the arbiter loses the provider, and the master the arbiter and the other guard",
+                Faults { all: 3, cut_off: 1, cut: 1, cut_peers: 1, ..none },
+            )
+        }]
+    }
+
     fn bigger() -> Vec<Self> {
         let every = Faults {
             all: 2,
             cut: 2,
+            cut_peers: 0,
+            delay_mail: 0,
             cut_off: 1,
             close: 1,
             pause_guard: 1,
@@ -386,6 +411,16 @@ impl World {
             switchover: 1,
         };
         vec![
+            Self {
+                timing: long_timing(),
+                manner: Manner { failsafe: true, ..Manner::default() },
+                shows: &["a failover completes", "a master goes on by promises"],
+                ..Self::new(
+                    "promise-late",
+                    "the same on two clocks, and what a guard says to another may be late",
+                    Faults { all: 3, cut_off: 1, cut: 1, cut_peers: 1, delay_mail: 1, ..Faults::default() },
+                )
+            },
             Self {
                 shows: &["a failover completes", "a lease lapses"],
                 ..Self::new(

@@ -10,7 +10,7 @@ const I6: &str = "I6 only the current epoch changes the record";
 const REST: &str = "the record comes to rest";
 
 /// How many states each world has. Another number means another model, or another protocol: look which, then pin it.
-const STATES: [(&str, usize); 13] = [
+const STATES: [(&str, usize); 14] = [
     ("lease", 21_539),
     ("late", 278_831),
     ("stale", 93_877),
@@ -24,6 +24,7 @@ const STATES: [(&str, usize); 13] = [
     ("unknown", 40_411),
     ("first", 65_341),
     ("switchover", 368_053),
+    ("promise", 1_112_963),
 ];
 
 fn holds(name: &str) {
@@ -73,6 +74,7 @@ worlds! {
     unknown_holds: "unknown",
     first_holds: "first",
     switchover_holds: "switchover",
+    promise_holds: "promise",
 }
 
 macro_rules! rules {
@@ -96,5 +98,6 @@ rules! {
     the_deadman_is_armed_before_a_promotion: "deadman" without "ArmBeforePromote" breaks I2,
     a_lost_promotion_is_settled_by_the_engines_end: "engine" without "SettlePromotion" breaks REST,
     an_unknown_write_is_settled: "unknown" without "SettleUnknown" breaks I4,
+    whoever_has_promised_promotes_nothing: "promise" without "HoldPromise" breaks I2,
     the_provider_takes_writes_of_the_current_epoch_only: "unknown" without "ProviderIgnoresEpoch" breaks I6,
 }

@@ -91,12 +91,7 @@ impl Carrier<'_> {
                 let outcome = self.state.provider.write(request);
                 self.step_arbiter(arbiter, arbiter::Input::Written { op, outcome });
             }
-            Move::Post(host) => {
-                if let Some(at) = self.state.mail.iter().position(|mail| mail.to == host) {
-                    let mail = self.state.mail.remove(at);
-                    self.receive(mail);
-                }
-            }
+            Move::Post(host) => self.receive_next(host),
             Move::MendPeers(host) => self.state.links[host].alone = false,
             Move::Late(index) => self.late(index),
             Move::LandLate(index) => {
@@ -138,11 +133,11 @@ impl Carrier<'_> {
         }
     }
 
-    fn send_beat(&mut self, index: usize, beat: Beat) {
+    fn send_beat(&mut self, index: usize, beat: Box<Beat>) {
         let link = &mut self.state.links[index];
         let Some(arbiter) = link.session.filter(|arbiter| !link.cut[*arbiter]) else { return };
         if link.up.len() < WAITING_MOST {
-            link.up.push((arbiter, ToArbiter::Beat(Box::new(beat))));
+            link.up.push((arbiter, ToArbiter::Beat(beat)));
         }
     }
 
@@ -151,6 +146,13 @@ impl Carrier<'_> {
         let alone = self.state.links[from].alone || self.state.links[to].alone;
         if !alone && self.state.mail.len() < WAITING_MOST {
             self.state.mail.push(Mail { from, to, what });
+        }
+    }
+
+    fn receive_next(&mut self, host: usize) {
+        if let Some(at) = self.state.mail.iter().position(|mail| mail.to == host) {
+            let mail = self.state.mail.remove(at);
+            self.receive(mail);
         }
     }
 

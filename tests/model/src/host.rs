@@ -75,7 +75,7 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     /// To the arbiter.
-    Beat(Beat),
+    Beat(Box<Beat>),
     /// To another guard: a promise is asked for.
     Ask(InstanceName, Box<Ask>),
     /// To another guard: its request is answered.
@@ -223,7 +223,7 @@ impl Host {
                 self.disk = saved;
                 self.inbox.push(Input::Persisted(op));
             }
-            Action::Beat(beat) => sent.push(Sent::Beat(*beat)),
+            Action::Beat(beat) => sent.push(Sent::Beat(beat)),
             Action::Ask { to, ask } => sent.push(Sent::Ask(to, ask)),
             Action::Answer { to, answer } => sent.push(Sent::Answer(to, answer)),
             Action::Relay { of, beat } => sent.push(Sent::Relay(of, beat)),

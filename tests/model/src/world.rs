@@ -193,6 +193,7 @@ impl World {
     pub fn all() -> Vec<Self> {
         let mut worlds = Self::of_ci();
         worlds.extend(Self::bigger());
+        worlds.push(Self::of_late_promises());
         worlds
     }
 
@@ -390,6 +391,19 @@ impl World {
         }]
     }
 
+    fn of_late_promises() -> Self {
+        Self {
+            timing: long_timing(),
+            manner: Manner { failsafe: true, ..Manner::default() },
+            shows: &["a failover completes", "a master goes on by promises"],
+            ..Self::new(
+                "promise-late",
+                "the same on two clocks, and what a guard says to another may be late",
+                Faults { all: 3, cut_off: 1, cut: 1, cut_peers: 1, delay_mail: 1, ..Faults::default() },
+            )
+        }
+    }
+
     fn bigger() -> Vec<Self> {
         let every = Faults {
             all: 2,
@@ -411,16 +425,6 @@ impl World {
             switchover: 1,
         };
         vec![
-            Self {
-                timing: long_timing(),
-                manner: Manner { failsafe: true, ..Manner::default() },
-                shows: &["a failover completes", "a master goes on by promises"],
-                ..Self::new(
-                    "promise-late",
-                    "the same on two clocks, and what a guard says to another may be late",
-                    Faults { all: 3, cut_off: 1, cut: 1, cut_peers: 1, delay_mail: 1, ..Faults::default() },
-                )
-            },
             Self {
                 shows: &["a failover completes", "a lease lapses"],
                 ..Self::new(

@@ -17,6 +17,8 @@ pub(crate) struct Feed {
     log: RwLock<VecDeque<Arc<Update>>>,
     /// The last revision in the log, and whether there will be more.
     head: watch::Sender<Head>,
+    /// The same, a moment later, for the readers: waking thousands of them is not the board's work.
+    alarm: watch::Sender<Head>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +32,27 @@ struct Head {
 impl Feed {
     /// A log that begins after `revision` and keeps so many updates.
     pub(crate) fn new(revision: Revision, kept: usize) -> Arc<Self> {
-        let (head, _) = watch::channel(Head { revision, stopped: false, life: 0 });
-        Arc::new(Self { kept: kept.max(1), log: RwLock::new(VecDeque::new()), head })
+        let first = Head { revision, stopped: false, life: 0 };
+        let (head, _) = watch::channel(first);
+        let (alarm, _) = watch::channel(first);
+        Arc::new(Self { kept: kept.max(1), log: RwLock::new(VecDeque::new()), head, alarm })
+    }
+
+    /// Wakes the readers, until the feed is stopped. To be run by the network's runtime, where a wake is cheap.
+    pub(crate) async fn wake_readers(self: Arc<Self>) {
+        /// The answer's way through the runtime: its handler, then its connection.
+        const ANSWERS_FIRST: usize = 3;
+        let mut head = self.head.subscribe();
+        loop {
+            for _ in 0..ANSWERS_FIRST {
+                tokio::task::yield_now().await;
+            }
+            let now = *head.borrow_and_update();
+            self.alarm.send_replace(now);
+            if now.stopped || head.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The next update, in the order of revisions.
@@ -44,7 +65,19 @@ impl Feed {
             }
             log.push_back(Arc::new(update));
         }
-        self.head.send_modify(|head| head.revision = revision);
+        // Whoever follows from now on begins behind it; those who wait are woken by `ring`.
+        self.head.send_if_modified(|head| {
+            head.revision = revision;
+            false
+        });
+    }
+
+    /// Lets the readers know of what was published. After the answers of the same commit, so that nobody who appoints has
+    /// to wait until thousands have been told.
+    pub(crate) fn ring(&self) {
+        if self.head.borrow().revision != self.alarm.borrow().revision {
+            self.head.send_modify(|_| ());
+        }
     }
 
     /// Begins anew after a restore: whoever reads now is ended, and learns from a snapshot what is true.
@@ -67,11 +100,12 @@ impl Feed {
 
     /// A reader of what is published from now on.
     pub(crate) fn follow(self: &Arc<Self>, metrics: Arc<Metrics>, place: OwnedSemaphorePermit) -> Follower {
-        let mut head = self.head.subscribe();
-        let now = *head.borrow_and_update();
+        // The alarm may be behind; what was published already is part of where the reader begins.
+        let now = *self.head.borrow();
         let next = Revision(now.revision.0 + 1);
         metrics.watching();
-        Follower { feed: Arc::clone(self), head, life: now.life, next, metrics, _place: place }
+        let alarm = self.alarm.subscribe();
+        Follower { feed: Arc::clone(self), alarm, life: now.life, next, metrics, _place: place }
     }
 
     fn at(&self, wanted: Revision) -> Place {
@@ -96,7 +130,7 @@ enum Place {
 #[derive(Debug)]
 pub(crate) struct Follower {
     feed: Arc<Feed>,
-    head: watch::Receiver<Head>,
+    alarm: watch::Receiver<Head>,
     life: u64,
     next: Revision,
     metrics: Arc<Metrics>,
@@ -107,8 +141,8 @@ impl Follower {
     /// The next update; an error is the last thing that comes.
     pub(crate) async fn next(&mut self) -> Result<Arc<Update>, Status> {
         loop {
-            let Head { stopped, life, .. } = *self.head.borrow_and_update();
-            if life != self.life {
+            let Head { stopped, life, .. } = *self.alarm.borrow_and_update();
+            if life > self.life {
                 return Err(fault::restored());
             }
             match self.feed.at(self.next) {
@@ -123,7 +157,7 @@ impl Follower {
                 Place::NotYet if stopped => return Err(fault::stopping()),
                 Place::NotYet => {}
             }
-            if self.head.changed().await.is_err() {
+            if self.alarm.changed().await.is_err() {
                 return Err(fault::stopping());
             }
         }
@@ -151,6 +185,7 @@ mod tests {
         for revision in revisions {
             feed.publish(Update { revision: Revision(revision), items: Vec::new() });
         }
+        feed.ring();
     }
 
     fn reason(status: &Status) -> String {
@@ -161,6 +196,7 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_sees_each_update_once_and_then_why_it_ends() {
         let feed = Feed::new(Revision(4), 3);
+        tokio::spawn(Arc::clone(&feed).wake_readers());
         let mut follower = follower(&feed);
         publish(&feed, 5..=7);
         for revision in 5..=7 {
@@ -175,9 +211,14 @@ mod tests {
     #[tokio::test]
     async fn a_restore_ends_every_watch() {
         let feed = Feed::new(Revision(4), 3);
+        tokio::spawn(Arc::clone(&feed).wake_readers());
         let mut old = follower(&feed);
         publish(&feed, 5..=5);
         feed.restart(Revision(90));
+        // tidy: waits because the alarm comes a moment after
+        while feed.alarm.borrow().life == 0 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(reason(&old.next().await.expect_err("another life")), "restored");
         let mut new = follower(&feed);
         publish(&feed, 91..=91);
@@ -187,6 +228,7 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_that_falls_out_of_the_log_is_told_so_and_skips_nothing() {
         let feed = Feed::new(Revision(0), 3);
+        tokio::spawn(Arc::clone(&feed).wake_readers());
         let mut follower = follower(&feed);
         publish(&feed, 1..=3);
         assert_eq!(follower.next().await.expect("kept").revision, Revision(1));

@@ -83,7 +83,7 @@ pub(crate) struct SessionHandle {
 }
 
 impl Shell {
-    /// Starts the thread. It ends after [`Shell::stop`], or when every handle is gone.
+    /// Starts the thread. It ends after [`Shell::stop`], or when every handle is gone. To be called on the runtime.
     pub(crate) fn start(
         durable: Durable,
         storage: Storage,
@@ -92,6 +92,7 @@ impl Shell {
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (events, queue) = sync_channel(limits.requests + QUEUE_SPARE);
         let feed = Feed::new(durable.revision, limits.watcher_lag);
+        tokio::spawn(Arc::clone(&feed).wake_readers());
         let kept = limits.kept.clone();
         let keeper = Keeper::new(durable, kept, storage, metrics, Arc::clone(&feed), end_at_once);
         let run = move || keeper.run(&queue);
@@ -415,6 +416,7 @@ impl Keeper {
         self.metrics.committed(self.persists.len(), start.elapsed());
         self.persists.clear();
         self.step(Input::Persisted(last));
+        self.feed.ring();
         true
     }
 

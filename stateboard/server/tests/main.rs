@@ -10,5 +10,6 @@ mod limits;
 mod process;
 mod protected;
 mod robust;
+mod stop;
 mod watchers;
 mod wire;

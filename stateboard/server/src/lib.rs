@@ -89,6 +89,8 @@ pub struct Outside {
     pub passwords: Option<Accepted>,
     /// How much is taken. What the board keeps is in [`Options::limits`].
     pub limits: OuterLimits,
+    /// Whether clients of another cluster, or with another secret, are let in. For moving to another secret.
+    pub any_identity: bool,
 }
 
 /// A stateboard whose file is open.
@@ -170,7 +172,8 @@ impl Stateboard {
             let stop = shutdown.clone().cancelled_owned();
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await })
         });
-        let port = Port { shell: shell.clone(), identity, keeping, tls: outside.tls };
+        let any_identity = outside.any_identity;
+        let port = Port { shell: shell.clone(), identity, any_identity, keeping, tls: outside.tls };
         let rules = Rules { limits: outer, passwords: outside.passwords, metrics };
         let result = port.serve(listener, Arc::new(rules), &shutdown).await;
         shutdown.cancel();
@@ -191,6 +194,7 @@ impl Stateboard {
 struct Port {
     shell: Shell,
     identity: Arc<Identity>,
+    any_identity: bool,
     keeping: Keeping,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -206,6 +210,7 @@ impl Port {
         let service = Service {
             shell: self.shell.clone(),
             identity: Arc::clone(&self.identity),
+            any_identity: self.any_identity,
             limits: Arc::new(limits.clone()),
             keeping: Arc::new(self.keeping),
         };

@@ -115,7 +115,8 @@ fn run(config: Config, seed_settings: Settings) -> anyhow::Result<()> {
         limits: config.limits.kept.clone(),
     };
     let tls = config.tls.as_ref().map(|files| files.server()).transpose()?;
-    let outside = Outside { tls, passwords: config.passwords.clone(), limits: config.limits.clone() };
+    let (passwords, limits) = (config.passwords.clone(), config.limits.clone());
+    let outside = Outside { tls, passwords, limits, any_identity: !config.check_identity };
     let stateboard = baton_stateboard::open(options)?.behind(outside);
     if let Some(delay) = config.lock_delay {
         let wanted = seed::lease_of_lock_delay(delay);

@@ -1,6 +1,7 @@
 //! A real stateboard process, as it is shipped.
 
 use crate::process::Process;
+use crate::world::Plan;
 use crate::{ports, world};
 use baton_core::record::Settings;
 use std::ffi::OsString;
@@ -16,11 +17,18 @@ pub(crate) struct Stateboard {
 }
 
 impl Stateboard {
-    pub(crate) async fn new(settings: &Settings) -> Self {
+    pub(crate) async fn new(settings: &Settings, plan: &Plan) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         std::fs::write(folder.path().join("secret"), world::SECRET).expect("writable");
         let seed = format!("lease_ttl = \"{}ms\"\n", settings.lease_ttl.as_millis());
         std::fs::write(folder.path().join("settings.toml"), seed).expect("writable");
+        let mut config = format!("[stateboard]\ncheck_identity = {}\n", plan.check_identity);
+        if let Some(password) = plan.password {
+            std::fs::write(folder.path().join("password"), password).expect("writable");
+            config += &format!("password_file = \"{}\"\n", folder.path().join("password").display());
+        }
+        config += &format!("[limits]\ncandidates = {}\n", plan.candidates);
+        std::fs::write(folder.path().join("config.toml"), config).expect("writable");
         let mut stateboard = Self { folder, address: ports::free(), process: None };
         stateboard.start().await;
         stateboard
@@ -33,11 +41,10 @@ impl Stateboard {
             ["--cluster", world::CLUSTER, "--http-listen", "off"].map(OsString::from).into();
         let mut add = |name: &str, value: OsString| arguments.extend([OsString::from(name), value]);
         add("--listen", self.address.to_string().into());
-        add("--config", folder.join("none.toml").into());
+        add("--config", folder.join("config.toml").into());
         add("--secret-file", folder.join("secret").into());
         add("--data-dir", folder.join("data").into());
         add("--seed-settings", folder.join("settings.toml").into());
-        std::fs::write(folder.join("none.toml"), "").expect("writable");
         let log = folder.join("log");
         self.process = Some(Process::start(&program(), &arguments, &log));
         world::until(&format!("the stateboard of {}", log.display()), async || {

@@ -10,6 +10,7 @@ use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use baton_provider::etcd::{EtcdOptions, EtcdProvider};
 use baton_provider::memory::{Faults, MemoryBoard};
+use baton_provider::password::Password;
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
 use baton_provider::{Identity, StateProvider, identity_of};
 use std::net::SocketAddr;
@@ -52,9 +53,36 @@ pub enum Kind {
     Etcd3,
 }
 
+/// What a world is to be, where it is not as all others are.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The lease of its first settings.
+    pub lease_ttl: Span,
+    /// The password that it asks for, if any: of anybody, or of the user `baton` (etcd).
+    pub password: Option<&'static str>,
+    /// Whether strangers are refused.
+    pub check_identity: bool,
+    /// How many may wait for the lock.
+    pub candidates: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let candidates = Limits::default().waiting;
+        Self { lease_ttl: LONG, password: None, check_identity: true, candidates }
+    }
+}
+
+impl Plan {
+    fn limits(&self) -> Limits {
+        Limits { waiting: self.candidates, ..Limits::default() }
+    }
+}
+
 /// A provider.
 pub struct World {
     kind: Kind,
+    plan: Plan,
     settings: Settings,
     backend: Backend,
 }
@@ -96,41 +124,51 @@ impl World {
             Kind::Etcd3 => THREE.get_or_init(|| Etcd::new(3)).await,
             Kind::Memory | Kind::Embedded | Kind::Stateboard => return Self::alone(kind, lease_ttl).await,
         };
-        Self::of_etcd(kind, lease_ttl, None, shared.members.iter().map(|it| it.clients).collect()).await
+        let plan = Plan { lease_ttl, ..Plan::default() };
+        let members = shared.members.iter().map(|it| it.clients).collect();
+        Self::of_etcd(kind, plan, None, members).await
     }
 
     /// A fresh one with this lease, whose processes belong to the test alone.
     pub async fn alone(kind: Kind, lease_ttl: Span) -> Self {
-        let settings = Settings { lease_ttl, ..Settings::default() };
+        Self::planned(kind, Plan { lease_ttl, ..Plan::default() }).await
+    }
+
+    /// A fresh one as it is planned, whose processes belong to the test alone.
+    pub async fn planned(kind: Kind, plan: Plan) -> Self {
+        let settings = Settings { lease_ttl: plan.lease_ttl, ..Settings::default() };
         let backend = match kind {
             Kind::Memory => {
                 let start = Instant::now();
                 let clock = move || Time(0) + Span::from_duration(start.elapsed());
                 let durable = Durable::genesis(Self::identity(), settings.clone());
-                Backend::Memory(MemoryBoard::with(durable, Limits::default(), Arc::new(clock)))
+                Backend::Memory(MemoryBoard::with(durable, plan.limits(), Arc::new(clock)))
             }
             Kind::Embedded => {
                 let folder = tempfile::tempdir().expect("a directory");
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 let address = listener.local_addr().expect("bound");
-                let running = Some(embed(&folder, listener, &settings).await);
+                let running = Some(embed(&folder, listener, &settings, &plan).await);
                 Backend::Embedded { folder, address, running }
             }
-            Kind::Stateboard => Backend::Stateboard(Stateboard::new(&settings).await),
+            Kind::Stateboard => Backend::Stateboard(Stateboard::new(&settings, &plan).await),
             Kind::Etcd1 | Kind::Etcd3 => {
                 let etcd = Etcd::new(if kind == Kind::Etcd1 { 1 } else { 3 }).await;
                 let members = etcd.members.iter().map(|it| it.clients).collect();
-                return Self::of_etcd(kind, lease_ttl, Some(etcd), members).await;
+                if let Some(password) = plan.password {
+                    etcd.protect(password).await;
+                }
+                return Self::of_etcd(kind, plan, Some(etcd), members).await;
             }
         };
-        Self { kind, settings, backend }
+        Self { kind, plan, settings, backend }
     }
 
-    async fn of_etcd(kind: Kind, lease_ttl: Span, own: Option<Etcd>, members: Vec<SocketAddr>) -> Self {
+    async fn of_etcd(kind: Kind, plan: Plan, own: Option<Etcd>, members: Vec<SocketAddr>) -> Self {
         static PREFIXES: AtomicU64 = AtomicU64::new(0);
         let prefix = format!("/world-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-        let settings = Settings { lease_ttl, ..Settings::default() };
-        let world = Self { kind, settings, backend: Backend::Etcd { own, members, prefix } };
+        let settings = Settings { lease_ttl: plan.lease_ttl, ..Settings::default() };
+        let world = Self { kind, plan, settings, backend: Backend::Etcd { own, members, prefix } };
         world.client().join().await.expect("a fresh etcd");
         world
     }
@@ -222,16 +260,36 @@ impl World {
     }
 
     fn connect(&self, to: &[SocketAddr], identity: Identity, patience: Duration) -> Arc<dyn StateProvider> {
+        self.connect_with(to, identity, patience, self.plan.password)
+    }
+
+    /// A client that shows this password, or none.
+    #[must_use]
+    pub fn client_with(&self, password: Option<&str>) -> Arc<dyn StateProvider> {
+        self.connect_with(&self.addresses(), Self::identity(), PATIENT, password)
+    }
+
+    fn connect_with(
+        &self,
+        to: &[SocketAddr],
+        identity: Identity,
+        patience: Duration,
+        password: Option<&str>,
+    ) -> Arc<dyn StateProvider> {
         let endpoints = to.iter().map(|address| format!("http://{address}")).collect();
         match &self.backend {
             Backend::Memory(board) => Arc::new(board.client(identity)),
             Backend::Embedded { .. } | Backend::Stateboard(_) => {
-                let options = StateboardOptions::new(endpoints, identity, patience);
+                let password = password.map(|text| Password::parse(text).expect("printable"));
+                let options =
+                    StateboardOptions { password, ..StateboardOptions::new(endpoints, identity, patience) };
                 Arc::new(StateboardProvider::new(options).expect("good endpoints"))
             }
             Backend::Etcd { prefix, .. } => {
                 let options = EtcdOptions {
                     prefix: prefix.clone(),
+                    check_identity: self.plan.check_identity,
+                    credentials: password.map(|password| ("baton".to_owned(), password.to_owned())),
                     seed_settings: Settings { version: Version(0), ..self.settings.clone() },
                     ..EtcdOptions::new(endpoints, identity, patience)
                 };
@@ -307,7 +365,7 @@ impl World {
                 old.shutdown.cancel();
                 (&mut old.server).await.expect("the server did not panic");
                 let listener = TcpListener::bind(*address).await.expect("the port is ours again");
-                *running = Some(embed(folder, listener, &self.settings).await);
+                *running = Some(embed(folder, listener, &self.settings, &self.plan).await);
                 return;
             }
             Backend::Stateboard(_) | Backend::Etcd { .. } => {}
@@ -328,11 +386,6 @@ impl World {
     /// Makes it forget every revision but the newest, as an administrator does.
     pub async fn compact(&self) {
         self.etcd().compact().await;
-    }
-
-    /// Asks for this password from now on, of the user `baton`.
-    pub async fn protect(&self, password: &str) {
-        self.etcd().protect(password).await;
     }
 
     fn etcd(&self) -> &Etcd {
@@ -358,12 +411,12 @@ impl World {
     }
 }
 
-async fn embed(folder: &TempDir, listener: TcpListener, settings: &Settings) -> Running {
+async fn embed(folder: &TempDir, listener: TcpListener, settings: &Settings, plan: &Plan) -> Running {
     let options = baton_stateboard::Options {
         identity: World::identity(),
         data_dir: folder.path().to_owned(),
         seed_settings: settings.clone(),
-        limits: Limits::default(),
+        limits: plan.limits(),
     };
     let shutdown = CancellationToken::new();
     let embedded = baton_stateboard::embed(options, listener, PATIENT, shutdown.clone()).await;

@@ -5,7 +5,8 @@ use baton_provider::{
     AppointOutcome, Candidate, LockSession, ProviderError, Renewal, StateProvider, WriteOutcome,
 };
 use contract::{
-    Arbiter, Kind, LONG, Route, SHORT, World, candidate, change, contents, member, name, record, set, within,
+    Arbiter, Kind, LONG, Plan, Route, SHORT, World, candidate, change, contents, member, name, record, set,
+    within,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -270,6 +271,27 @@ pub async fn a_candidate_that_cannot_be_taken_is_told(kind: Kind) {
     let answer = within(world.client().campaign(&long, None)).await.map(|session| session.grant());
     assert!(matches!(answer, Err(ProviderError::NotApplied(_))), "{answer:?}");
     hold(&world, "host-b").await;
+}
+
+pub async fn a_full_line_takes_nobody_more(kind: Kind) {
+    let world = World::planned(kind, Plan { candidates: 2, ..Plan::default() }).await;
+    let first = hold(&world, "host-a").await;
+    let waiting: Vec<_> = ["host-b", "host-c"]
+        .map(|who| {
+            let client = world.client();
+            tokio::spawn(async move { hold_by(client, who).await })
+        })
+        .into();
+    let observer = world.client();
+    within(async { while within(observer.status()).await.expect("an answer").waiting < 2 {} }).await;
+    let answer = within(world.client().campaign(&candidate("host-d"), None)).await.map(|it| it.grant());
+    assert!(matches!(answer, Err(ProviderError::NotApplied(_))), "{answer:?}");
+    within(first.resign(Span::ZERO)).await.expect("resigned");
+    for session in waiting {
+        let session = within(session).await.expect("no panic");
+        within(session.resign(Span::ZERO)).await.expect("resigned");
+    }
+    hold(&world, "host-d").await;
 }
 
 pub async fn a_cut_connection_costs_its_holder_nothing(kind: Kind) {

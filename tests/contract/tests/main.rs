@@ -104,6 +104,13 @@ contract! {
         lock::the_bound_of_a_closed_connection_outlives_a_resignation;
     [memory embedded stateboard] "an etcd has room for several clusters; a board belongs to one":
         identity::another_cluster_is_refused;
+    [memory embedded stateboard] "etcd keeps no line with places: whoever comes first when the lock is free gets it":
+        lock::a_full_line_takes_nobody_more;
+    [stateboard etcd_1 etcd_3] "a board in memory and an embedded one have nothing to configure this by":
+        identity::where_the_check_is_off_an_old_and_a_new_secret_work_side_by_side,
+        identity::a_wrong_password_is_told_and_opens_nothing;
+    [stateboard] "etcd has room for several clusters, and the others nothing to configure this by":
+        identity::where_the_check_is_off_another_cluster_is_let_in;
     [etcd_1 etcd_3] "a board belongs to one cluster":
         identity::another_cluster_has_keys_of_its_own;
     [embedded stateboard etcd_1 etcd_3] "a board in memory has no connection that could break":

@@ -39,6 +39,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The passwords that are taken; `None` where none is asked for.
     pub passwords: Option<Accepted>,
+    /// Whether clients of another cluster, or with another secret, are refused.
+    pub check_identity: bool,
     /// The files for TLS; `None` without it.
     pub tls: Option<TlsFiles>,
     /// For how many seconds the lock of a holder that fell silent stays its own, in words of Cartridge.
@@ -93,7 +95,13 @@ fn check(document: &Document) -> Option<Config> {
     let insecure = own.boolean("insecure").is_some_and(|read| read.value);
     let passwords = passwords(&mut own);
     let lock_delay = own.number("lock_delay", seed::LOCK_DELAY).map(|read| read.value);
+    let check_identity = own.boolean("check_identity").is_none_or(|read| read.value);
     let mut issues = Vec::new();
+    if !check_identity {
+        issues.push(
+            "clients of any cluster and with any secret are let in (check_identity = false)".to_owned(),
+        );
+    }
     let open = [(Some(&listen), tls_files.is_some()), (http_listen.as_ref(), false)];
     for (read, has_tls) in open.into_iter().filter_map(|(read, has_tls)| Some((read?, has_tls))) {
         if read.value.ip().is_loopback() || has_tls {
@@ -128,6 +136,7 @@ fn check(document: &Document) -> Option<Config> {
         http_listen,
         data_dir: data_dir.map_or_else(|| PathBuf::from(DATA_DIR), |read| read.value),
         passwords,
+        check_identity,
         tls: tls_files,
         lock_delay,
         limits,

@@ -85,6 +85,14 @@ fn an_open_port_needs_tls_or_a_word() {
 }
 
 #[test]
+fn the_identity_is_checked_unless_somebody_says_otherwise_and_then_it_is_an_issue() {
+    assert!(load(MINIMAL).expect("good").check_identity);
+    let config = load(&format!("{MINIMAL}[stateboard]\ncheck_identity = false\n")).expect("good");
+    assert!(!config.check_identity);
+    assert!(config.issues.iter().any(|issue| issue.contains("check_identity")), "{:?}", config.issues);
+}
+
+#[test]
 fn a_password_comes_from_a_file_or_the_environment_and_is_never_repeated() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("password");

@@ -15,4 +15,4 @@ mod world;
 pub use fixtures::{Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, set, within};
 pub use proxy::{Direction, Trap};
 pub use route::Route;
-pub use world::{Kind, LONG, Plan, SHORT, World};
+pub use world::{Kind, LONG, MIDDLE, Plan, SHORT, World};

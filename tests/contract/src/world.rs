@@ -28,6 +28,8 @@ pub(crate) const SECRET: &str = "open sesame";
 
 /// A lease so long that nothing of a test expires by itself.
 pub const LONG: Span = Span::from_secs(30);
+/// A lease whose lock outlives what a busy machine does in between, and can still be waited for.
+pub const MIDDLE: Span = Span::from_secs(4);
 /// A lease so short that its lock can be waited for.
 pub const SHORT: Span = Span::from_millis(300);
 

@@ -1,6 +1,7 @@
 //! Hundreds of appointments over roads that break at random, while the provider is killed at random: at the end the history has
 //! every answered one once, each unknown one once or not at all, and nothing else. The seed is printed (`CONTRACT_SEED`).
 
+use crate::watch::Known;
 use baton_core::record::{Change, Record};
 use baton_provider::{AppointOutcome, LockToken, ProviderError, StateProvider};
 use contract::{Arbiter, Dice, Direction, HISTORY, Kind, Route, Trap, World, change, record, set, within};
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio_stream::StreamExt as _;
 
 const WRITERS: usize = 3;
 const APPOINTS: usize = 110;
@@ -34,6 +36,9 @@ pub async fn what_is_answered_over_flaky_roads_is_there_once(kind: Kind) {
         let dice = Dice::of(dice.below(u64::MAX));
         writers.push(tokio::spawn(write(index, road.client(), token, dice, Arc::clone(&done))));
     }
+    let road = Arc::new(world.route().await);
+    let watcher = tokio::spawn(watch(road.client(), Arc::clone(&client), Arc::clone(&done)));
+    roads.push(road);
     let mut kills = 0;
     while done.load(Ordering::SeqCst) < WRITERS {
         if dice.below(6) == 0 && kills < 6 {
@@ -41,7 +46,7 @@ pub async fn what_is_answered_over_flaky_roads_is_there_once(kind: Kind) {
             kill_one(&mut world, &mut dice).await;
             let renewal = within(session.renew()).await;
             assert!(!matches!(renewal, Err(ProviderError::Fatal(_))), "{renewal:?}");
-        } else if let Some(road) = roads.get(index_below(&mut dice, WRITERS)) {
+        } else if let Some(road) = roads.get(index_below(&mut dice, WRITERS + 1)) {
             strike(road, &mut dice).await;
         }
     }
@@ -66,6 +71,21 @@ pub async fn what_is_answered_over_flaky_roads_is_there_once(kind: Kind) {
         ledger.not_applied.len()
     );
     check(client.as_ref(), &ledger).await;
+    done.fetch_add(1, Ordering::SeqCst);
+    within(watcher).await.expect("it saw all of it");
+}
+
+/// Follows all of it over a flaky road of its own; ends when it has seen what is there at the end.
+async fn watch(road: Arc<dyn StateProvider>, client: Arc<dyn StateProvider>, done: Arc<AtomicUsize>) {
+    let mut known = Known::default();
+    let mut events = within(road.watch(None)).await.expect("a watch");
+    while done.load(Ordering::SeqCst) <= WRITERS {
+        let next = tokio::time::timeout(Duration::from_millis(100), events.next()).await;
+        if let Ok(event) = next {
+            known.learn(event.expect("a watch does not end").expect("no error"));
+        }
+    }
+    known.follow(&mut events, client.as_ref()).await;
 }
 
 fn index_below(dice: &mut Dice, limit: usize) -> usize {

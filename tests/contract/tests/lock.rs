@@ -427,8 +427,18 @@ pub async fn a_late_resignation_frees_nobody_elses_lock(kind: Kind) {
     let mut second = hold(&world, "host-b").await;
     granted(second.as_mut()).await;
     route.open();
+    let resigned = within(async {
+        tokio::pin!(resignation);
+        loop {
+            tokio::select! {
+                biased;
+                resigned = &mut resignation => return resigned,
+                ttl = granted(second.as_mut()) => assert_eq!(ttl, world.lock_ttl()),
+            }
+        }
+    });
     // Whatever it is told: it was late.
-    let _ = within(resignation).await.expect("no panic");
+    let _ = resigned.await.expect("no panic");
     assert_eq!(granted(second.as_mut()).await, world.lock_ttl());
     let view = within(world.client().read()).await.expect("a snapshot").lock;
     assert_eq!(view.holder, Some(candidate("host-b")));

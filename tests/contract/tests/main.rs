@@ -6,6 +6,7 @@ mod appointments;
 mod documents;
 mod flaky;
 mod identity;
+mod killed;
 mod lock;
 mod quorum;
 mod unknown;
@@ -135,6 +136,9 @@ contract! {
         lock::a_provider_that_was_frozen_for_longer_than_the_lock_has_one_holder,
         watch::a_watch_goes_on_after_a_freeze,
         unknown::what_a_provider_answered_when_it_was_killed_is_there,
+        killed::members_and_settings_are_there_as_it_was_answered,
+        killed::reads_and_watches_tell_what_is_there,
+        killed::a_campaign_ends_with_a_lock_that_is_ours_and_a_resignation_is_covered,
         flaky::what_is_answered_over_flaky_roads_is_there_once;
     [etcd_3] "one server has no majority to lose":
         quorum::a_majority_that_is_lost_and_regained_costs_no_answered_change,

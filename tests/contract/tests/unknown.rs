@@ -9,7 +9,7 @@ use baton_provider::{
     AppointOutcome, LockSession, ProviderError, Renewal, SettingsOutcome, WatchEvent, WriteOutcome,
 };
 use contract::{
-    Arbiter, Kind, LONG, Route, SHORT, Trap, World, candidate, change, contents, member, name, record, set,
+    Arbiter, Kind, LONG, MIDDLE, Route, Trap, World, candidate, change, contents, member, name, record, set,
     within,
 };
 use std::future::Future;
@@ -64,7 +64,7 @@ async fn connected(route: &Route) {
 
 fn lease_of(kind: Kind) -> Span {
     // Where a lost lock is waited for, its lease is to be short.
-    if matches!(kind, Kind::Etcd1 | Kind::Etcd3) { SHORT } else { LONG }
+    if matches!(kind, Kind::Etcd1 | Kind::Etcd3) { MIDDLE } else { LONG }
 }
 
 pub async fn an_unknown_appointment_is_settled_by_the_same_write(kind: Kind) {

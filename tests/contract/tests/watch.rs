@@ -28,7 +28,8 @@ impl Known {
         Self { snapshots: 0, versions: BTreeMap::new(), ..known }
     }
 
-    fn learn(&mut self, event: WatchEvent) {
+    /// Asserts that nothing was missed or repeated.
+    pub fn learn(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Snapshot(snapshot) => {
                 assert!(self.revision.is_none_or(|known| snapshot.revision >= known), "it went back");
@@ -81,7 +82,7 @@ impl Known {
     }
 
     /// Until it is what a read shows now. (Its revision may stay behind: an etcd counts other people's changes too.)
-    async fn follow(&mut self, events: &mut WatchStream, client: &dyn StateProvider) {
+    pub async fn follow(&mut self, events: &mut WatchStream, client: &dyn StateProvider) {
         let now = within(client.read()).await.expect("a snapshot");
         while !self.is(&now) {
             assert!(self.revision.is_none_or(|known| known <= now.revision), "{now:?} was passed by");

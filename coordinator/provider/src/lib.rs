@@ -7,6 +7,7 @@
 pub mod backup;
 mod error;
 pub mod etcd;
+pub mod files;
 mod identity;
 pub mod memory;
 pub mod password;

@@ -1,18 +1,22 @@
 //! The password that a state provider may ask of its clients, and what a stateboard compares it with. Neither can be
 //! printed by mistake.
 
+use crate::files::Followed;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
 /// Longest password in bytes: it travels in a header.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 
-/// One password.
+/// One password, and the file that it was read from, if it was.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Arc<str>);
+pub struct Password {
+    text: Arc<str>,
+    file: Option<PathBuf>,
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +37,7 @@ impl Password {
         if text.len() > PASSWORD_BYTES_MAX || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(format!("must have 1 to {PASSWORD_BYTES_MAX} printable ASCII characters"));
         }
-        Ok(Self(Arc::from(text)))
+        Ok(Self { text: Arc::from(text), file: None })
     }
 
     /// The first line of a file.
@@ -41,13 +45,26 @@ impl Password {
     /// # Errors
     /// The rule.
     pub fn read(path: &Path) -> Result<Self, String> {
-        read_all(path).map(|mut all| all.remove(0))
+        read_all(path).map(|mut all| Self { file: Some(path.to_owned()), ..all.remove(0) })
     }
 
     /// The text itself, for the one place that sends it.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The same, read again when its file has changed.
+    pub(crate) fn follow(&self) -> Result<Followed<Self>, String> {
+        match self.file.clone() {
+            Some(file) => Followed::new(vec![file.clone()], move || {
+                Self::read(&file).map_err(|rule| format!("{}: {rule}", file.display()))
+            }),
+            None => {
+                let own = self.clone();
+                Followed::new(Vec::new(), move || Ok(own.clone()))
+            }
+        }
     }
 }
 
@@ -64,11 +81,14 @@ fn read_all(path: &Path) -> Result<Vec<Password>, String> {
 
 /// What a stateboard accepts: one password, or several while it is being changed. Holds their hashes only.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Accepted(Vec<[u8; 32]>);
+pub struct Accepted {
+    hashes: Vec<[u8; 32]>,
+    file: Option<PathBuf>,
+}
 
 impl fmt::Debug for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Accepted({} passwords)", self.0.len())
+        write!(f, "Accepted({} passwords)", self.hashes.len())
     }
 }
 
@@ -76,7 +96,7 @@ impl Accepted {
     /// One.
     #[must_use]
     pub fn one(password: &Password) -> Self {
-        Self(vec![hash(password.reveal())])
+        Self { hashes: vec![hash(password.reveal())], file: None }
     }
 
     /// Every line of a file.
@@ -84,7 +104,24 @@ impl Accepted {
     /// # Errors
     /// The rule.
     pub fn read(path: &Path) -> Result<Self, String> {
-        Ok(Self(read_all(path)?.iter().map(|password| hash(password.reveal())).collect()))
+        let hashes = read_all(path)?.iter().map(|password| hash(password.reveal())).collect();
+        Ok(Self { hashes, file: Some(path.to_owned()) })
+    }
+
+    /// The same, read again when its file has changed.
+    ///
+    /// # Errors
+    /// What is wrong with the file at the first reading.
+    pub fn follow(self) -> Result<Followed<Arc<Self>>, String> {
+        match self.file.clone() {
+            Some(file) => Followed::new(vec![file.clone()], move || {
+                Self::read(&file).map(Arc::new).map_err(|rule| format!("{}: {rule}", file.display()))
+            }),
+            None => {
+                let own = Arc::new(self);
+                Followed::new(Vec::new(), move || Ok(Arc::clone(&own)))
+            }
+        }
     }
 
     /// Whether it is one of them. Takes as long for a near miss as for a far one: hashes are compared, each wholly.
@@ -92,7 +129,7 @@ impl Accepted {
     pub fn contains(&self, presented: &str) -> bool {
         let presented = hash(presented);
         let found =
-            self.0.iter().fold(Choice::from(0), |found, ours| found | ours.as_slice().ct_eq(&presented));
+            self.hashes.iter().fold(Choice::from(0), |found, ours| found | ours.as_slice().ct_eq(&presented));
         found.into()
     }
 }

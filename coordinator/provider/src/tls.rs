@@ -1,6 +1,7 @@
 //! TLS from files to what the transport takes: certificate, key, and the authority that the other side must show a
 //! certificate of. Whatever is wrong with a file is said of the file and the key that names it. Knows no port.
 
+use crate::files::Followed;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -85,6 +86,28 @@ impl TlsFiles {
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// [`TlsFiles::server`], read again when a file has changed.
+    ///
+    /// # Errors
+    /// What is wrong with a file at the first reading.
+    pub fn follow_server(&self) -> Result<Followed<Arc<ServerConfig>>, String> {
+        let files = self.clone();
+        Followed::new(self.paths(), move || files.server().map_err(|fault| fault.to_string()))
+    }
+
+    /// [`TlsFiles::client`], read again when a file has changed.
+    ///
+    /// # Errors
+    /// What is wrong with a file at the first reading.
+    pub fn follow_client(&self) -> Result<Followed<Arc<ClientConfig>>, String> {
+        let files = self.clone();
+        Followed::new(self.paths(), move || files.client().map_err(|fault| fault.to_string()))
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        [&self.cert_file, &self.key_file, &self.ca_file].into_iter().flatten().cloned().collect()
     }
 
     /// Certificate and key, both or none.

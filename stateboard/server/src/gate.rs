@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::listener::{OpenRequest, Peer};
 use crate::metrics::Metrics;
 use baton_proto::v1;
+use baton_provider::files::Followed;
 use baton_provider::password::Accepted;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -37,7 +38,7 @@ pub(crate) struct Outcome(pub(crate) &'static str);
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
-    pub(crate) passwords: Option<Accepted>,
+    pub(crate) passwords: Option<Arc<Followed<Arc<Accepted>>>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -80,7 +81,8 @@ impl<S> Gate<S> {
         if let Some(accepted) = self.rules.passwords.as_ref().filter(|_| self.guarded) {
             let shown = request.headers().get(http::header::AUTHORIZATION);
             let shown = shown.map(|value| value.to_str().unwrap_or_default());
-            let good = accepted.contains(shown.and_then(|it| it.strip_prefix(SCHEME)).unwrap_or_default());
+            let good =
+                accepted.current().contains(shown.and_then(|it| it.strip_prefix(SCHEME)).unwrap_or_default());
             if !good {
                 return Err(fault::unauthenticated(shown.is_some()));
             }

@@ -24,10 +24,12 @@ pub use limits::Limits as OuterLimits;
 use baton_board::{Durable, Identity, Limits};
 use baton_core::record::Settings;
 use baton_proto::v1;
+use baton_provider::files::Followed;
 use baton_provider::password::Accepted;
 use gate::{Gate, Rules};
 use keeping::Keeping;
 use metrics::Metrics;
+use rustls::ServerConfig;
 use service::Service;
 use shell::Shell;
 use std::path::PathBuf;
@@ -35,7 +37,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{OpenError, Storage};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use v1::stateboard_server::StateboardServer;
@@ -84,9 +85,9 @@ pub enum ServeError {
 #[derive(Clone, Debug, Default)]
 pub struct Outside {
     /// TLS for gRPC.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<Followed<Arc<ServerConfig>>>>,
     /// The passwords that are taken; `None` where none is asked for.
-    pub passwords: Option<Accepted>,
+    pub passwords: Option<Arc<Followed<Arc<Accepted>>>>,
     /// How much is taken. What the board keeps is in [`Options::limits`].
     pub limits: OuterLimits,
     /// Whether clients of another cluster, or with another secret, are let in. For moving to another secret.
@@ -196,7 +197,7 @@ struct Port {
     identity: Arc<Identity>,
     any_identity: bool,
     keeping: Keeping,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Arc<Followed<Arc<ServerConfig>>>>,
 }
 
 impl Port {
@@ -232,8 +233,7 @@ impl Port {
         };
         let streams = u32::try_from(limits.streams_per_connection + STREAMS_SPARE).unwrap_or(u32::MAX);
         let headers = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
-        let tls = self.tls.clone().map(TlsAcceptor::from);
-        let incoming = listener::incoming(listener, tls, limits, Arc::clone(&rules.metrics));
+        let incoming = listener::incoming(listener, self.tls, limits, Arc::clone(&rules.metrics));
         let server = Server::builder()
             .max_concurrent_streams(streams)
             .http2_max_header_list_size(headers)

@@ -7,6 +7,8 @@
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use baton_provider::files::Followed;
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -68,7 +70,7 @@ impl Drop for OpenRequest {
 /// Accepts until the stream is dropped.
 pub(crate) fn incoming(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Followed<Arc<ServerConfig>>>>,
     limits: &Limits,
     metrics: Arc<Metrics>,
 ) -> ReceiverStream<Result<Connection, io::Error>> {
@@ -89,7 +91,7 @@ pub(crate) fn incoming(
 type Out = mpsc::Sender<Result<Connection, io::Error>>;
 
 struct Door {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Followed<Arc<ServerConfig>>>>,
     handshake_timeout: Duration,
     idle_timeout: Duration,
     places: Arc<Semaphore>,
@@ -132,7 +134,7 @@ impl Door {
         let peer = Arc::new(Peer { address, is_spare, open: AtomicUsize::new(0), seen: AtomicUsize::new(0) });
         let timer = Timer::new(self.handshake_timeout, self.idle_timeout, is_spare);
         let counted = Counted::new(Arc::clone(&self.metrics), place);
-        let Some(tls) = self.tls.clone() else {
+        let Some(tls) = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.current())) else {
             let io = Io::Plain(stream);
             let _ = self.out.send(Ok(Connection { io, peer, timer, _counted: counted })).await;
             return;

@@ -12,6 +12,7 @@ use cli::{Cli, Command, LogFormat};
 use sd_notify::NotifyState;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -114,9 +115,14 @@ fn run(config: Config, seed_settings: Settings) -> anyhow::Result<()> {
         seed_settings,
         limits: config.limits.kept.clone(),
     };
-    let tls = config.tls.as_ref().map(|files| files.server()).transpose()?;
-    let (passwords, limits) = (config.passwords.clone(), config.limits.clone());
-    let outside = Outside { tls, passwords, limits, any_identity: !config.check_identity };
+    let tls = config.tls.as_ref().map(|files| files.follow_server()).transpose();
+    let passwords = config.passwords.clone().map(|passwords| passwords.follow()).transpose();
+    let outside = Outside {
+        tls: tls.map_err(anyhow::Error::msg)?.map(Arc::new),
+        passwords: passwords.map_err(anyhow::Error::msg)?.map(Arc::new),
+        limits: config.limits.clone(),
+        any_identity: !config.check_identity,
+    };
     let stateboard = baton_stateboard::open(options)?.behind(outside);
     if let Some(delay) = config.lock_delay {
         let wanted = seed::lease_of_lock_delay(delay);

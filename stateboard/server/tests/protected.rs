@@ -198,3 +198,55 @@ async fn who_does_not_know_the_password_is_told_so_and_gets_nothing() {
         fatal(first.map(|_| ()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_and_passwords_are_replaced_without_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (first, second) =
+        (Authority::new(directory.path(), "first"), Authority::new(directory.path(), "second"));
+    let server = first.issue("server", "127.0.0.1", |_| ());
+    let (board_file, client_file) =
+        (directory.path().join("board.pass"), directory.path().join("client.pass"));
+    std::fs::write(&board_file, "open sesame\n").expect("writable");
+    std::fs::write(&client_file, "open sesame\n").expect("writable");
+    let board = Board::start_with(
+        directory.path(),
+        &[
+            "--tls-cert-file",
+            text(&server.0),
+            "--tls-key-file",
+            text(&server.1),
+            "--password-file",
+            text(&board_file),
+        ],
+    );
+    let with = |ca_file: &Path, password: &Path| {
+        let password = Some(Password::read(password).expect("good"));
+        provider(StateboardOptions { tls: Some(files(ca_file, None)), password, ..board.options() })
+    };
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::copy(&first.ca_file, &ca_file).expect("writable");
+    let client = with(&ca_file, &client_file);
+    join(&client).await.expect("as it was");
+    // The password, in the order that loses nobody: the board takes both, the client changes, the old one goes.
+    for (file, text) in
+        [(&board_file, "open sesame\nthe next\n"), (&client_file, "the next\n"), (&board_file, "the next\n")]
+    {
+        std::fs::write(file, text).expect("writable");
+        client.join().await.expect("nobody notices");
+    }
+    std::fs::write(&client_file, "a mistake\n").expect("writable");
+    assert!(matches!(client.join().await, Err(ProviderError::Fatal(FatalError::Unauthenticated(_)))));
+    std::fs::write(&client_file, "the next\n").expect("writable");
+    client.join().await.expect("put right");
+    // The certificate, of another authority now; the old connection goes on, a new one sees the new one.
+    second.issue("server", "127.0.0.1", |_| ());
+    client.join().await.expect("the connection goes on");
+    let late = with(&ca_file, &client_file);
+    assert!(
+        matches!(late.join().await, Err(ProviderError::NotApplied(_))),
+        "the old authority is still believed"
+    );
+    std::fs::copy(&second.ca_file, &ca_file).expect("writable");
+    late.join().await.expect("the client has read the new authority");
+}

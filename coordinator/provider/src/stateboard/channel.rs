@@ -2,6 +2,7 @@
 //! killed is noticed by its closed socket at once, one whose host vanished by a ping that is not answered.
 
 use super::endpoint::Address;
+use crate::files::Followed;
 use crate::tls::TlsFiles;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -25,7 +26,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// Where to connect, and how.
 struct Targets {
     addresses: Vec<Address>,
-    tls: Option<TlsConnector>,
+    tls: Option<Followed<Arc<ClientConfig>>>,
 }
 
 /// A channel that connects with its first request and again whenever it must, to the first address that accepts.
@@ -50,9 +51,7 @@ fn targets(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Targets, St
         check_scheme(&address, files.is_some()).map_err(|rule| format!("{text:?}: {rule}"))?;
         addresses.push(address);
     }
-    let config: Option<Arc<ClientConfig>> =
-        files.map(TlsFiles::client).transpose().map_err(|fault| fault.to_string())?;
-    Ok(Targets { addresses, tls: config.map(TlsConnector::from) })
+    Ok(Targets { addresses, tls: files.map(TlsFiles::follow_client).transpose()? })
 }
 
 /// What an address says of TLS must agree with whether there are files for it: a connection that was meant to be
@@ -86,14 +85,14 @@ async fn connect(targets: Arc<Targets>) -> io::Result<TokioIo<Stream>> {
     Err(last)
 }
 
-async fn connect_one(address: &Address, tls: Option<&TlsConnector>) -> io::Result<Stream> {
+async fn connect_one(address: &Address, tls: Option<&Followed<Arc<ClientConfig>>>) -> io::Result<Stream> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     // A renewal is one small packet; without this it may wait for the answer to the one before.
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let stream = tls.connect(name, stream).await?;
+    let stream = TlsConnector::from(tls.current()).connect(name, stream).await?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 

@@ -102,7 +102,7 @@ impl StateboardProvider {
 fn client(options: &StateboardOptions) -> Result<Client, ProviderError> {
     let channel =
         channel::connect_lazy(&options.endpoints, options.tls.as_ref()).map_err(FatalError::Config)?;
-    let credentials = Credentials::new(options.password.as_ref());
+    let credentials = Credentials::new(options.password.as_ref()).map_err(FatalError::Config)?;
     Ok(StateboardClient::with_interceptor(channel, credentials)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))

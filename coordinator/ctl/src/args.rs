@@ -1,5 +1,9 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
+mod stateboard;
+
+pub use stateboard::{StateboardArgs, StateboardCommand};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::time::Duration;
 
@@ -9,6 +13,7 @@ Examples:
   batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
   batonctl explain orders-1                    why the last decision was what it was
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
+  batonctl stateboard backup FILE              a backup of the stateboard, while it serves
 
 Exit codes: 0 done, 1 refused or failed, 2 bad usage, 3 nothing reachable, 4 still running at the timeout.";
 
@@ -91,6 +96,8 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = duration, requires = "lease_ttl")]
         stall_timeout: Option<Duration>,
     },
+    /// Ask the stateboard itself: how it stands, a backup, a restore
+    Stateboard(StateboardArgs),
     /// Print completions for a shell
     Completions {
         /// For which one

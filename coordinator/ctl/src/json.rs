@@ -4,8 +4,12 @@ use baton_client::OperatorError;
 use baton_client::decision::DecisionRecord;
 use baton_client::wire::record_from_wire;
 use baton_proto::v1::operator_task::State;
-use baton_proto::v1::{MastersChange, OperatorTask, Refusal, SetHistory, TimingResponse};
+use baton_proto::v1::{MastersChange, OperatorTask, Refusal, SetHistory, StatusResponse, TimingResponse};
+use baton_provider::Restored;
+use baton_provider::backup::Header;
+use baton_provider::stateboard::RestoreDone;
 use serde_json::{Value, json};
+use std::path::Path;
 
 fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
@@ -58,6 +62,48 @@ pub(crate) fn timing(timing: &TimingResponse) -> Value {
         "clock_drift_ppm": timing.clock_drift_ppm,
         "classes": timing.classes.iter().map(class).collect::<Vec<_>>(),
     })
+}
+
+pub(crate) fn board_status(status: &StatusResponse) -> Value {
+    let lock = status.lock.as_ref();
+    let epoch = lock.and_then(|lock| lock.epoch).unwrap_or_default();
+    let holder = lock.and_then(|lock| lock.holder.as_ref());
+    json!({
+        "version": status.version, "revision": status.revision, "generation": epoch.generation,
+        "epoch": format!("{}.{}", epoch.generation, epoch.number),
+        "holder": holder.map(|holder| json!({"coordinator": holder.coordinator, "address": holder.address})),
+        "waiting": status.waiting, "records": status.records, "members": status.members,
+        "format": status.format, "uptime_us": status.uptime_us, "file_bytes": status.file_bytes,
+        "free_bytes": status.free_bytes, "full": status.full,
+        "restored": status.restored.map(|it| json!({
+            "backup_at_unix_millis": it.backup_at_unix_millis, "backup_revision": it.backup_revision,
+            "at_unix_millis": it.at_unix_millis,
+        })),
+    })
+}
+
+pub(crate) fn board_backup(file: &Path, bytes: u64, header: &Header) -> Value {
+    json!({
+        "file": file.display().to_string(), "bytes": bytes, "items": header.items,
+        "revision": header.revision.0, "epoch": header.epoch.to_string(),
+        "at_unix_millis": header.at_unix_millis, "version": header.version,
+    })
+}
+
+pub(crate) fn board_restored(header: &Header, done: &RestoreDone) -> Value {
+    let Restored { backup_at_unix_millis, backup_revision, at_unix_millis } = done.restored;
+    json!({
+        "revision": done.revision.0, "generation": done.generation, "records": done.records,
+        "members": done.members, "items": header.items, "kept_as": filled(&done.kept_as),
+        "restored": {
+            "backup_at_unix_millis": backup_at_unix_millis, "backup_revision": backup_revision.0,
+            "at_unix_millis": at_unix_millis,
+        },
+    })
+}
+
+pub(crate) fn board_failure(reason: &str, message: &str) -> Value {
+    json!({"error": {"reason": reason, "message": message, "detail": null}})
 }
 
 fn refusal(refusal: &Refusal) -> Value {

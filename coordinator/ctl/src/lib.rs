@@ -4,6 +4,7 @@
 pub mod args;
 mod json;
 pub mod render;
+mod stateboard;
 
 use args::{Cli, ColorChoice, Command, SwitchoverArgs};
 use baton_client::decision::DecisionRecord;
@@ -71,6 +72,8 @@ enum Failure {
     Timing(#[from] baton_core::timing::BadTiming),
     #[error(transparent)]
     Decision(#[from] baton_client::decision::BadDecision),
+    #[error(transparent)]
+    Stateboard(#[from] stateboard::StateboardFailure),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -79,6 +82,7 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Operator(OperatorError::Unreachable { .. }) => Exit::Unreachable,
+            Self::Stateboard(failure) => failure.exit(),
             Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
             Self::Operator(_) | Self::Decision(_) | Self::Output(_) => Exit::Failed,
         }
@@ -102,7 +106,11 @@ pub async fn run(cli: &Cli, io: &mut Io<'_>) -> Exit {
 
 fn report(cli: &Cli, io: &mut Io<'_>, failure: &Failure) -> std::io::Result<()> {
     if cli.json {
-        write_json(io, &json::failure(&failure.to_string(), operator_error(failure)))?;
+        let value = match failure {
+            Failure::Stateboard(failure) => json::board_failure(failure.reason(), &failure.to_string()),
+            _ => json::failure(&failure.to_string(), operator_error(failure)),
+        };
+        write_json(io, &value)?;
     }
     write!(io.err, "{}", render::failure(&failure.to_string(), operator_error(failure), io.palette))
 }
@@ -126,6 +134,10 @@ async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
         }
         Command::Timing { lease_ttl: Some(lease_ttl), stall_timeout } => {
             offline_timing(cli, io, *lease_ttl, *stall_timeout)
+        }
+        Command::Stateboard(args) => {
+            stateboard::run(args, cli.request_timeout, cli.json, io).await?;
+            Ok(Exit::Done)
         }
         asking => ask(cli, io, asking).await,
     }
@@ -165,8 +177,8 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
             let timing = client.timing().await?;
             show_timing(cli, io, &timing)?;
         }
-        Command::Completions { .. } | Command::Man => {
-            unreachable!("these ask nobody, dispatch has done them")
+        Command::Stateboard(_) | Command::Completions { .. } | Command::Man => {
+            unreachable!("these ask no coordinator, dispatch has done them")
         }
     }
     Ok(Exit::Done)

@@ -2,10 +2,12 @@
 //! thing. Pure: values in, text out.
 
 mod decision;
+mod stateboard;
 mod status;
 mod table;
 
 pub use decision::{decision, history, task};
+pub use stateboard::{board_backup, board_restored, board_status};
 pub use status::{masters, status};
 
 use baton_client::OperatorError;

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const BLOCK: usize = 64 * 1024;
 /// A backup holds the hash of the cluster's secret: it is for its owner only.
 const MODE: u32 = 0o600;
+/// The password, where no file is named; it is taken from no flag, which everybody on the host could read.
+const PASSWORD: &str = "BATON_PROVIDER__PASSWORD";
 /// What takes no longer needs no bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub(crate) enum StateboardFailure {
     Cluster(#[from] BadName),
     #[error("--{flag} {path}: {rule}")]
     Flag { flag: &'static str, path: PathBuf, rule: String },
+    #[error("environment {PASSWORD}: {0}")]
+    Password(String),
     #[error("the stateboard at {address} is not reached: {cause}")]
     Unreachable { address: String, cause: String },
     #[error(transparent)]
@@ -61,7 +65,7 @@ pub(crate) enum StateboardFailure {
 impl StateboardFailure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::NoCluster | Self::Cluster(_) | Self::Flag { .. } => Exit::Usage,
+            Self::NoCluster | Self::Cluster(_) | Self::Flag { .. } | Self::Password(_) => Exit::Usage,
             Self::Provider(ProviderError::Fatal(FatalError::Config(_))) => Exit::Usage,
             Self::Unreachable { .. } => Exit::Unreachable,
             _ => Exit::Failed,
@@ -71,7 +75,7 @@ impl StateboardFailure {
     /// For programs.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::NoCluster | Self::Cluster(_) | Self::Flag { .. } => "bad_request",
+            Self::NoCluster | Self::Cluster(_) | Self::Flag { .. } | Self::Password(_) => "bad_request",
             Self::Unreachable { .. } => "unreachable",
             Self::Provider(error) | Self::Taking(TakeError::Provider(error)) => match error {
                 ProviderError::NotApplied(_) => "refused",
@@ -161,7 +165,10 @@ fn connect(
         ca_file: args.ca_file.clone(),
     };
     let password = match &args.password_file {
-        None => None,
+        None => match std::env::var(PASSWORD) {
+            Ok(text) => Some(Password::parse(&text).map_err(StateboardFailure::Password)?),
+            Err(_) => None,
+        },
         Some(path) => Some(Password::read(path).map_err(|rule| bad_flag("password-file", path, &rule))?),
     };
     let options = StateboardOptions {

@@ -260,6 +260,16 @@ impl Stage {
         )
     }
 
+    /// Runs `batonctl stateboard`.
+    #[must_use]
+    pub fn ctl_board(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(Self::program("batonctl"));
+        command.args(["stateboard", "--cluster", files::CLUSTER, "--secret-file"]);
+        command.arg(self.path().join("secret"));
+        command.args(["--stateboard", &format!("127.0.0.1:{}", self.board_port)]);
+        ctl::run(command.args(arguments))
+    }
+
     /// The cluster as `batonctl` shows it to programs.
     ///
     /// # Panics

@@ -36,7 +36,7 @@ pub struct StateboardArgs {
     /// The file with the cluster's secret; without it the secret is empty
     #[arg(long, value_name = "FILE", global = true, env = "BATON_CLUSTER__SECRET_FILE")]
     pub secret_file: Option<PathBuf>,
-    /// The file with the stateboard's password, where it asks for one
+    /// The file with the stateboard's password, where it asks for one; or BATON_PROVIDER__PASSWORD holds it
     #[arg(long, value_name = "FILE", global = true, env = "BATON_PROVIDER__PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
     /// The authority of the stateboard's certificate; turns TLS on

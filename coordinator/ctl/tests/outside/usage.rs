@@ -8,6 +8,8 @@ fn batonctl(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_batonctl"))
         .args(arguments)
         .env_remove("BATON_ENDPOINT")
+        .env_remove("BATON_STATEBOARD")
+        .env_remove("BATON_CLUSTER__NAME")
         .output()
         .expect("it was built");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -37,6 +39,22 @@ fn bad_usage_is_two_and_an_answer_without_a_cluster_is_zero() {
         assert_eq!(code, Some(2), "{bad:?}: {err}");
         assert!(!err.is_empty(), "{bad:?}");
     }
+    for (bad, says) in [
+        (&["stateboard", "status"][..], "which cluster?"),
+        (&["stateboard", "status", "--cluster", "a b"], "--cluster: "),
+        (
+            &["stateboard", "status", "--cluster", "orders", "--secret-file", "/nowhere"],
+            "--secret-file /nowhere: ",
+        ),
+        (
+            &["stateboard", "status", "--cluster", "orders", "--stateboard", "x"],
+            "no endpoint of a stateboard",
+        ),
+    ] {
+        let (code, out, err) = batonctl(bad);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{bad:?}: {err}");
+        assert!(err.contains(says), "{bad:?}: {err}");
+    }
     let (code, out, _) = batonctl(&["timing", "--lease-ttl", "1s", "--color", "always"]);
     assert_eq!(code, Some(0));
     assert!(out.contains("\u{1b}[1msilent\u{1b}[0m"), "{out:?}");
@@ -48,4 +66,8 @@ fn bad_usage_is_two_and_an_answer_without_a_cluster_is_zero() {
     assert!(out.contains("Exit codes"), "{out}");
     let (code, _, err) = batonctl(&["masters", "--endpoint", "127.0.0.1:1"]);
     assert_eq!(code, Some(3), "{err}");
+    let nobody = ["stateboard", "status", "--cluster", "orders", "--stateboard", "127.0.0.1:1", "--json"];
+    let (code, out, err) = batonctl(&nobody);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(out.contains("\"reason\":\"unreachable\""), "{out}");
 }

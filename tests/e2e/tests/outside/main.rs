@@ -1,6 +1,7 @@
 //! The product from outside, case by case; each file is about one thing that operators rely on.
 
 mod adoption;
+mod backup;
 mod bootstrap;
 mod crash;
 mod daemon;

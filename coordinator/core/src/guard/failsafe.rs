@@ -244,14 +244,17 @@ impl Guard {
         self.push(Action::Answer { to: of, answer: Box::new(answer) });
     }
 
-    /// When a request that waits may be answered with a promise: a beat of silence after the arbiter was last well.
+    /// When a request that waits may be answered with a promise: a beat of silence after the arbiter was last well, and
+    /// not while an earlier promise is on its way to the disk. That one is answered first: were it replaced, a disk that
+    /// needs longer than a beat would keep every promise from leaving.
     pub(super) fn promise_due(&self) -> Option<Time> {
-        self.promiser.asked.as_ref()?;
+        self.promiser.asked.as_ref().filter(|_| self.promiser.unsent.is_none())?;
         Some(self.promiser.silent_since? + self.config.timing.beat_master)
     }
 
-    /// Promises where it is time to, and sends what has become durable.
+    /// Sends what has become durable, and promises where it is time to.
     pub(super) fn keep_promising(&mut self, now: Time) {
+        self.send_promise();
         if self.promise_due().is_some_and(|due| now >= due)
             && let Some(asked) = self.promiser.asked.take()
         {
@@ -267,14 +270,15 @@ impl Guard {
                 ttl: asked.ttl,
             };
             self.promiser.unsent = Some(Unsent { to: asked.from, until, promise, first: earlier < now });
+            self.send_promise();
         }
-        let durable = |until: Time| {
-            !self.keep(Rule::PersistPromise)
-                || self.persisted.promised.is_some_and(|promised| promised.until >= until)
-        };
-        if self.promiser.unsent.as_ref().is_some_and(|unsent| durable(unsent.until))
-            && let Some(Unsent { to, promise, first, .. }) = self.promiser.unsent.take()
-        {
+    }
+
+    fn send_promise(&mut self) {
+        let persisted = self.persisted.promised.map(|promised| promised.until);
+        let at_once = !self.keep(Rule::PersistPromise);
+        let durable = |unsent: &mut Unsent| at_once || persisted >= Some(unsent.until);
+        if let Some(Unsent { to, promise, first, .. }) = self.promiser.unsent.take_if(durable) {
             if first {
                 self.push(Action::Note(Note::Promised { to: to.clone(), term: promise.term }));
             }
@@ -286,6 +290,8 @@ impl Guard {
     pub(super) fn release_promise(&mut self, term: Term) {
         if self.saved.promised.is_some_and(|promised| promised.term <= term) {
             self.saved.promised = None;
+            // What was not sent yet is not owed any more, and would wait for a disk that is never told.
+            self.promiser.unsent = None;
         }
     }
 }

@@ -364,6 +364,24 @@ fn a_promise_is_on_disk_before_it_is_answered() {
 }
 
 #[test]
+fn a_slow_disk_delays_promises_and_keeps_none_back() {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.step(Time(0), Input::Detached);
+    let beat = timing().beat_master;
+    // Asked again before the disk has answered: what it writes is answered, and then the next is written.
+    for asked in 1..4 {
+        hand.is_asked(Time(0) + beat * asked, 2);
+    }
+    assert!(hand.answers().is_empty(), "the disk has not answered");
+    for answered in 1..3 {
+        hand.persisted(Time(0) + beat * (answered + 3));
+        assert_eq!(hand.answers().len() as u64, answered);
+    }
+}
+
+#[test]
 fn an_arbiter_that_is_not_well_does_not_keep_a_member_from_promising() {
     let mut hand = directed(probe(false), Order::Relinquish);
     hand.persisted(Time(0));

@@ -194,7 +194,8 @@ fn issues(view: &SetView) -> Vec<String> {
     let Some(record) = &view.record else { return issues };
     for member in &view.members {
         let name = &member.listed.instance;
-        if let Some(by) = member.relayed_by.as_ref().filter(|_| member.attached_by.is_none()) {
+        // That its stream is still open says nothing: a link that drops everything ends no connection.
+        if let Some(by) = &member.relayed_by {
             issues.push(format!(
                 "{name}: isolated: its link to the arbiter is broken, it is heard through {by}"
             ));

@@ -1,6 +1,7 @@
 //! The files that the programs read. Only what the public contract of the configuration names.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use crate::host::{HostPlan, InstancePlan};
@@ -8,27 +9,30 @@ use crate::host::{HostPlan, InstancePlan};
 /// The cluster's name.
 pub const CLUSTER: &str = "e2e";
 
-/// The ports of a coordinator.
+/// Where a coordinator is reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
+    /// By others: loopback, or its node's address; by itself also on loopback.
+    pub address: Ipv4Addr,
     /// gRPC.
     pub grpc: u16,
     /// HTTP.
     pub http: u16,
 }
 
-/// The configuration of a coordinator; `board` is the stateboard's port, `None` for an embedded one.
+/// The configuration of a coordinator; `board` is where the stateboard listens, `None` for an embedded one.
 #[must_use]
-pub fn coordinator(folder: &Path, plan: &HostPlan, ports: Ports, board: Option<u16>) -> String {
-    let (folder, name, Ports { grpc, http }) = (folder.display(), plan.name, ports);
+pub fn coordinator(folder: &Path, plan: &HostPlan, ports: Ports, board: Option<SocketAddrV4>) -> String {
+    let (folder, name, Ports { address, grpc, http }) = (folder.display(), plan.name, ports);
+    let listen = listen_on(address);
     let provider = match board {
-        Some(port) => format!("kind = \"stateboard\"\nendpoints = [\"http://127.0.0.1:{port}\"]"),
+        Some(board) => format!("kind = \"stateboard\"\nendpoints = [\"http://{board}\"]"),
         None => "kind = \"embedded\"".to_owned(),
     };
     let mut text = format!(
         "[cluster]\nname = \"{CLUSTER}\"\nsecret_file = \"{folder}/secret\"\n\n[provider]\n{provider}\n\n\
-         [coordinator]\nname = \"{name}\"\nlisten = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
-         advertise = \"127.0.0.1:{grpc}\"\nstate_dir = \"{folder}/{name}/state\"\n\n\
+         [coordinator]\nname = \"{name}\"\nlisten = \"{listen}:{grpc}\"\nhttp_listen = \"{listen}:{http}\"\n\
+         insecure = true\nadvertise = \"{address}:{grpc}\"\nstate_dir = \"{folder}/{name}/state\"\n\n\
          [arbiter]\nenabled = {}\n\n[directory]\nenabled = {}\n",
         plan.arbiter, plan.directory
     );
@@ -38,11 +42,18 @@ pub fn coordinator(folder: &Path, plan: &HostPlan, ports: Ports, board: Option<u
     text
 }
 
+/// Whatever is reached from another node is reached on loopback too: tests ask there.
+#[must_use]
+pub fn listen_on(address: Ipv4Addr) -> Ipv4Addr {
+    if address.is_loopback() { address } else { Ipv4Addr::UNSPECIFIED }
+}
+
 fn section(folder: &str, plan: &InstancePlan) -> String {
-    let InstancePlan { name, set, port, priority, electable, members, .. } = plan;
+    let endpoint = plan.endpoint();
+    let InstancePlan { name, set, priority, electable, members, .. } = plan;
     let mut text = format!(
         "\n[[instance]]\nname = \"{name}\"\nreplicaset = \"{set}\"\npriority = {priority}\nelectable = {electable}\n\
-         bootstrap_members = {members}\n[instance.engine]\nkind = \"redis\"\nendpoint = \"127.0.0.1:{port}\"\n"
+         bootstrap_members = {members}\n[instance.engine]\nkind = \"redis\"\nendpoint = \"{endpoint}\"\n"
     );
     if plan.supervised {
         text += &format!("command = [\"redis-server\", \"{folder}/{name}/redis.conf\"]\n");
@@ -58,8 +69,14 @@ fn section(folder: &str, plan: &InstancePlan) -> String {
 #[must_use]
 pub fn redis(folder: &Path, plan: &InstancePlan) -> String {
     let (port, name) = (plan.port, plan.name);
+    // The first address is the one in the title of the process.
+    let bind = if plan.address.is_loopback() {
+        "bind 127.0.0.1".to_owned()
+    } else {
+        format!("bind {} 127.0.0.1\nprotected-mode no", plan.address)
+    };
     let mut text = format!(
-        "bind 127.0.0.1\nport {port}\ndir \"{}/{name}\"\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\n\
+        "{bind}\nport {port}\ndir \"{}/{name}\"\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\n\
          appendfsync everysec\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\nrepl-backlog-size 16mb\n",
         folder.display()
     );

@@ -1,9 +1,11 @@
 //! A host of the stage: what it is made of, and its coordinator while that runs.
 
+use std::net::Ipv4Addr;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use crate::files::Ports;
+use crate::net::Node;
 use crate::poll;
 use crate::process::Process;
 
@@ -75,6 +77,8 @@ pub struct InstancePlan {
     pub name: &'static str,
     /// Its replica set.
     pub set: &'static str,
+    /// Its engine's address: loopback, or its host's node where that has one.
+    pub address: Ipv4Addr,
     /// Its engine's port.
     pub port: u16,
     /// Higher is preferred.
@@ -98,6 +102,7 @@ impl InstancePlan {
         Self {
             name,
             set,
+            address: Ipv4Addr::LOCALHOST,
             port: crate::ports::free(),
             priority: 100,
             electable: true,
@@ -125,7 +130,7 @@ impl InstancePlan {
     /// Where its engine listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.address, self.port)
     }
 }
 
@@ -136,6 +141,8 @@ pub struct Host {
     pub plan: HostPlan,
     /// Where it listens.
     pub ports: Ports,
+    /// Its place in the network, where the stage has one.
+    pub node: Option<Node>,
     /// Its coordinator, once started.
     pub daemon: Option<Daemon>,
 }

@@ -6,6 +6,7 @@ pub mod files;
 pub mod host;
 pub mod http;
 pub mod logs;
+pub mod net;
 pub mod poll;
 pub mod ports;
 pub mod process;
@@ -14,4 +15,4 @@ pub mod store;
 pub mod writer;
 
 pub use host::{HostPlan, InstancePlan};
-pub use stage::{Stage, play};
+pub use stage::{Stage, play, play_in_namespaces, play_slowly};

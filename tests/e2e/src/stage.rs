@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -16,11 +16,16 @@ use crate::ctl::{self, Said};
 use crate::files::{self, Ports};
 use crate::host::{Daemon, Host, HostPlan, InstancePlan};
 use crate::logs::{self, Allowed};
+use crate::net::{self, Network, Node};
 use crate::process::{self, Process};
+use crate::writer::Writer;
 use crate::{http, poll, ports};
 
-/// The lease of all stages: short, so that tests are, and long enough for a busy machine.
+/// The lease of most stages: short, so that tests are, and long enough for a busy machine.
 pub const LEASE: Duration = Duration::from_millis(1_000);
+/// The lease of stages where a master goes on by promises, each of which is on a disk before it counts: long enough for a
+/// disk that everybody uses.
+pub const LONGER_LEASE: Duration = Duration::from_millis(2_000);
 
 /// How many stages there may be at a time.
 const STAGES_MAX: usize = 2;
@@ -52,6 +57,16 @@ impl Drop for Place {
     }
 }
 
+/// The network of a stage in namespaces, and who in it is no host.
+#[derive(Debug)]
+struct Wires {
+    network: Network,
+    /// The stateboard's machine.
+    board: Node,
+    /// Where `batonctl` runs.
+    operator: Node,
+}
+
 /// Everything that one test started.
 #[derive(Debug)]
 pub struct Stage {
@@ -60,6 +75,7 @@ pub struct Stage {
     pub hosts: Vec<Host>,
     board: Option<Daemon>,
     board_port: u16,
+    network: Option<Wires>,
     engines: Vec<(u16, Daemon)>,
     _place: Place,
 }
@@ -69,7 +85,29 @@ pub struct Stage {
 /// # Panics
 /// When something does not end, or a log has an unexpected alarm.
 pub fn play(allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
-    let mut stage = Stage::new();
+    run(Stage::new(LEASE, None), allowed, story);
+}
+
+/// The same with the [`LONGER_LEASE`].
+///
+/// # Panics
+/// As [`play`] does.
+pub fn play_slowly(allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
+    run(Stage::new(LONGER_LEASE, None), allowed, story);
+}
+
+/// The same with the [`LONGER_LEASE`] and a network: the stateboard (the node `board`), each host (a node of its name) and whoever asks them (the
+/// node `operator`) are machines of their own, joined by links that a test can cut. Needs root.
+///
+/// # Panics
+/// As [`play`] does, and without root.
+pub fn play_in_namespaces(allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
+    let mut network = Network::new();
+    let (board, operator) = (network.add("board"), network.add("operator"));
+    run(Stage::new(LONGER_LEASE, Some(Wires { network, board, operator })), allowed, story);
+}
+
+fn run(mut stage: Stage, allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
     story(&mut stage);
     let allowed: Vec<&[Allowed]> = allowed.iter().copied().chain([logs::ANYWHERE]).collect();
     // Looked for before the end, of which the daemons tell each in its own way.
@@ -82,18 +120,19 @@ pub fn play(allowed: &[&[Allowed]], story: impl FnOnce(&mut Stage)) {
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(lease: Duration, network: Option<Wires>) -> Self {
         let place = Place::take();
         process::adopt_descendants();
         let folder = tempfile::Builder::new().prefix("baton-e2e-").tempdir().expect("a temporary folder");
         fs::write(folder.path().join("secret"), "only for this test\n").expect("writable");
-        let settings = format!("lease_ttl = \"{}ms\"\n", LEASE.as_millis());
+        let settings = format!("lease_ttl = \"{}ms\"\n", lease.as_millis());
         fs::write(folder.path().join("settings.toml"), settings).expect("writable");
         Self {
             folder,
             hosts: Vec::new(),
             board: None,
             board_port: ports::free(),
+            network,
             engines: Vec::new(),
             _place: place,
         }
@@ -115,29 +154,59 @@ impl Stage {
         path
     }
 
-    fn spawn(&self, command: &mut Command, log: &str) -> Daemon {
+    fn spawn(&self, node: Option<&Node>, command: &mut Command, log: &str) -> Daemon {
         ctl::without_baton_variables(command);
         command.env("NO_COLOR", "1");
         let log = OpenOptions::new().create(true).append(true).open(self.path().join(log)).expect("writable");
         let output = log.try_clone().expect("descriptors are left");
-        let child = command.stdin(Stdio::null()).stdout(output).stderr(log).spawn();
+        command.stdin(Stdio::null()).stdout(output).stderr(log);
+        let child = net::on(node, || command.spawn());
         Daemon::new(child.unwrap_or_else(|error| panic!("start {command:?}: {error}")))
     }
 
     /// Starts the stateboard, again with the same data.
     pub fn start_board(&mut self) {
         let folder = self.path();
+        let board = self.board_address();
+        let listen = SocketAddrV4::new(files::listen_on(*board.ip()), board.port());
         let mut command = Command::new(Self::program("baton-stateboard"));
-        command.args(["--cluster", files::CLUSTER, "--listen", &format!("127.0.0.1:{}", self.board_port)]);
+        command.args(["--cluster", files::CLUSTER, "--insecure", "--listen", &listen.to_string()]);
         command.args(["--http-listen", "off"]);
         command.arg("--secret-file").arg(folder.join("secret"));
         command.arg("--data-dir").arg(folder.join("board"));
         command.arg("--seed-settings").arg(folder.join("settings.toml"));
-        self.board = Some(self.spawn(&mut command, "board.log"));
-        let port = self.board_port;
+        let node = self.network.as_ref().map(|wires| &wires.board);
+        let daemon = self.spawn(node, &mut command, "board.log");
         poll::until("the stateboard listens", || {
-            TcpStream::connect(("127.0.0.1", port)).map(|_| ()).map_err(|error| error.to_string())
+            net::on(node, || TcpStream::connect(("127.0.0.1", board.port())))
+                .map(|_| ())
+                .map_err(|error| error.to_string())
         });
+        self.board = Some(daemon);
+    }
+
+    fn board_address(&self) -> SocketAddrV4 {
+        let address = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, |wires| wires.board.address());
+        SocketAddrV4::new(address, self.board_port)
+    }
+
+    /// The links, to cut and to mend them.
+    ///
+    /// # Panics
+    /// When the stage was made without any.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network.as_mut().expect("a stage in namespaces").network
+    }
+
+    /// Runs something on a host, as if it were logged in there: its programs are reached on loopback.
+    pub fn at<T: Send>(&self, host: usize, work: impl FnOnce() -> T + Send) -> T {
+        net::on(self.hosts[host].node.as_ref(), work)
+    }
+
+    /// A client that runs on a host and writes to the engine there.
+    #[must_use]
+    pub fn writer(&self, host: usize) -> Writer {
+        Writer::start_on(self.hosts[host].node.clone(), self.instance(host).port)
     }
 
     /// SIGKILL to the stateboard, and waits for its end.
@@ -154,7 +223,10 @@ impl Stage {
     ///
     /// # Panics
     /// When a file cannot be written.
-    pub fn prepare(&mut self, plan: HostPlan) -> usize {
+    pub fn prepare(&mut self, mut plan: HostPlan) -> usize {
+        let node = self.network.as_mut().map(|wires| wires.network.add(plan.name));
+        let address = node.as_ref().map_or(Ipv4Addr::LOCALHOST, Node::address);
+        plan.instances.iter_mut().for_each(|instance| instance.address = address);
         let folder = self.path().to_owned();
         fs::create_dir_all(folder.join(plan.name).join("state")).expect("writable");
         for instance in &plan.instances {
@@ -165,11 +237,11 @@ impl Stage {
                 fs::write(own.join("password"), password).expect("writable");
             }
         }
-        let ports = Ports { grpc: ports::free(), http: ports::free() };
-        let board = (!plan.embedded).then_some(self.board_port);
+        let ports = Ports { address, grpc: ports::free(), http: ports::free() };
+        let board = (!plan.embedded).then(|| self.board_address());
         fs::write(self.config_of(plan.name), files::coordinator(&folder, &plan, ports, board))
             .expect("writable");
-        self.hosts.push(Host { plan, ports, daemon: None });
+        self.hosts.push(Host { plan, ports, node, daemon: None });
         self.hosts.len() - 1
     }
 
@@ -191,7 +263,7 @@ impl Stage {
         let name = self.hosts[host].plan.name;
         let mut command = Command::new(Self::program("baton-coordinator"));
         command.arg("run").arg("--config").arg(self.config_of(name));
-        let daemon = self.spawn(&mut command, &format!("{name}.log"));
+        let daemon = self.spawn(self.hosts[host].node.as_ref(), &mut command, &format!("{name}.log"));
         self.hosts[host].daemon = Some(daemon);
     }
 
@@ -210,11 +282,11 @@ impl Stage {
         self.hosts[host].daemon.as_mut().expect("the host was started")
     }
 
-    /// Starts an engine that Baton is to adopt, with further words of configuration; again, if it was killed.
+    /// Starts an engine that Baton is to adopt (on no node), with further words of configuration; again, if it was killed.
     pub fn start_engine(&mut self, plan: &InstancePlan, more: &[&str]) {
         let mut command = Command::new("redis-server");
         command.arg(self.path().join(plan.name).join("redis.conf")).args(more);
-        let engine = self.spawn(&mut command, &format!("{}.redis", plan.name));
+        let engine = self.spawn(None, &mut command, &format!("{}.redis", plan.name));
         self.engines.retain(|(port, _)| *port != plan.port);
         self.engines.push((plan.port, engine));
         poll::until("the engine answers", || crate::store::info(plan.port, "run_id"));
@@ -251,13 +323,11 @@ impl Stage {
     /// Runs `batonctl` against all hosts.
     #[must_use]
     pub fn ctl(&self, arguments: &[&str]) -> Said {
-        let endpoints: Vec<String> =
-            self.hosts.iter().map(|host| format!("127.0.0.1:{}", host.ports.grpc)).collect();
-        ctl::run(
-            Command::new(Self::program("batonctl"))
-                .args(["--endpoint", &endpoints.join(",")])
-                .args(arguments),
-        )
+        let reached = |host: &Host| format!("{}:{}", host.ports.address, host.ports.grpc);
+        let endpoints: Vec<String> = self.hosts.iter().map(reached).collect();
+        let mut command = Command::new(Self::program("batonctl"));
+        command.args(["--endpoint", &endpoints.join(",")]).args(arguments);
+        net::on(self.network.as_ref().map(|wires| &wires.operator), || ctl::run(&mut command))
     }
 
     /// Runs `batonctl stateboard`.
@@ -287,7 +357,8 @@ impl Stage {
     pub fn set(&self, name: &str) -> Result<ReplicaSetStatus, String> {
         let mut said = String::from("no host runs");
         for host in self.hosts.iter().filter(|host| host.plan.directory) {
-            match http::get(host.ports.http, &format!("/v1/replicasets/{name}")) {
+            let path = format!("/v1/replicasets/{name}");
+            match net::on(host.node.as_ref(), || http::get(host.ports.http, &path)) {
                 Ok((200, body)) if body["arbiter"]["active_here"] == true => {
                     return serde_json::from_value(body).map_err(|error| error.to_string());
                 }
@@ -298,26 +369,31 @@ impl Stage {
         Err(said)
     }
 
-    /// Waits until a set is whole: active, and all of `names` up, in sync, and master or replica.
+    /// Waits until a set is whole, see [`Self::is_whole`].
     pub fn whole(&self, set: &str, names: &[&str]) -> ReplicaSetStatus {
+        poll::until(&format!("{set} is whole"), || self.is_whole(set, names))
+    }
+
+    /// A set that is active, and all of `names` up, in sync, and master or replica.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub fn is_whole(&self, set: &str, names: &[&str]) -> Result<ReplicaSetStatus, String> {
         let names: BTreeSet<&str> = names.iter().copied().collect();
-        poll::until(&format!("{set} is whole"), || {
-            let seen = self.set(set)?;
-            let in_sync: BTreeSet<&str> =
-                seen.record.iter().flat_map(|record| record.in_sync.iter().map(String::as_str)).collect();
-            let up = |member: &&baton_client::status::MemberStatus| {
-                member.health == "up" && matches!(&*member.role, "master" | "replica")
-            };
-            let well: BTreeSet<&str> =
-                seen.members.iter().filter(up).map(|member| &*member.instance).collect();
-            if seen.state == "active" && in_sync == names && well == names {
-                return Ok(seen);
-            }
-            Err(format!(
-                "{} at term {}, in sync {in_sync:?}, well {well:?}, {:?}",
-                seen.state, seen.term, seen.issues
-            ))
-        })
+        let seen = self.set(set)?;
+        let in_sync: BTreeSet<&str> =
+            seen.record.iter().flat_map(|record| record.in_sync.iter().map(String::as_str)).collect();
+        let up = |member: &&baton_client::status::MemberStatus| {
+            member.health == "up" && matches!(&*member.role, "master" | "replica")
+        };
+        let well: BTreeSet<&str> = seen.members.iter().filter(up).map(|member| &*member.instance).collect();
+        if seen.state == "active" && in_sync == names && well == names {
+            return Ok(seen);
+        }
+        Err(format!(
+            "{} at term {}, in sync {in_sync:?}, well {well:?}, {:?}",
+            seen.state, seen.term, seen.issues
+        ))
     }
 
     /// Waits until a set has an active master at a term above `term`.
@@ -333,9 +409,20 @@ impl Stage {
         })
     }
 
+    /// What a host's HTTP port answers.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub fn page(&self, host: usize, path: &str) -> Result<(u16, serde_json::Value), String> {
+        self.at(host, || http::get(self.hosts[host].ports.http, path))
+    }
+
     /// Whether a health check of an instance says yes.
+    ///
+    /// # Errors
+    /// Nobody answers.
     pub fn check(&self, host: usize, path: &str) -> Result<u16, String> {
-        http::get(self.hosts[host].ports.http, path).map(|(code, _)| code)
+        self.page(host, path).map(|(code, _)| code)
     }
 
     /// A stateboard and three hosts with one supervised instance each of `orders`: `a1`, preferred and so the first
@@ -360,7 +447,7 @@ impl Stage {
     pub fn everybody_knows_the_arbiter(&self) {
         for host in self.hosts.iter().filter(|host| host.plan.directory) {
             poll::until("it knows the arbiter", || {
-                match http::get(host.ports.http, "/v1/replicasets/orders")? {
+                match net::on(host.node.as_ref(), || http::get(host.ports.http, "/v1/replicasets/orders"))? {
                     (200, body) if body["arbiter"]["coordinator"].is_string() => Ok(()),
                     other => Err(format!("{}: {other:?}", host.plan.name)),
                 }
@@ -372,12 +459,9 @@ impl Stage {
     pub fn is_arbiter(&self, host: usize) {
         let address = format!("127.0.0.1:{}", self.hosts[host].ports.grpc);
         poll::until("it is the arbiter", || {
-            let said = ctl::run(Command::new(Self::program("batonctl")).args([
-                "--endpoint",
-                &address,
-                "status",
-                "--json",
-            ]));
+            let mut command = Command::new(Self::program("batonctl"));
+            command.args(["--endpoint", &address, "status", "--json"]);
+            let said = self.at(host, || ctl::run(&mut command));
             let status: ClusterStatus =
                 serde_json::from_str(&said.out).map_err(|error| format!("{error}: {said:?}"))?;
             let here = status.arbiter.coordinator.as_deref() == Some(self.hosts[host].plan.name);

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::net::{self, Node};
 use crate::store;
 
+/// What is written.
+pub const KEY: &str = "e2e:load";
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(1);
 
@@ -23,7 +26,7 @@ pub fn boot_clock() -> Duration {
 /// A thread that writes until this is dropped.
 #[derive(Debug)]
 pub struct Writer {
-    accepted: Arc<Mutex<Vec<Duration>>>,
+    accepted: Arc<Mutex<Vec<(Duration, u64)>>>,
     refused: Arc<Mutex<Vec<Duration>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -33,17 +36,25 @@ impl Writer {
     /// Writes to the engine on `port`, reconnecting for ever.
     #[must_use]
     pub fn start(port: u16) -> Self {
+        Self::start_on(None, port)
+    }
+
+    /// The same, from a node of the network to the engine there.
+    #[must_use]
+    pub fn start_on(node: Option<Node>, port: u16) -> Self {
         let (accepted, refused) =
-            (Arc::<Mutex<Vec<Duration>>>::default(), Arc::<Mutex<Vec<Duration>>>::default());
+            (Arc::<Mutex<Vec<(Duration, u64)>>>::default(), Arc::<Mutex<Vec<Duration>>>::default());
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (accepted, refused, stop) = (Arc::clone(&accepted), Arc::clone(&refused), Arc::clone(&stop));
-            std::thread::spawn(move || {
+            let write = move || {
+                let mut count = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    write_until_broken(port, &accepted, &refused, &stop);
+                    write_until_broken(port, &mut count, &accepted, &refused, &stop);
                     std::thread::sleep(PACE); // tidy: waits because the load has a pace
                 }
-            })
+            };
+            std::thread::spawn(move || net::on(node.as_ref(), write))
         };
         Self { accepted, refused, stop, thread: Some(thread) }
     }
@@ -51,6 +62,12 @@ impl Writer {
     /// When, on the [`boot_clock`], each acknowledged write had been sent, in order.
     #[must_use]
     pub fn accepted(&self) -> Vec<Duration> {
+        self.numbered().into_iter().map(|(sent, _)| sent).collect()
+    }
+
+    /// The same, with what each wrote: numbers that only rise, all into [`KEY`].
+    #[must_use]
+    pub fn numbered(&self) -> Vec<(Duration, u64)> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -79,24 +96,25 @@ impl Drop for Writer {
 
 fn write_until_broken(
     port: u16,
-    accepted: &Mutex<Vec<Duration>>,
+    count: &mut u64,
+    accepted: &Mutex<Vec<(Duration, u64)>>,
     refused: &Mutex<Vec<Duration>>,
     stop: &AtomicBool,
 ) {
     let Ok(mut connection) = store::connect(port, None) else { return };
-    let mut count = 0_u64;
     while !stop.load(Ordering::Relaxed) {
-        count += 1;
+        *count += 1;
         let sent = boot_clock();
         let answered: redis::RedisResult<String> =
-            redis::cmd("SET").arg("e2e:load").arg(count).query(&mut connection);
-        let list = match answered {
-            Ok(_) => accepted,
+            redis::cmd("SET").arg(KEY).arg(*count).query(&mut connection);
+        match answered {
+            Ok(_) => accepted.lock().unwrap_or_else(PoisonError::into_inner).push((sent, *count)),
             // The engine itself says no; everything else is the end of this connection.
-            Err(error) if error.code().is_some() => refused,
+            Err(error) if error.code().is_some() => {
+                refused.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+            }
             Err(_) => return,
-        };
-        list.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+        }
         std::thread::sleep(PACE); // tidy: waits because the load has a pace
     }
 }

@@ -5,6 +5,7 @@ mod backup;
 mod bootstrap;
 mod crash;
 mod daemon;
+mod failsafe;
 mod parts;
 mod provider;
 mod refusals;

@@ -1,19 +1,19 @@
 //! The stateboard goes away: for a moment, and for longer than the arbiter's lock lives.
 
 use e2e::logs::{Allowed, COORDINATOR_ENDS};
-use e2e::stage::{LEASE, play};
+use e2e::stage::{LEASE, play, play_slowly};
 use e2e::writer::{Writer, boot_clock};
 use e2e::{http, poll};
 use std::time::Duration;
 
-const BOARD_IS_AWAY: &[Allowed] = &[
+pub const BOARD_IS_AWAY: &[Allowed] = &[
     ("the arbiter's lock cannot be renewed", "the stateboard is away"),
     ("no campaign for the arbiter's lock", "the stateboard is away"),
     ("the provider does not answer the read after the takeover", "the stateboard is away"),
     ("a starting guard waits for the state provider", "the stateboard is away"),
 ];
 
-const STORE_BLIND: &[Allowed] = &[
+pub const STORE_BLIND: &[Allowed] = &[
     ("store-blind: no arbiter extends the lease", "the arbiter's lock runs out"),
     ("no promise: it hears the arbiter", "the lock is granted again while a request is under way"),
 ];
@@ -51,7 +51,7 @@ fn outage() -> Duration {
 
 #[test]
 fn no_write_is_refused_while_the_stateboard_stays_away() {
-    play(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS], |stage| {
+    play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS], |stage| {
         let before = stage.trio();
         let writer = Writer::start(stage.instance(0).port);
         let on_promises = |stage: &e2e::Stage, expected: bool| {

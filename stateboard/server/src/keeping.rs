@@ -141,7 +141,7 @@ impl Keeping {
         }
         let (header, durable) = reader.finish().map_err(|error| bad_backup(&error))?;
         let generation_at_least = begin.generation_at_least;
-        let backup = Backup { header, durable, force: begin.force, generation_at_least };
+        let backup = Backup { header, durable, bytes: offset, force: begin.force, generation_at_least };
         let answer = self.shell.restore(backup).await.map_err(rejected)?;
         answer.map(|restoration| response(&restoration)).map_err(|error| refused(&error))
     }
@@ -181,6 +181,10 @@ fn refused(fault: &RestoreError) -> Status {
             error(Code::FailedPrecondition, "not_empty", fault.to_string(), what_to_do, &[])
         }
         RestoreError::Backup { error, .. } => bad_backup(error),
+        RestoreError::NoRoom { .. } => {
+            let what_to_do = "make room on its disk, and restore again";
+            error(Code::ResourceExhausted, "disk_full", fault.to_string(), what_to_do, &[])
+        }
         RestoreError::Open(_) => {
             let message = format!("nothing was restored, and nothing was changed: {fault}");
             error(Code::Internal, "storage", message, "look at the stateboard's data directory", &[])

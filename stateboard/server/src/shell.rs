@@ -5,7 +5,9 @@
 use crate::feed::{Feed, Follower};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::storage::{Backup, CommitError, Restoration, RestoreError, Room, Storage, keep_backup};
+use crate::storage::{
+    Backup, CommitError, Restoration, RestoreError, Room, Storage, check_room, keep_backup,
+};
 use baton_board::{
     Action, Board, Durable, Input, Limits as Kept, Persist, Refusal, RefusalReason, Reply, Request,
     RequestId, SessionId, SessionMessage, Update, WatchStart,
@@ -380,6 +382,7 @@ impl Keeper {
 
     fn prepare_restore(&self, backup: Backup) -> Result<(Durable, Restoration), RestoreError> {
         let over = self.storage.read()?;
+        check_room(self.storage.path(), backup.bytes)?;
         let (durable, restored) = backup.over(Some(&over))?;
         let kept_as = if over.is_empty() { None } else { Some(keep_backup(&self.storage, &over)?) };
         let restoration = Restoration::of(&durable, restored, kept_as);

@@ -11,8 +11,8 @@ mod room;
 
 pub use backup::{Archive, ArchiveError, Piece};
 pub use codec::{BadEntry, FILE_FORMAT};
-pub(crate) use restore::keep_backup;
 pub use restore::{Backup, Restoration, RestoreError, restore, unix_millis};
+pub(crate) use restore::{check_room, keep_backup};
 pub(crate) use room::{RESERVE, Room, file_bytes, free_bytes};
 
 use baton_board::{Durable, Identity, Persist};

@@ -3,6 +3,7 @@
 use crate::board::{Board, PATIENCE, candidate, change};
 use baton_core::ids::{ReplicaSetName, Term};
 use baton_core::record::Change;
+use baton_provider::stateboard::RestoreOptions;
 use baton_provider::{AppointOutcome, LockToken, ProviderError, Renewal, StateProvider};
 use baton_stateboard::storage::FILE_NAME;
 use std::future::Future;
@@ -75,11 +76,23 @@ async fn a_full_disk_refuses_changes_serves_reads_and_takes_changes_again_when_t
     for term in 1..=5 {
         assert!(matches!(appoint(&client, token, term).await, Ok(AppointOutcome::Applied(_))), "{term}");
     }
+    let mut backup = Vec::new();
+    let keep = |piece: &[u8], _| {
+        backup.extend_from_slice(piece);
+        Ok(())
+    };
+    within(client.backup(keep)).await.expect("a backup");
     // Once down to a part of the reserve, once to the last byte.
     for (round, left) in [(0, RESERVE / 2), (1, 0)] {
         let ballast = small.fill(left);
         let before = within(client.read()).await.expect("reads are served");
         let refused = appoint(&client, token, 6 + round).await;
+        assert!(
+            matches!(&refused, Err(ProviderError::NotApplied(text)) if text.contains("no room")),
+            "{refused:?}"
+        );
+        let force = RestoreOptions { force: true, generation_at_least: 0 };
+        let refused = within(client.restore(force, std::iter::once(backup.clone()))).await;
         assert!(
             matches!(&refused, Err(ProviderError::NotApplied(text)) if text.contains("no room")),
             "{refused:?}"

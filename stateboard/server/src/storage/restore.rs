@@ -1,6 +1,7 @@
 //! Puts a backup in the place of what is there: into the data directory of a stateboard that does not run, or into one
 //! that does (`shell.rs` asks for the same checks). What was there is kept in a file beside.
 
+use super::room::{RESERVE, file_bytes, free_bytes};
 use super::{FILE_NAME, NEW_NAME, OpenError, Storage, at, belongs, check, create, lock, sync_directory};
 use baton_board::{Durable, Identity, Limits, Restored};
 use baton_core::ids::Revision;
@@ -20,6 +21,8 @@ pub struct Backup {
     pub header: Header,
     /// What it holds.
     pub durable: Durable,
+    /// How long its file is.
+    pub bytes: u64,
     /// Also in the place of something.
     pub force: bool,
     /// The new generation is at least this.
@@ -66,9 +69,33 @@ pub enum RestoreError {
         /// How many records it has.
         records: usize,
     },
+    /// The disk is too full for it.
+    #[error(
+        "there is no room for it: {needed} bytes are needed for certain, {free} are free; nothing was changed"
+    )]
+    NoRoom {
+        /// What it may take.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
     /// The data directory.
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+/// How many times its own length a backup may take as pages.
+const PAGES: u64 = 4;
+
+/// Whether there is room for `bytes` of a backup beside the file at `path`, what is kept of it, and the reserve: a commit
+/// that finds none ends the process.
+pub(crate) fn check_room(path: &Path, bytes: u64) -> Result<(), RestoreError> {
+    let kept = file_bytes(path).unwrap_or(0);
+    let needed = RESERVE.saturating_add(bytes.saturating_mul(PAGES)).saturating_add(kept);
+    match free_bytes(path) {
+        Some(free) if free < needed => Err(RestoreError::NoRoom { needed, free }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 impl Restoration {
@@ -94,15 +121,17 @@ impl Backup {
         let mut file = File::open(path).map_err(at(path))?;
         let mut reader = Reader::new(identity.clone(), limits.clone());
         let mut block = vec![0; BLOCK];
+        let mut bytes = 0_u64;
         loop {
             let length = file.read(&mut block).map_err(at(path))?;
             if length == 0 {
                 break;
             }
+            bytes += u64::try_from(length).expect("a length fits 64 bits");
             reader.feed(block.get(..length).unwrap_or_default()).map_err(bad)?;
         }
         let (header, durable) = reader.finish().map_err(bad)?;
-        Ok(Self { header, durable, force: false, generation_at_least: 0 })
+        Ok(Self { header, durable, bytes, force: false, generation_at_least: 0 })
     }
 
     /// What a stateboard that holds `over` begins with instead. What `over` holds is not lost only if `force` says so.
@@ -162,7 +191,11 @@ pub(crate) fn keep_backup(storage: &Storage, durable: &Durable) -> Result<PathBu
     let bytes = backup::encode(durable, unix_millis(), env!("CARGO_PKG_VERSION"));
     let written =
         File::create(&new).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-    written.map_err(at(&new))?;
+    if let Err(error) = written {
+        // It would only take room.
+        let _ = std::fs::remove_file(&new);
+        return Err(at(&new)(error));
+    }
     std::fs::rename(&new, &kept).map_err(at(&kept))?;
     sync_directory(directory)?;
     Ok(kept)

@@ -118,6 +118,8 @@ impl EngineKind {
 pub enum ProviderKind {
     /// Baton's own.
     Stateboard,
+    /// etcd with three members.
+    Etcd,
 }
 
 impl ProviderKind {
@@ -126,6 +128,7 @@ impl ProviderKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Stateboard => "stateboard",
+            Self::Etcd => "etcd",
         }
     }
 }
@@ -144,6 +147,11 @@ mod tests {
             panic!("not the demo")
         };
         assert_eq!(demo.lease_ttl, Duration::from_millis(300));
+        assert_eq!(demo.common.provider.name(), "stateboard");
+        let Command::Demo(of_etcd) = Cli::parse_from(["chaos", "demo", "--provider", "etcd"]).command else {
+            panic!("not the demo")
+        };
+        assert_eq!(of_etcd.common.provider, ProviderKind::Etcd);
         assert_eq!(demo.common.steps, [Step::KillEngine, Step::Switchover]);
         assert_eq!((demo.common.seed, demo.attempts, demo.common.json), (Some(7), 2, true));
     }

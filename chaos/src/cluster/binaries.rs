@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::ProviderKind;
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -11,20 +13,22 @@ pub struct Binaries {
     pub stateboard: PathBuf,
     /// `redis-server`.
     pub redis: PathBuf,
+    /// `etcd`, where it is the provider.
+    pub etcd: Option<PathBuf>,
 }
 
 impl Binaries {
-    /// Baton's programs lie beside this one (one build makes them all); Redis is found as a shell would.
+    /// Baton's programs lie beside this one (one build makes them all); Redis and etcd are found as a shell would.
     ///
     /// # Errors
     /// Names every program that is missing and how to get it.
-    pub fn find() -> anyhow::Result<Self> {
+    pub fn find(provider: ProviderKind) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let folder = own.parent().unwrap_or(Path::new("."));
-        Self::find_in(folder, &std::env::var_os("PATH").unwrap_or_default())
+        Self::find_in(folder, &std::env::var_os("PATH").unwrap_or_default(), provider)
     }
 
-    fn find_in(folder: &Path, search: &std::ffi::OsStr) -> anyhow::Result<Self> {
+    fn find_in(folder: &Path, search: &std::ffi::OsStr, provider: ProviderKind) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
         let mut ours = |name: &str| {
             let path = folder.join(name);
@@ -34,14 +38,21 @@ impl Binaries {
             path
         };
         let (coordinator, stateboard) = (ours("baton-coordinator"), ours("baton-stateboard"));
-        let redis = std::env::split_paths(search)
-            .map(|folder| folder.join("redis-server"))
-            .find(|path| path.is_file());
-        if redis.is_none() {
-            missing.push("redis-server is not in PATH; install it: apt-get install redis-server".to_owned());
-        }
+        let mut installed = |name: &str, package: &str| {
+            let found =
+                std::env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file());
+            if found.is_none() {
+                missing.push(format!("{name} is not in PATH; install it: apt-get install {package}"));
+            }
+            found
+        };
+        let redis = installed("redis-server", "redis-server");
+        let etcd = match provider {
+            ProviderKind::Stateboard => None,
+            ProviderKind::Etcd => installed("etcd", "etcd-server"),
+        };
         match redis {
-            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, redis }),
+            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, redis, etcd }),
             Some(_) | None => anyhow::bail!("{}", missing.join("\n")),
         }
     }
@@ -55,10 +66,16 @@ mod tests {
     fn everything_that_is_missing_is_named_at_once_with_its_remedy() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("baton-stateboard"), "").expect("writable");
-        let text =
-            Binaries::find_in(folder.path(), "/no/such/folder".as_ref()).expect_err("missing").to_string();
+        let missing = |provider| {
+            Binaries::find_in(folder.path(), "/no/such/folder".as_ref(), provider)
+                .expect_err("missing")
+                .to_string()
+        };
+        let text = missing(ProviderKind::Stateboard);
         assert!(text.contains("baton-coordinator") && text.contains("cargo build"), "{text}");
         assert!(text.contains("apt-get install redis-server"), "{text}");
-        assert!(!text.contains("baton-stateboard is not there"), "{text}");
+        assert!(!text.contains("baton-stateboard is not there") && !text.contains("etcd"), "{text}");
+        let text = missing(ProviderKind::Etcd);
+        assert!(text.contains("apt-get install etcd-server"), "{text}");
     }
 }

@@ -27,7 +27,9 @@ struct ClusterPart<'a> {
 #[derive(Serialize)]
 struct Provider<'a> {
     kind: &'a str,
-    endpoints: [String; 1],
+    endpoints: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed_settings: Option<&'a Path>,
 }
 
 #[derive(Serialize)]
@@ -88,8 +90,12 @@ pub struct HostFacts<'a> {
     pub data_dir: &'a Path,
     /// The engine's program and its configuration.
     pub command: [&'a Path; 2],
-    /// The stateboard's port.
-    pub stateboard: u16,
+    /// What keeps the record, by its name in the configuration.
+    pub provider: &'a str,
+    /// Where that is.
+    pub endpoints: &'a [String],
+    /// The settings of a new cluster, where the coordinators bring them.
+    pub seed_settings: Option<&'a Path>,
     /// How many members the set starts with.
     pub bootstrap_members: u32,
 }
@@ -109,8 +115,9 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
     Ok(toml::to_string(&Coordinator {
         cluster: ClusterPart { name: CLUSTER, secret_file: facts.secret_file },
         provider: Provider {
-            kind: "stateboard",
-            endpoints: [format!("http://{}", loopback(facts.stateboard))],
+            kind: facts.provider,
+            endpoints: facts.endpoints,
+            seed_settings: facts.seed_settings,
         },
         coordinator: Own {
             name: facts.host,
@@ -145,7 +152,7 @@ pub fn stateboard(port: u16, secret_file: &Path, data_dir: &Path) -> anyhow::Res
     })?)
 }
 
-/// The settings that a stateboard takes at its first start.
+/// The settings that a new cluster begins with.
 #[must_use]
 pub fn seed_settings(lease_ttl: Duration) -> String {
     format!("lease_ttl = \"{}\"\n", humantime::format_duration(lease_ttl))
@@ -176,7 +183,9 @@ mod tests {
             state_dir: Path::new("/d/host-a/state"),
             data_dir: Path::new("/d/host-a/data"),
             command: [Path::new("/usr/bin/redis-server"), Path::new("/d/host-a/redis.conf")],
-            stateboard: 11_000,
+            provider: "etcd",
+            endpoints: &["http://127.0.0.1:11000".to_owned()],
+            seed_settings: Some(Path::new("/d/settings.toml")),
             bootstrap_members: 3,
         };
         let parsed: toml::Table = coordinator(&facts).expect("plain text").parse().expect("TOML");
@@ -192,6 +201,8 @@ mod tests {
         };
         assert_eq!(at(&["cluster", "name"]).as_str(), Some("demo"));
         assert_eq!(at(&["provider", "endpoints"]).as_array().map(Vec::len), Some(1));
+        assert_eq!(at(&["provider", "kind"]).as_str(), Some("etcd"));
+        assert_eq!(at(&["provider", "seed_settings"]).as_str(), Some("/d/settings.toml"));
         assert_eq!(at(&["coordinator", "advertise"]).as_str(), Some("127.0.0.1:11001"));
         assert_eq!(at(&["instance", "bootstrap_members"]).as_integer(), Some(3));
         assert_eq!(at(&["instance", "engine", "endpoint"]).as_str(), Some("127.0.0.1:11003"));

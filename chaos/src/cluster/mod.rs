@@ -1,4 +1,4 @@
-//! A whole cluster on loopback, in one temporary folder: a stateboard and three hosts, each a coordinator as the sidecar
+//! A whole cluster on loopback, in one temporary folder: a state provider and three hosts, each a coordinator as the sidecar
 //! of a Redis. Starts it, watches its health from outside, and ends it with everything below. It knows programs, files
 //! and the wire.
 
@@ -8,10 +8,10 @@ pub mod host;
 pub mod operator;
 pub mod ports;
 pub mod process;
+pub mod provider;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -25,7 +25,8 @@ use self::config::{HostFacts, REPLICASET, loopback};
 use self::host::Host;
 use self::operator::Operator;
 use self::ports::Ports;
-use self::process::Process;
+use self::provider::Provider;
+use crate::cli::ProviderKind;
 use crate::workload::history::Instance;
 use crate::workload::link::{self, Reply};
 
@@ -43,8 +44,8 @@ pub struct Cluster {
     pub operator: Operator,
     folder: Option<TempDir>,
     path: PathBuf,
-    program: PathBuf,
-    stateboard: Option<Process>,
+    /// What keeps the record.
+    pub provider: Provider,
 }
 
 impl Cluster {
@@ -52,81 +53,33 @@ impl Cluster {
     ///
     /// # Errors
     /// A file cannot be written, a port not be found, a program not be started.
-    pub fn start(binaries: &Binaries, lease_ttl: Duration, random: &mut StdRng) -> anyhow::Result<Self> {
+    pub fn start(
+        binaries: &Binaries,
+        kind: ProviderKind,
+        lease_ttl: Duration,
+        random: &mut StdRng,
+    ) -> anyhow::Result<Self> {
         process::adopt_descendants().context("become the reaper of all descendants")?;
         let folder =
             tempfile::Builder::new().prefix("baton-demo-").tempdir().context("make a temporary folder")?;
         let path = folder.path().to_owned();
         let mut ports = Ports::default();
-        let stateboard_port = ports.free(random)?;
         let secret_file = path.join("secret");
         write_secret(&secret_file, random)?;
         std::fs::write(path.join("settings.toml"), config::seed_settings(lease_ttl))?;
-        let data_dir = path.join("stateboard");
-        std::fs::create_dir(&data_dir)?;
-        std::fs::write(
-            path.join("stateboard.toml"),
-            config::stateboard(stateboard_port, &secret_file, &data_dir)?,
-        )?;
+        let provider = Provider::prepare(kind, binaries, &path, &secret_file, &mut ports, random)?;
         let mut hosts = Vec::new();
-        for (name, instance) in HOSTS {
-            let folder = path.join(name);
-            hosts.push(prepare_host(
-                binaries,
-                (name, instance),
-                folder,
-                &secret_file,
-                stateboard_port,
-                &mut ports,
-                random,
-            )?);
+        for names in HOSTS {
+            hosts.push(prepare_host(binaries, names, &path, &secret_file, &provider, &mut ports, random)?);
         }
         let addresses = hosts.iter().map(|host| host.address.clone()).collect();
-        let mut cluster = Self {
-            hosts,
-            operator: Operator::new(addresses, REPLICASET),
-            folder: Some(folder),
-            path,
-            program: binaries.stateboard.clone(),
-            stateboard: None,
-        };
-        cluster.start_stateboard()?;
+        let operator = Operator::new(addresses, REPLICASET);
+        let mut cluster = Self { hosts, operator, folder: Some(folder), path, provider };
+        cluster.provider.start_what_is_down()?;
         for host in &mut cluster.hosts {
             host.start()?;
         }
         Ok(cluster)
-    }
-
-    /// Starts the stateboard, again with the same data.
-    ///
-    /// # Errors
-    /// The program cannot be started.
-    pub fn start_stateboard(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
-        command.arg("--config").arg(self.path.join("stateboard.toml"));
-        command.arg("--seed-settings").arg(self.path.join("settings.toml"));
-        let log = self.path.join("stateboard.log");
-        self.stateboard = Some(Process::start(command, &log).context("start the stateboard")?);
-        Ok(())
-    }
-
-    /// Starts the stateboard if it does not run.
-    ///
-    /// # Errors
-    /// The program cannot be started.
-    pub fn ensure_stateboard(&mut self) -> anyhow::Result<()> {
-        if self.stateboard.as_ref().is_some_and(Process::alive) { Ok(()) } else { self.start_stateboard() }
-    }
-
-    /// SIGKILL to the stateboard. Returns its process number.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn kill_stateboard(&mut self) -> anyhow::Result<i32> {
-        let stateboard =
-            self.stateboard.take().filter(Process::alive).context("the stateboard does not run")?;
-        stateboard.kill();
-        Ok(stateboard.pid())
     }
 
     /// Where the logs are.
@@ -197,9 +150,8 @@ impl Cluster {
     }
 
     fn who_ended(&self) -> Option<String> {
-        let stateboard = self.stateboard.as_ref().filter(|stateboard| !stateboard.alive());
-        if let Some(how) = stateboard.and_then(Process::how_it_ended) {
-            return Some(format!("the stateboard ended with {how}"));
+        if let Some(ended) = self.provider.who_ended() {
+            return Some(ended);
         }
         self.hosts
             .iter()
@@ -208,7 +160,6 @@ impl Cluster {
 
     /// Ends every process, stopped ones too, and names what would not end.
     pub fn end(&mut self) -> Vec<i32> {
-        self.stateboard = None;
         process::end_all_descendants()
     }
 }
@@ -272,12 +223,13 @@ fn write_secret(file: &Path, random: &mut StdRng) -> anyhow::Result<()> {
 fn prepare_host(
     binaries: &Binaries,
     (name, instance): (&str, &str),
-    folder: PathBuf,
+    path: &Path,
     secret_file: &Path,
-    stateboard: u16,
+    provider: &Provider,
     ports: &mut Ports,
     random: &mut StdRng,
 ) -> anyhow::Result<Host> {
+    let folder = path.join(name);
     let (data_dir, state_dir, redis_conf) =
         (folder.join("data"), folder.join("state"), folder.join("redis.conf"));
     for folder in [&data_dir, &state_dir] {
@@ -285,6 +237,8 @@ fn prepare_host(
     }
     let ports = [ports.free(random)?, ports.free(random)?, ports.free(random)?];
     std::fs::write(&redis_conf, config::redis(ports[2], &data_dir))?;
+    let seed_settings = provider.seeded_by_coordinators();
+    let endpoints = provider.endpoints();
     let facts = HostFacts {
         host: name,
         instance,
@@ -294,7 +248,9 @@ fn prepare_host(
         state_dir: &state_dir,
         data_dir: &data_dir,
         command: [&binaries.redis, &redis_conf],
-        stateboard,
+        provider: provider.kind().name(),
+        endpoints: &endpoints,
+        seed_settings: seed_settings.as_deref(),
         bootstrap_members: u32::try_from(HOSTS.len())?,
     };
     std::fs::write(folder.join("coordinator.toml"), config::coordinator(&facts)?)?;

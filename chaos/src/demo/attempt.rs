@@ -115,7 +115,7 @@ impl Stage {
         if self.cluster.hosts[place].ended().is_some() {
             self.cluster.hosts[place].start()?;
         }
-        self.cluster.ensure_stateboard()?;
+        self.cluster.provider.start_what_is_down()?;
         self.healthy().await.map(|_| ())
     }
 
@@ -188,15 +188,15 @@ impl Stage {
         Ok(())
     }
 
-    /// The stateboard's lock outlives a lease; it is back well within one.
+    /// The provider's lock outlives a lease; it is back well within one.
     async fn restart_provider(&mut self, struck: &mut Struck) -> anyhow::Result<()> {
-        let pid = self.cluster.kill_stateboard()?;
-        self.event(struck, "fault", format!("SIGKILL to the stateboard (process {pid})"));
+        let killed = self.cluster.provider.kill().await?;
+        self.event(struck, "fault", format!("SIGKILL to {killed}"));
         sleep(self.random.random_range(self.lease_ttl / 10..self.lease_ttl / 2)).await;
-        self.cluster.start_stateboard()?;
-        self.event(struck, "mended", "the stateboard is started again, with its data".to_owned());
+        self.cluster.provider.start_what_is_down()?;
+        self.event(struck, "mended", "it is started again, with its data".to_owned());
         // Every right that was granted before has to be renewed after it.
-        sleep(self.lease_ttl * 2).await;
+        sleep((self.lease_ttl * 2).max(self.cluster.provider.lock_ttl_min() * 2)).await;
         Ok(())
     }
 

@@ -32,9 +32,9 @@ pub async fn run<T>(
     narrator: &Narrator,
     with_stage: impl AsyncFnOnce(&Stage) -> anyhow::Result<T>,
 ) -> anyhow::Result<(Report, Option<T>)> {
-    let binaries = Binaries::find()?;
+    let binaries = Binaries::find(common.provider)?;
     let random = StdRng::seed_from_u64(seed);
-    let mut stage = Stage::open(&binaries, lease_ttl, random, narrator).await?;
+    let mut stage = Stage::open(&binaries, common.provider, lease_ttl, random, narrator).await?;
     narrator.say(&timeline::opening(&stage));
     let (done, given_up) = play_all(&mut stage, common, attempts, narrator).await;
     let path = stage.cluster.path().display().to_string();

@@ -12,6 +12,7 @@ use super::step::Step;
 use super::verdict::UNINTERRUPTED;
 use crate::checker::lost::{Lost, lost_writes};
 use crate::checker::stale::FirstAcknowledgements;
+use crate::cli::ProviderKind;
 use crate::cluster::Cluster;
 use crate::cluster::binaries::Binaries;
 use crate::cluster::config::REPLICASET;
@@ -65,11 +66,12 @@ impl Stage {
     /// It could not be started, or did not become healthy; the logs are kept then.
     pub async fn open(
         binaries: &Binaries,
+        provider: ProviderKind,
         lease_ttl: Duration,
         mut random: StdRng,
         narrator: &Narrator,
     ) -> anyhow::Result<Self> {
-        let mut cluster = Cluster::start(binaries, lease_ttl, &mut random)?;
+        let mut cluster = Cluster::start(binaries, provider, lease_ttl, &mut random)?;
         narrator.doing(&format!("starting a cluster in {}", cluster.path().display()));
         let ready = async {
             cluster.wait_healthy(PATIENCE + lease_ttl * 10).await?;

@@ -18,7 +18,7 @@ pub enum Step {
     KillHostWithArbiter,
     /// A planned change of master.
     Switchover,
-    /// SIGKILL of the stateboard, which is back within its lock's ttl.
+    /// SIGKILL of the stateboard (of etcd's leader), which is back within the lock's ttl.
     ProviderRestart,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE, Phase};
 
+use crate::cli::ProviderKind;
 use crate::demo::attempt::{Attempt, Event};
 use crate::demo::stage::Stage;
 use crate::workload::history::Moment;
@@ -14,8 +15,12 @@ use crate::workload::history::Moment;
 pub fn opening(stage: &Stage) -> String {
     let hosts = stage.cluster.hosts.iter().map(|host| format!("{} {}", host.instance, host.endpoint));
     let hosts: Vec<String> = hosts.collect();
+    let provider = match stage.cluster.provider.kind() {
+        ProviderKind::Stateboard => "a stateboard",
+        ProviderKind::Etcd => "three members of etcd",
+    };
     format!(
-        "a stateboard and three Redis with their sidecars ({}), lease_ttl {}",
+        "{provider} and three Redis with their sidecars ({}), lease_ttl {}",
         hosts.join(", "),
         humantime::format_duration(stage.lease_ttl)
     )

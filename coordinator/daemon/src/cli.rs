@@ -105,6 +105,10 @@ pub fn describe(config: &Config) -> String {
             let tls = if tls.is_some() { ", with TLS" } else { "" };
             format!("stateboard at {}{tls}", endpoints.join(", "))
         }
+        ProviderConfig::Etcd(etcd) => {
+            let tls = if etcd.tls.is_some() { ", with TLS" } else { "" };
+            format!("etcd at {}{tls}, below {}", etcd.endpoints.join(", "), etcd.prefix)
+        }
         ProviderConfig::Embedded { data_dir } => format!("embedded stateboard in {}", data_dir.display()),
     };
     let on = |enabled| if enabled { "on" } else { "off" };

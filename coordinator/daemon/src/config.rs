@@ -14,6 +14,7 @@ pub use overrides::Overrides;
 use baton_board::Identity;
 use baton_config::{Document, ENVIRONMENT_PREFIX, Origin, Problem, Problems};
 use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Zone};
+use baton_core::record::Settings;
 use baton_provider::password::Password;
 use baton_provider::tls::TlsFiles;
 use std::collections::BTreeMap;
@@ -62,11 +63,28 @@ pub enum ProviderConfig {
         /// The password, where it asks for one.
         password: Option<Password>,
     },
+    /// An etcd of one member or several.
+    Etcd(EtcdSection),
     /// A stateboard inside this daemon.
     Embedded {
         /// Where it keeps its file.
         data_dir: PathBuf,
     },
+}
+
+/// How etcd is reached, and where in it the cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdSection {
+    /// As a stateboard's, one for each member.
+    pub endpoints: Vec<String>,
+    /// The folder of all clusters: `/NAME`.
+    pub prefix: String,
+    /// User and password, where it asks for them.
+    pub credentials: Option<(String, Password)>,
+    /// The files for TLS to it; `None` without it.
+    pub tls: Option<TlsFiles>,
+    /// The settings of a cluster that etcd does not know yet.
+    pub seed_settings: Settings,
 }
 
 /// One engine and its place in a replica set.

@@ -3,7 +3,7 @@
 
 use crate::arbiter_shell;
 use crate::clock;
-use crate::config::{Config, EngineKind as ConfiguredKind, InstanceConfig, ProviderConfig};
+use crate::config::{Config, EngineKind as ConfiguredKind, EtcdSection, InstanceConfig, ProviderConfig};
 use crate::directory::DirectoryService;
 use crate::guard_shell;
 use crate::http;
@@ -22,6 +22,7 @@ use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
 use baton_proto::v1;
+use baton_provider::etcd::{EtcdOptions, EtcdProvider};
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
 use baton_provider::{FatalError, Item, LockView, ProviderError, StateProvider, WatchEvent};
 use std::collections::BTreeMap;
@@ -276,6 +277,7 @@ async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Res
             password: password.clone(),
             ..StateboardOptions::new(endpoints.clone(), identity, FIRST_TIMEOUT)
         },
+        ProviderConfig::Etcd(section) => return Ok(Arc::new(etcd(section, identity)?)),
         ProviderConfig::Embedded { data_dir } => {
             let options = baton_stateboard::Options {
                 identity: config.identity.clone(),
@@ -295,6 +297,17 @@ async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Res
         }
     };
     Ok(Arc::new(StateboardProvider::new(options)?))
+}
+
+fn etcd(section: &EtcdSection, identity: baton_provider::Identity) -> anyhow::Result<EtcdProvider> {
+    let credentials = section.credentials.as_ref();
+    Ok(EtcdProvider::new(EtcdOptions {
+        prefix: section.prefix.clone(),
+        credentials: credentials.map(|(name, password)| (name.clone(), password.reveal().to_owned())),
+        tls: section.tls.as_ref().map(baton_provider::tls::TlsFiles::client_of_tonic).transpose()?,
+        seed_settings: section.seed_settings.clone(),
+        ..EtcdOptions::new(section.endpoints.clone(), identity, FIRST_TIMEOUT)
+    })?)
 }
 
 /// Waits for the provider and reads the cluster's settings: without them no lease is known.
@@ -435,7 +448,9 @@ impl Services<'_> {
             DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(&self.common.metrics))
                 .into_server()
         });
-        let operator = OperatorService::new(cluster, self.views.clone(), self.commands).into_server();
+        let operator = OperatorService::new(cluster, self.views.clone(), self.commands)
+            .kept_by(Arc::clone(&self.common.provider))
+            .into_server();
         let router = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .max_concurrent_streams(STREAMS_MAX)

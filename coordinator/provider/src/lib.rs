@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Settings};
 use baton_core::time::Span;
+use baton_core::timing::Timing;
 use std::pin::Pin;
 use tokio_stream::Stream;
 
@@ -34,6 +35,12 @@ use tokio_stream::Stream;
 pub trait StateProvider: Send + Sync + 'static {
     /// The kind, for people and metrics: `stateboard`, `etcd`, `memory`.
     fn kind(&self) -> &'static str;
+
+    /// How long after its last renewal a dead holder's lock is the next one's, at most, where the settings' timing is
+    /// `timing`: what an outage is reckoned with. Longer than the timing's own where a provider cannot do as short.
+    fn lock_ttl(&self, timing: &Timing) -> Span {
+        timing.lock_ttl
+    }
 
     /// Checks that the provider is there and belongs to our cluster. Changes nothing; may be repeated.
     ///

@@ -26,7 +26,7 @@ pub struct Overrides {
     /// What must survive a restart (coordinator.state_dir)
     #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<String>,
-    /// stateboard or embedded (provider.kind)
+    /// stateboard, etcd or embedded (provider.kind)
     #[arg(long, value_name = "KIND", global = true)]
     pub provider_kind: Option<String>,
     /// The provider's addresses, separated by commas (provider.endpoints)

@@ -133,6 +133,10 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
              c.toml:8: provider.ca_file = \"/gone\": cannot be read: No such file or directory (os error 2)",
         ),
         ("data_dir = \"/x\"\n", r#"c.toml:8: provider.data_dir = "/x": is for kind = "embedded" only"#),
+        (
+            "seed_settings = \"/x\"\n",
+            r#"c.toml:8: provider.seed_settings = "/x": is for kind = "etcd" only (a stateboard has --seed-settings)"#,
+        ),
         ("endpoint = 1\n", r#"c.toml:8: provider.endpoint: unknown key; did you mean "endpoints"?"#),
         ("[tls]\ncert_fil = \"/x\"\n", r#"c.toml:9: tls.cert_fil: unknown key; did you mean "cert_file"?"#),
         (
@@ -146,7 +150,7 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
         ),
         (
             "instance = 3\n",
-            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, prefix, endpoints, password_file, password, cert_file, key_file, ca_file, data_dir"#,
+            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, prefix, endpoints, password_file, password, cert_file, key_file, ca_file, data_dir, seed_settings"#,
         ),
     ];
     for (added, said) in cases {
@@ -239,7 +243,7 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
 name = "-x"
 secret_file = "/nonexistent/secret"
 [provider]
-kind = "etcd"
+kind = "raft"
 endpoints = ["10.0.0.9"]
 [coordinator]
 name = "host-a"
@@ -250,7 +254,7 @@ http_listn = "127.0.0.1:4403"
         problems(text),
         r#"c.toml:2: cluster.name = "-x": it must start with a letter or a digit
 c.toml:3: cluster.secret_file = "/nonexistent/secret": cannot be read: No such file or directory (os error 2)
-c.toml:5: provider.kind = "etcd": not yet supported in this version; it must be "stateboard" or "embedded"
+c.toml:5: provider.kind = "raft": must be "stateboard", "etcd" or "embedded"
 c.toml:9: coordinator.listen = "10.0.0.1:4402": is open to others without TLS: bind to loopback, or say coordinator.insecure = true
 c.toml:10: coordinator.http_listn: unknown key; did you mean "http_listen"?"#
     );
@@ -282,12 +286,61 @@ fn a_protected_provider_needs_an_authority_and_may_ask_for_a_password() {
     assert_eq!(config.issues.len(), 1, "it is said that [tls] does not protect this version's own ports");
 }
 
+const ETCD: &str = r#"[cluster]
+name = "orders"
+[coordinator]
+name = "host-a"
+[provider]
+kind = "etcd"
+endpoints = ["http://10.0.0.7:2379", "http://10.0.0.8:2379", "http://10.0.0.9:2379"]
+"#;
+
+#[test]
+fn etcd_has_members_a_folder_a_user_and_settings_to_begin_with() {
+    let ProviderConfig::Etcd(plain) = good(ETCD).provider else { panic!("another kind") };
+    assert_eq!((plain.endpoints.len(), plain.prefix.as_str(), plain.credentials), (3, "/baton", None));
+    assert_eq!(plain.seed_settings, Settings::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let (password, seed) = (dir.path().join("pass"), dir.path().join("seed.toml"));
+    std::fs::write(&password, "sesame\n").expect("write");
+    std::fs::write(&seed, "lease_ttl = \"1s\"\n").expect("write");
+    let more = format!(
+        "{ETCD}prefix = \"/ops/baton\"\nusername = \"baton\"\npassword_file = {password:?}\nseed_settings = {seed:?}\n"
+    );
+    let ProviderConfig::Etcd(full) = good(&more).provider else { panic!("another kind") };
+    assert_eq!(full.prefix, "/ops/baton");
+    assert_eq!(
+        full.credentials.map(|(name, password)| format!("{name} {}", password.reveal())),
+        Some("baton sesame".into())
+    );
+    assert_eq!(full.seed_settings.lease_ttl, baton_core::time::Span::from_secs(1));
+    std::fs::write(&seed, "lease = \"1s\"\n").expect("write");
+    assert!(problems(&more).contains("seed.toml\": cannot be used: "), "{}", problems(&more));
+    let wrong = [
+        (
+            "prefix = \"baton\"\n",
+            "c.toml:8: provider.prefix = \"baton\": is written /NAME or /NAME/NAME, of letters, digits, '-', '_' and '.'",
+        ),
+        ("username = \"u\"\n", "c.toml:8: provider.username = \"u\": needs a password_file beside it"),
+        ("data_dir = \"/x\"\n", "c.toml:8: provider.data_dir = \"/x\": is for kind = \"embedded\" only"),
+    ];
+    for (line, said) in wrong {
+        assert_eq!(problems(&format!("{ETCD}{line}")), said);
+    }
+    let text = more.replace("username = \"baton\"\n", "").replace(&format!("seed_settings = {seed:?}\n"), "");
+    assert!(
+        problems(&text).ends_with("provider.username: must be given where a password is"),
+        "{}",
+        problems(&text)
+    );
+}
+
 #[test]
 fn what_is_missing_is_named() {
     assert_eq!(
         problems("[coordinator]\nname = \"host-a\"\n"),
         "c.toml: cluster.name: must be given: the name that the provider knows the cluster by\n\
-         c.toml: provider.kind: must be given: it must be \"stateboard\" or \"embedded\""
+         c.toml: provider.kind: must be given: it must be \"stateboard\", \"etcd\" or \"embedded\""
     );
     assert_eq!(
         problems(&SMALL.replace("endpoints = [\"http://10.0.0.9:4401\"]\n", "")),

@@ -13,6 +13,7 @@ use baton_core::time::Span;
 use baton_core::timing::Timing;
 use baton_proto::v1;
 use baton_proto::v1::operator_server::{Operator, OperatorServer};
+use baton_provider::StateProvider;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -36,13 +37,21 @@ pub struct OperatorService {
     views: Views,
     commands: mpsc::Sender<OperatorCommand>,
     tasks: Tasks,
+    provider: Option<Arc<dyn StateProvider>>,
 }
 
 impl OperatorService {
     /// The service of a coordinator of this cluster; the arbiter's shell holds the other end of `commands`.
     #[must_use]
     pub fn new(cluster: ClusterName, views: Views, commands: mpsc::Sender<OperatorCommand>) -> Self {
-        Self { cluster, views, commands, tasks: Tasks::default() }
+        Self { cluster, views, commands, tasks: Tasks::default(), provider: None }
+    }
+
+    /// Where the record is kept: not every provider's lock is as short as the settings would have it, and `timing` has
+    /// to be true.
+    #[must_use]
+    pub fn kept_by(self, provider: Arc<dyn StateProvider>) -> Self {
+        Self { provider: Some(provider), ..self }
     }
 
     /// The service as tonic's router takes it.
@@ -270,8 +279,11 @@ impl Operator for OperatorService {
         request: Request<v1::TimingRequest>,
     ) -> Result<Response<v1::TimingResponse>, Status> {
         let view = self.active(&request.into_inner().cluster)?;
-        let timing =
+        let mut timing =
             Timing::new(&view.settings).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        if let Some(provider) = &self.provider {
+            timing.lock_ttl = provider.lock_ttl(&timing);
+        }
         Ok(Response::new(wire::timing_to_wire(&timing, view.settings.clock_drift_ppm)))
     }
 

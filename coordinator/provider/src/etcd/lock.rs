@@ -41,6 +41,8 @@ use std::sync::Arc;
 
 /// Shortest lease that etcd gives at its default election timeout.
 const LEASE_SECONDS_MIN: u64 = 2;
+/// How long after its end a lease may still be there.
+const EXPIRY_NOTICED: Span = Span::from_secs(1);
 
 /// The whole seconds that a span fits into.
 pub(super) fn seconds(span: Span) -> u64 {
@@ -51,7 +53,17 @@ pub(super) fn seconds(span: Span) -> u64 {
 pub(super) fn lock_seconds(settings: &Settings) -> Result<u64, FatalError> {
     let timing = Timing::new(settings)
         .map_err(|error| FatalError::Protocol(format!("the settings in etcd are not safe: {error}")))?;
-    Ok(seconds(timing.lock_ttl).max(LEASE_SECONDS_MIN))
+    Ok(whole_seconds(&timing))
+}
+
+fn whole_seconds(timing: &Timing) -> u64 {
+    seconds(timing.lock_ttl).max(LEASE_SECONDS_MIN)
+}
+
+/// The longest that the key of a holder that died outlives its last renewal: etcd looks for leases that have run out
+/// twice a second, and their end is a change that a majority has to take first.
+pub(super) fn lives_at_most(timing: &Timing) -> Span {
+    Span::from_secs(whole_seconds(timing)) + EXPIRY_NOTICED
 }
 
 /// One campaign of one candidate.
@@ -294,6 +306,7 @@ mod tests {
             assert_eq!(seconds, expected, "{lease_ttl} ms");
             let timing = Timing::new(&settings).expect("safe");
             assert!(Span::from_secs(seconds) >= timing.lock_ttl);
+            assert!(lives_at_most(&timing) > Span::from_secs(seconds), "its end is noticed late");
         }
     }
 }

@@ -43,6 +43,8 @@ use baton_board::{
 };
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Settings};
+use baton_core::time::Span;
+use baton_core::timing::Timing;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -130,6 +132,10 @@ impl std::fmt::Debug for EtcdProvider {
 impl StateProvider for EtcdProvider {
     fn kind(&self) -> &'static str {
         "etcd"
+    }
+
+    fn lock_ttl(&self, timing: &Timing) -> Span {
+        lock::lives_at_most(timing)
     }
 
     async fn join(&self) -> Result<(), ProviderError> {

@@ -12,8 +12,8 @@ use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -82,6 +82,7 @@ pub(crate) fn incoming(
         places: Arc::new(Semaphore::new(limits.connections)),
         spare: Arc::new(Semaphore::new(SPARE)),
         metrics,
+        told: Arc::default(),
         out,
     };
     tokio::spawn(door.run(listener));
@@ -97,7 +98,26 @@ struct Door {
     places: Arc<Semaphore>,
     spare: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    told: Arc<Told>,
     out: Out,
+}
+
+/// When a handshake that failed was last told of. A client whose certificate is refused often learns only that the
+/// connection was closed, so the reason has to stand here; but strangers must not fill the log.
+#[derive(Debug, Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    const EVERY: Duration = Duration::from_secs(1);
+
+    fn failed(&self, metrics: &Metrics, address: SocketAddr, reason: &dyn std::fmt::Display) {
+        metrics.handshake_failed();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= Self::EVERY) {
+            *last = Some(Instant::now());
+            tracing::warn!(%address, %reason, "a TLS handshake failed");
+        }
+    }
 }
 
 impl Door {
@@ -139,22 +159,16 @@ impl Door {
             let _ = self.out.send(Ok(Connection { io, peer, timer, _counted: counted })).await;
             return;
         };
-        let (out, deadline, metrics) =
-            (self.out.clone(), timer.started + self.handshake_timeout, Arc::clone(&self.metrics));
+        let (out, deadline) = (self.out.clone(), timer.started + self.handshake_timeout);
+        let (metrics, told) = (Arc::clone(&self.metrics), Arc::clone(&self.told));
         tokio::spawn(async move {
             match tokio::time::timeout_at(deadline, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let io = Io::Tls(Box::new(stream));
                     let _ = out.send(Ok(Connection { io, peer, timer, _counted: counted })).await;
                 }
-                Ok(Err(error)) => {
-                    metrics.handshake_failed();
-                    tracing::debug!(%address, %error, "a TLS handshake failed");
-                }
-                Err(_) => {
-                    metrics.handshake_failed();
-                    tracing::debug!(%address, "a TLS handshake was not finished in time");
-                }
+                Ok(Err(error)) => told.failed(&metrics, address, &error),
+                Err(_) => told.failed(&metrics, address, &"it was not finished in time"),
             }
         });
     }

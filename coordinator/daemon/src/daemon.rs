@@ -300,11 +300,10 @@ async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Res
 }
 
 fn etcd(section: &EtcdSection, identity: baton_provider::Identity) -> anyhow::Result<EtcdProvider> {
-    let credentials = section.credentials.as_ref();
     Ok(EtcdProvider::new(EtcdOptions {
         prefix: section.prefix.clone(),
-        credentials: credentials.map(|(name, password)| (name.clone(), password.reveal().to_owned())),
-        tls: section.tls.as_ref().map(baton_provider::tls::TlsFiles::client_of_tonic).transpose()?,
+        credentials: section.credentials.clone(),
+        tls: section.tls.clone(),
         seed_settings: section.seed_settings.clone(),
         ..EtcdOptions::new(section.endpoints.clone(), identity, FIRST_TIMEOUT)
     })?)

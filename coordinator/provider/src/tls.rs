@@ -110,24 +110,6 @@ impl TlsFiles {
         [&self.cert_file, &self.key_file, &self.ca_file].into_iter().flatten().cloned().collect()
     }
 
-    /// The same for a transport that reads the files itself; they are tried first, so that a fault names its file.
-    ///
-    /// # Errors
-    /// [`TlsFault`] names the file.
-    pub fn client_of_tonic(&self) -> Result<tonic::transport::ClientTlsConfig, TlsFault> {
-        self.client()?;
-        let ca_file = self.ca_file.as_ref().ok_or_else(|| missing("ca_file"))?;
-        let authority = tonic::transport::Certificate::from_pem(read("ca_file", ca_file)?);
-        let config = tonic::transport::ClientTlsConfig::new().ca_certificate(authority);
-        Ok(match (&self.cert_file, &self.key_file) {
-            (Some(cert_file), Some(key_file)) => config.identity(tonic::transport::Identity::from_pem(
-                read("cert_file", cert_file)?,
-                read("key_file", key_file)?,
-            )),
-            (Some(_), None) | (None, Some(_) | None) => config,
-        })
-    }
-
     /// Certificate and key, both or none.
     #[allow(clippy::type_complexity)]
     fn pair(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsFault> {

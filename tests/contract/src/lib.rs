@@ -8,11 +8,13 @@ mod frames;
 mod ports;
 mod process;
 mod proxy;
+mod raw;
 mod route;
 mod stateboard;
 mod world;
 
 pub use fixtures::{Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, set, within};
 pub use proxy::{Direction, Trap};
+pub use raw::{Raw, RawKey};
 pub use route::Route;
 pub use world::{Kind, LONG, MIDDLE, Plan, SHORT, World};

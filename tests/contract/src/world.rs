@@ -1,6 +1,7 @@
 //! One state provider of each kind, made for a test and gone after it.
 
 use crate::etcd::Etcd;
+use crate::raw::Raw;
 use crate::route::Route;
 use crate::stateboard::Stateboard;
 use baton_board::{Durable, Limits};
@@ -235,8 +236,17 @@ impl World {
     /// When there is no such node.
     #[must_use]
     pub fn client_of_node(&self, node: usize) -> Arc<dyn StateProvider> {
+        self.client_of_node_as(node, Self::identity())
+    }
+
+    /// The same, of any cluster.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn client_of_node_as(&self, node: usize, identity: Identity) -> Arc<dyn StateProvider> {
         let address = *self.addresses().get(node).expect("there is such a node");
-        self.connect(&[address], Self::identity(), IMPATIENT)
+        self.connect(&[address], identity, IMPATIENT)
     }
 
     /// A client that waits for no answer that does not come.
@@ -291,7 +301,8 @@ impl World {
                 let options = EtcdOptions {
                     prefix: prefix.clone(),
                     check_identity: self.plan.check_identity,
-                    credentials: password.map(|password| ("baton".to_owned(), password.to_owned())),
+                    credentials: password
+                        .map(|text| ("baton".to_owned(), Password::parse(text).expect("printable"))),
                     seed_settings: Settings { version: Version(0), ..self.settings.clone() },
                     ..EtcdOptions::new(endpoints, identity, patience)
                 };
@@ -388,6 +399,15 @@ impl World {
     /// Makes it forget every revision but the newest, as an administrator does.
     pub async fn compact(&self) {
         self.etcd().compact().await;
+    }
+
+    /// The keys of an etcd as a person sees them.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub async fn raw(&self) -> Raw {
+        let Backend::Etcd { members, prefix, .. } = &self.backend else { panic!("it is no etcd") };
+        Raw::of(*members.first().expect("an etcd has members"), format!("{prefix}/{CLUSTER}/")).await
     }
 
     fn etcd(&self) -> &Etcd {

@@ -4,6 +4,7 @@
 
 mod appointments;
 mod documents;
+mod etcd;
 mod flaky;
 mod identity;
 mod killed;

@@ -10,14 +10,22 @@
 use super::EtcdOptions;
 use super::outcome::{Failure, of_error};
 use crate::error::{FatalError, ProviderError};
+use crate::files::Followed;
+use crate::password::Password;
+use crate::stateboard::Address;
+use crate::stateboard::channel::{Stream, check_scheme, connect_one};
+use crate::tls::TlsFiles;
 use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use std::future::Future;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tonic::transport::Endpoint;
+use tonic::transport::{Endpoint, Uri};
 
 /// How long a member may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,8 +55,8 @@ pub(super) struct Endpoints {
 
 struct Member {
     address: String,
-    endpoint: Endpoint,
-    credentials: Option<(String, String)>,
+    channel: tonic::transport::Channel,
+    credentials: Option<(String, Followed<Password>)>,
     /// What a look at the member reads.
     probe_key: String,
     client: Mutex<Option<Client>>,
@@ -63,11 +71,14 @@ impl Endpoints {
     pub(super) fn new(options: &EtcdOptions, probe_key: String) -> Result<Self, FatalError> {
         let mut members = Vec::with_capacity(options.endpoints.len());
         for address in &options.endpoints {
-            let endpoint = endpoint(address, options).map_err(FatalError::Config)?;
+            let channel = channel(address, options).map_err(FatalError::Config)?;
+            let follow = |(name, password): &(String, Password)| Ok((name.clone(), password.follow()?));
+            let credentials =
+                options.credentials.as_ref().map(follow).transpose().map_err(FatalError::Config)?;
             members.push(Arc::new(Member {
                 address: address.clone(),
-                endpoint,
-                credentials: options.credentials.clone(),
+                channel,
+                credentials,
                 probe_key: probe_key.clone(),
                 client: Mutex::new(None),
                 suspect: AtomicBool::new(false),
@@ -111,7 +122,6 @@ impl Endpoints {
         Fut: Future<Output = Result<T, Failure>>,
     {
         let deadline = Instant::now() + self.timeout;
-        let mut strange = false;
         loop {
             let mut last = None;
             for index in self.order() {
@@ -127,9 +137,7 @@ impl Endpoints {
                 let go_on = match &failure {
                     Failure::Elsewhere(_) => true,
                     Failure::Ended(ProviderError::Unknown(_)) => repeat == Repeat::Harmless,
-                    // Once: a token that is refused again and again is no token.
-                    Failure::Stranger(_) => !std::mem::replace(&mut strange, true),
-                    Failure::Ended(_) | Failure::Compacted => return Err(failure),
+                    Failure::Ended(_) | Failure::Stranger(_) | Failure::Compacted => return Err(failure),
                 };
                 if let Failure::Elsewhere(_) | Failure::Ended(ProviderError::Unknown(_)) = failure {
                     Member::suspect(member);
@@ -192,11 +200,12 @@ impl Member {
         if let Some(client) = client.as_ref() {
             return Ok(client.clone());
         }
-        let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
+        // Without the client's own way to renew a token: it would show a password that has changed since.
+        let mut options = ConnectOptions::new().with_require_leader(true);
         if let Some((name, password)) = &self.credentials {
-            options = options.with_user(name, password);
+            options = options.with_user(name, password.current().reveal());
         }
-        let channel = Channel::Tonic(self.endpoint.connect_lazy());
+        let channel = Channel::Tonic(self.channel.clone());
         let fresh = Client::from_channel(channel, Some(options)).await.map_err(|error| of_error(&error))?;
         *client = Some(fresh.clone());
         Ok(fresh)
@@ -210,20 +219,24 @@ impl Member {
         let deadline = Instant::now() + patience;
         let silent =
             || format!("{} did not answer within {}", self.address, humantime::format_duration(patience));
-        // Until there is a client nothing of the call was sent.
-        let client = match tokio::time::timeout_at(deadline, self.client()).await {
-            Ok(client) => client?,
-            Err(_) => return Err(Failure::Elsewhere(silent())),
-        };
-        let answer = match tokio::time::timeout_at(deadline, call(client)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::Ended(ProviderError::Unknown(silent()))),
-        };
-        if let Err(Failure::Stranger(_)) = &answer {
-            // The next call authenticates again.
+        let mut told = false;
+        loop {
+            // Until there is a client nothing of the call was sent.
+            let client = match tokio::time::timeout_at(deadline, self.client()).await {
+                Ok(client) => client?,
+                Err(_) => return Err(Failure::Elsewhere(silent())),
+            };
+            let answer = match tokio::time::timeout_at(deadline, call(client)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Ended(ProviderError::Unknown(silent()))),
+            };
+            // Tokens run out, and are forgotten by a member that restarts. What was sent with one that is none was not
+            // looked at, so it may be sent again after the next authentication; twice refused is refused.
+            if !matches!(answer, Err(Failure::Stranger(_))) || std::mem::replace(&mut told, true) {
+                return answer;
+            }
             *self.client.lock().await = None;
         }
-        answer
     }
 
     /// Passes the member over, and looks at it until it answers again.
@@ -261,30 +274,37 @@ async fn look_at(member: Weak<Member>) {
     }
 }
 
-fn endpoint(address: &str, options: &EtcdOptions) -> Result<Endpoint, String> {
-    let bad = |why: &str| format!("{address:?} is no endpoint of etcd: {why}");
-    let trimmed = address.trim_end_matches('/');
-    let (secure, authority) = match (trimmed.strip_prefix("https://"), trimmed.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => (options.tls.is_some(), trimmed),
-    };
-    let (host, port) = authority.rsplit_once(':').ok_or_else(|| bad("it is written http://HOST:PORT"))?;
-    if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
-        return Err(bad("it is written http://HOST:PORT"));
-    }
-    let scheme = if secure { "https" } else { "http" };
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}"))
-        .map_err(|error| bad(&error.to_string()))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
+/// Where to connect, and how.
+struct Target {
+    address: Address,
+    tls: Option<Followed<Arc<ClientConfig>>>,
+}
+
+fn channel(text: &str, options: &EtcdOptions) -> Result<tonic::transport::Channel, String> {
+    let bad = |why: &str| format!("{text:?} is no endpoint of etcd: {why}");
+    let address = Address::parse(text).map_err(|rule| bad(&rule))?;
+    check_scheme(&address, options.tls.is_some()).map_err(bad)?;
+    // TLS is the connector's: for the channel above it the connection is plain HTTP/2 in either case.
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).map_err(|error| bad(&error.to_string()))?;
+    let tls = options.tls.as_ref().map(TlsFiles::follow_client).transpose()?;
+    let target = Arc::new(Target { address, tls });
+    let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&target)));
+    Ok(endpoint
         .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT);
-    match (&options.tls, secure) {
-        (Some(tls), true) => endpoint.tls_config(tls.clone()).map_err(|error| bad(&error.to_string())),
-        (None, false) => Ok(endpoint),
-        (Some(_), false) => Err(bad("files for TLS are given, so it must be https://")),
-        (None, true) => Err(bad("https needs a ca_file")),
+        .keep_alive_timeout(PING_TIMEOUT)
+        .connect_with_connector_lazy(connector))
+}
+
+async fn connect(target: Arc<Target>) -> io::Result<TokioIo<Stream>> {
+    let Target { address, tls } = target.as_ref();
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect_one(address, tls.as_ref())).await {
+        Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
+        Ok(Err(error)) => Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
+        Err(_) => {
+            let text = format!("{address}: did not accept within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
     }
 }
 
@@ -298,13 +318,13 @@ mod tests {
         EtcdOptions::new(endpoints, crate::identity_of(cluster, "open sesame"), Duration::from_millis(200))
     }
 
-    #[test]
-    fn endpoints_are_checked() {
+    #[tokio::test]
+    async fn endpoints_are_checked() {
         for good in ["http://10.0.0.9:2379/", "etcd-1.local:2379", "http://[::1]:2379"] {
-            assert!(endpoint(good, &options(&[])).is_ok(), "{good}");
+            assert!(channel(good, &options(&[])).is_ok(), "{good}");
         }
         for bad in ["", "10.0.0.9", ":2379", "host:port", "https://10.0.0.9:2379", "http://h:1/v3"] {
-            assert!(endpoint(bad, &options(&[])).is_err(), "{bad:?} was taken");
+            assert!(channel(bad, &options(&[])).is_err(), "{bad:?} was taken");
         }
         assert!(Endpoints::new(&options(&[]), String::new()).is_err(), "none at all");
     }

@@ -36,6 +36,8 @@ mod watch;
 pub use keys::check_prefix;
 
 use crate::error::ProviderError;
+use crate::password::Password;
+use crate::tls::TlsFiles;
 use crate::{LockSession, StateProvider, WatchStream};
 use async_trait::async_trait;
 use baton_board::{
@@ -48,7 +50,6 @@ use baton_core::timing::Timing;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use tonic::transport::ClientTlsConfig;
 
 /// Where everything is kept unless somebody says otherwise.
 pub const DEFAULT_PREFIX: &str = "/baton";
@@ -67,9 +68,9 @@ pub struct EtcdOptions {
     /// After how long without an answer the outcome of a request is unknown.
     pub request_timeout: Duration,
     /// User and password, where etcd asks for them.
-    pub credentials: Option<(String, String)>,
-    /// Certificates; `None` for connections without TLS.
-    pub tls: Option<ClientTlsConfig>,
+    pub credentials: Option<(String, Password)>,
+    /// The files for TLS; `None` for connections without it.
+    pub tls: Option<TlsFiles>,
     /// The settings of a cluster that has none yet.
     pub seed_settings: Settings,
     /// How much is kept and taken.
@@ -116,7 +117,7 @@ impl EtcdProvider {
     /// Makes the client; connects with the first request, so it must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`crate::FatalError::Config`] where an endpoint is no address, or the prefix is none.
+    /// [`crate::FatalError::Config`] where an endpoint is no address, the prefix is none, or a file for TLS cannot be used.
     pub fn new(options: EtcdOptions) -> Result<Self, ProviderError> {
         Ok(Self { store: Arc::new(Store::new(options)?) })
     }

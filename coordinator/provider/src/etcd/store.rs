@@ -14,7 +14,7 @@ use baton_core::record::Settings;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes in one request. Each takes up to four of the 128 operations that etcd's default allows in a transaction.
-pub(super) const CHANGES_PER_REQUEST: usize = 30;
+pub(super) const CHANGES_PER_REQUEST: usize = 32;
 
 /// How often a write is tried anew because something else was written in between. Each failure means that somebody
 /// else's write went through.
@@ -126,8 +126,16 @@ impl Store {
         Ok(Self { options, keys, endpoints, limits, seen: AtomicBool::new(false) })
     }
 
-    /// The head, and what else is asked for, all at one revision.
+    /// The head, and what else is asked for, all at one revision. Reads only (or makes what everybody makes alike), so
+    /// whatever was to come after it was surely not applied where this fails.
     pub(super) async fn head(&self, more: Vec<Get>) -> Result<Head, ProviderError> {
+        self.look(more).await.map_err(|error| match error {
+            ProviderError::Unknown(text) => ProviderError::NotApplied(text),
+            ProviderError::NotApplied(_) | ProviderError::Fatal(_) => error,
+        })
+    }
+
+    async fn look(&self, more: Vec<Get>) -> Result<Head, ProviderError> {
         let mut gets: Vec<Get> =
             [self.keys.identity(), self.keys.epoch(), self.keys.lock(), self.keys.settings()]
                 .map(Get::Key)

@@ -56,7 +56,7 @@ fn targets(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Targets, St
 
 /// What an address says of TLS must agree with whether there are files for it: a connection that was meant to be
 /// protected must not go out in the clear because of a letter.
-pub(super) fn check_scheme(address: &Address, tls: bool) -> Result<(), &'static str> {
+pub(crate) fn check_scheme(address: &Address, tls: bool) -> Result<(), &'static str> {
     match (address.tls, tls) {
         (Some(true), false) => Err("https needs a ca_file"),
         (Some(false), true) => Err("files for TLS are given, so it must be https://"),
@@ -65,7 +65,7 @@ pub(super) fn check_scheme(address: &Address, tls: bool) -> Result<(), &'static 
 }
 
 /// A connection, protected or not.
-enum Stream {
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -85,7 +85,11 @@ async fn connect(targets: Arc<Targets>) -> io::Result<TokioIo<Stream>> {
     Err(last)
 }
 
-async fn connect_one(address: &Address, tls: Option<&Followed<Arc<ClientConfig>>>) -> io::Result<Stream> {
+/// Connects to one address, with TLS where there are files for it.
+pub(crate) async fn connect_one(
+    address: &Address,
+    tls: Option<&Followed<Arc<ClientConfig>>>,
+) -> io::Result<Stream> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     // A renewal is one small packet; without this it may wait for the answer to the one before.
     stream.set_nodelay(true)?;

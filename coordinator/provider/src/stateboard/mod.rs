@@ -3,7 +3,7 @@
 
 mod backoff;
 mod backup;
-mod channel;
+pub(crate) mod channel;
 mod credentials;
 mod endpoint;
 mod outcome;

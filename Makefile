@@ -18,7 +18,7 @@ LEASE_TTLS ?= 3s,1s,300ms
 SUITES ?= format clippy tidy unit scenario model contract e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test bench bench-stateboard demo model fmt fix clean
+.PHONY: help deps build test bench bench-stateboard bench-providers demo model fmt fix clean
 
 help:
 	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
@@ -52,11 +52,17 @@ bench:
 	@cargo build --release $(BINARIES) >&2
 	@$(BIN)/chaos bench --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTLS)' --attempts '$(ATTEMPTS)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 	@$(MAKE) --no-print-directory bench-stateboard
+	@$(MAKE) --no-print-directory bench-providers
 
 # The stateboard against the raw disk: quiet machine, same disk, one run.
 bench-stateboard:
 	@scripts/deps build >&2
 	@$(if $(JSON),JSON=1) cargo bench -q -p baton-stateboard --bench stateboard
+
+# The stateboard against etcd: the same.
+bench-providers:
+	@scripts/deps build etcd >&2
+	@$(if $(JSON),JSON=1) cargo bench -q -p baton-stateboard --bench providers
 
 model:
 	@scripts/deps build >&2

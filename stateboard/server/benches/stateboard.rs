@@ -4,17 +4,17 @@
 //!
 //! `cargo bench -p baton-stateboard`; with `JSON=1` standard output is one line.
 
-use anyhow::{Context as _, ensure};
-use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Term, Version};
-use baton_core::position::Position;
-use baton_core::record::{Change, Record};
+mod shared;
+
+use anyhow::Context as _;
+use baton_core::ids::ClusterName;
 use baton_core::time::Span;
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
-use baton_provider::{AppointOutcome, Candidate, LockSession, LockToken, StateProvider, identity_of};
-use std::io::{BufRead as _, BufReader, Write as _};
+use baton_provider::{LockToken, StateProvider, identity_of};
+use shared::{HOLDER, Holder, appoint, candidate, hold_for_ever, keep, percentile};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Appointments and appends measured one by one.
@@ -26,8 +26,6 @@ const APPEND_BYTES: usize = 400;
 const CLIENTS: usize = 64;
 const LOAD: Duration = Duration::from_secs(3);
 const HAND_OVERS: usize = 10;
-/// Set in the process that only holds the lock and waits to be killed.
-const HOLDER: &str = "BATON_BENCH_HOLDER";
 
 struct Server {
     process: Child,
@@ -66,51 +64,6 @@ fn client(address: &str) -> anyhow::Result<StateboardProvider> {
         identity_of(ClusterName::parse("bench")?, ""),
         Duration::from_secs(10),
     ))?)
-}
-
-fn candidate(name: &str) -> anyhow::Result<Candidate> {
-    Ok(Candidate {
-        coordinator: CoordinatorName::parse(name)?,
-        address: Endpoint(Arc::from("127.0.0.1:4402")),
-    })
-}
-
-/// A change as a failover makes it, its decision included.
-fn change(set: &str, term: u64, token: LockToken) -> anyhow::Result<Change> {
-    let member = |name: &str| InstanceName::parse(name);
-    let record = Record {
-        replicaset: ReplicaSetName::parse(set)?,
-        term: Term(term),
-        version: Version(term),
-        master: Some(member("a1")?),
-        endpoint: Some(Endpoint(Arc::from("10.0.0.1:6379"))),
-        incarnation: None,
-        start: Position::at(term, 5_120),
-        in_sync: [member("a1")?, member("a2")?, member("a3")?].into(),
-        ack_quorum: 1,
-        data_id: None,
-        pinned: false,
-        reason: "crashed".into(),
-        decided_by: CoordinatorName::parse("host-a")?,
-        epoch: token.epoch,
-        at_unix_millis: 1_795_287_791_123,
-    };
-    let expected = (term > 1).then(|| Version(term - 1));
-    Ok(Change { expected, record, decision: "{\"rule\":\"the engine ended\",\"chosen\":\"a1\"}".into() })
-}
-
-async fn appoint(client: &dyn StateProvider, token: LockToken, set: &str, term: u64) -> anyhow::Result<()> {
-    let outcome = client.appoint(token, vec![change(set, term, token)?]).await?;
-    ensure!(matches!(outcome, AppointOutcome::Applied(_)), "{outcome:?}");
-    Ok(())
-}
-
-fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
-    samples.sort_unstable();
-    samples
-        .get((samples.len() * percent / 100).min(samples.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or_default()
 }
 
 struct Latency {
@@ -163,52 +116,6 @@ async fn throughput(address: &str, token: LockToken, clients: usize) -> anyhow::
     Ok(f64::from(u32::try_from(total)?) / start.elapsed().as_secs_f64())
 }
 
-/// Keeps the lock alive while others are measured.
-fn keep(mut session: Box<dyn LockSession>) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async move {
-        while session.renew().await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(37)).await;
-        }
-    })
-}
-
-/// The process that is killed: takes the lock, renews it, says each time on standard output.
-async fn hold_for_ever(address: &str) -> anyhow::Result<()> {
-    let client = client(address)?;
-    let mut session = client.campaign(&candidate("holder")?, None).await?;
-    loop {
-        session.renew().await?;
-        println!("held");
-        tokio::time::sleep(Duration::from_millis(37)).await;
-    }
-}
-
-struct Holder(Child, BufReader<ChildStdout>);
-
-impl Holder {
-    fn start(address: &str) -> anyhow::Result<Self> {
-        let mut process =
-            Command::new(std::env::current_exe()?).env(HOLDER, address).stdout(Stdio::piped()).spawn()?;
-        let output = process.stdout.take().context("its output is a pipe")?;
-        Ok(Self(process, BufReader::new(output)))
-    }
-
-    fn wait_until_it_holds(&mut self) -> anyhow::Result<()> {
-        let mut line = String::new();
-        for _ in 0..3 {
-            ensure!(self.1.read_line(&mut line)? > 0, "the holder ended");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// How long after SIGKILL of its holder the lock is the next one's, and the bound that it is told then.
 async fn hand_over(address: &str) -> anyhow::Result<(Duration, Span)> {
     let mut holder = Holder::start(address)?;
@@ -225,7 +132,7 @@ async fn hand_over(address: &str) -> anyhow::Result<(Duration, Span)> {
         tokio::task::yield_now().await;
     }
     let killed = Instant::now();
-    holder.0.kill()?;
+    holder.kill()?;
     let (taken, session) = line.await??;
     let bound = session.grant().predecessor_bound;
     session.resign(Span::ZERO).await?;
@@ -301,7 +208,7 @@ fn report(latency: &Latency, one: f64, many: f64, lock: (Duration, Duration, Dur
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match std::env::var(HOLDER) {
-        Ok(address) => runtime.block_on(hold_for_ever(&address)),
+        Ok(address) => runtime.block_on(async { hold_for_ever(&client(&address)?).await }),
         Err(_) => runtime.block_on(measure()),
     }
 }

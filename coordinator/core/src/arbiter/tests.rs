@@ -6,7 +6,7 @@ use crate::ids::{
     CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
     Version,
 };
-use crate::message::{Beat, EngineView, Health, Hello, Relinquished, Stand};
+use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Stand, ToGuard};
 use crate::position::Position;
 use crate::record::{Record, Settings};
 use crate::rules::Rules;
@@ -133,4 +133,98 @@ fn a_host_comes_back_under_its_name_after_a_reboot_and_a_stranger_does_not() {
             .any(|action| matches!(action, Action::NameUsedTwice { .. }));
         assert_eq!(told, refused, "{incarnation}");
     }
+}
+
+const SETS: usize = 1_000;
+
+/// The members of the `number`th set: its master first. Each is on a host of its own.
+fn members_of(number: usize) -> [InstanceName; 3] {
+    ["a", "b", "c"].map(|host| InstanceName::parse(&format!("{host}{number}")).expect("a good name"))
+}
+
+fn quiet_record(number: usize) -> Record {
+    let [master, ..] = members_of(number);
+    Record {
+        replicaset: ReplicaSetName::parse(&format!("r{number}")).expect("a good name"),
+        endpoint: Some(Endpoint(format!("{master}:1").into())),
+        master: Some(master),
+        in_sync: members_of(number).into(),
+        start: Position::at(3, 0),
+        ..recorded_at(Term(3))
+    }
+}
+
+/// What a member says when nothing happens: the master leads, the others follow it.
+fn quiet_beat(number: usize, host: usize, now: Time) -> Beat {
+    let record = quiet_record(number);
+    let leads = host == 0;
+    let honoured = Honoured { version: record.version, members: record.in_sync.clone(), dropped: None };
+    let stand = if leads { Stand::Leading { term: record.term, writable: true } } else { Stand::Standby };
+    let known = beat(record.term);
+    Beat {
+        instance: members_of(number)[host].clone(),
+        sent_at: now,
+        stand,
+        relinquished: None,
+        honoured: leads.then_some(honoured),
+        engine: EngineView {
+            position: Position::at(3, now.0),
+            data: DataState::Marked { id: DataId("d".into()), term: record.term },
+            follows: record.endpoint.filter(|_| !leads),
+            replicas_caught_up: if leads { 2 } else { 0 },
+            ..known.engine
+        },
+        ..known
+    }
+}
+
+/// What is written, and how many grants are sent.
+fn writes_and_grants(arbiter: &mut Arbiter) -> (Vec<Action>, usize) {
+    let (mut writes, mut grants) = (Vec::new(), 0);
+    while let Some(action) = arbiter.pop_action() {
+        match action {
+            Action::Send { message: ToGuard::Grant(_), .. } => grants += 1,
+            Action::Write { .. } | Action::PutMember(_) => writes.push(action),
+            _ => {}
+        }
+    }
+    (writes, grants)
+}
+
+/// A provider must be able to carry a thousand sets: while nothing happens, nothing is written for them. What is left is
+/// the renewal of the one lock, which is not the arbiter's to ask for.
+#[test]
+fn a_thousand_quiet_sets_write_nothing() {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(3_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let records = (0..SETS).map(quiet_record).collect();
+    arbiter.step(Time(1), Input::Loaded { records, members: Vec::new(), settings: Box::default() });
+    for host in 0..3 {
+        let guards = (0..SETS).map(|number| {
+            let instance = members_of(number)[host].clone();
+            let replicaset = quiet_record(number).replicaset;
+            Hello { endpoint: Endpoint(format!("{instance}:1").into()), instance, replicaset, ..hello() }
+        });
+        let session = SessionId(u64::try_from(host).expect("small"));
+        arbiter.step(Time(2), Input::Attached { session, guards: guards.collect() });
+    }
+    let (_listed, _) = writes_and_grants(&mut arbiter);
+    let mut granted = 0;
+    for round in 0..6 {
+        let now = Time(1_000 + round * 500_000);
+        arbiter.step(now, Input::LockRenewed { valid_until: Time(now.0 + 3_000_000) });
+        for number in 0..SETS {
+            for host in 0..3 {
+                let session = SessionId(u64::try_from(host).expect("small"));
+                let beat = Box::new(quiet_beat(number, host, now));
+                arbiter.step(now, Input::Beat { session, beat });
+            }
+        }
+        let (writes, grants) = writes_and_grants(&mut arbiter);
+        assert_eq!(writes, [], "in round {round}");
+        granted += grants;
+    }
+    assert_eq!(granted, 6 * SETS, "every beat of every master was granted");
 }

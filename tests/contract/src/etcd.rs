@@ -1,5 +1,6 @@
 //! Real etcd processes: one member, or three that elect a leader. Debian's program, with its own defaults.
 
+use crate::peers::PeerRoad;
 use crate::process::Process;
 use crate::{ask, ports, world};
 use serde_json::{Value, json};
@@ -19,19 +20,23 @@ pub(crate) struct Member {
     name: String,
     pub(crate) clients: SocketAddr,
     peers: SocketAddr,
+    /// Where the others reach it, if that is another address.
+    road: Option<PeerRoad>,
     pub(crate) process: Option<Process>,
 }
 
 impl Etcd {
-    pub(crate) async fn new(size: usize) -> Self {
+    /// With roads between the members that can be cut, where they are wanted.
+    pub(crate) async fn new(size: usize, with_roads: bool) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let member = |index| Member {
-            name: format!("n{index}"),
-            clients: ports::free(),
-            peers: ports::free(),
-            process: None,
-        };
-        let mut etcd = Self { folder, members: (0..size).map(member).collect() };
+        let mut members = Vec::new();
+        for index in 0..size {
+            let peers = ports::free();
+            let road = if with_roads { Some(PeerRoad::to(peers).await) } else { None };
+            let name = format!("n{index}");
+            members.push(Member { name, clients: ports::free(), peers, road, process: None });
+        }
+        let mut etcd = Self { folder, members };
         for index in 0..size {
             etcd.start(index);
         }
@@ -41,20 +46,22 @@ impl Etcd {
 
     /// Starts a member, again with the same data.
     pub(crate) fn start(&mut self, index: usize) {
+        let reached = |member: &Member| member.road.as_ref().map_or(member.peers, |road| road.address);
         let cluster: Vec<String> =
-            self.members.iter().map(|member| format!("{}=http://{}", member.name, member.peers)).collect();
+            self.members.iter().map(|member| format!("{}=http://{}", member.name, reached(member))).collect();
         let cluster = cluster.join(",");
         let folder = self.folder.path();
         let Some(member) = self.members.get_mut(index) else { panic!("there is no member {index}") };
         let (clients, peers) = (format!("http://{}", member.clients), format!("http://{}", member.peers));
+        let advertised = format!("http://{}", reached(member));
         let data = folder.join(&member.name);
         let arguments: [(&str, OsString); 9] = [
             ("--name", member.name.clone().into()),
             ("--data-dir", data.into()),
             ("--listen-client-urls", clients.clone().into()),
             ("--advertise-client-urls", clients.into()),
-            ("--listen-peer-urls", peers.clone().into()),
-            ("--initial-advertise-peer-urls", peers.into()),
+            ("--listen-peer-urls", peers.into()),
+            ("--initial-advertise-peer-urls", advertised.into()),
             ("--initial-cluster", cluster.into()),
             ("--initial-cluster-token", folder.as_os_str().to_owned()),
             ("--logger", "zap".into()),
@@ -71,10 +78,39 @@ impl Etcd {
             let what = format!("{} of {}", member.name, self.folder.path().display());
             world::until(&what, async || match ask::get(member.clients, "/health").await {
                 Ok(answer) if answer["health"] == "true" => Ok(()),
-                other => Err(format!("{other:?}")),
+                other => Err(format!("{other:?}; its log ends with {}", self.end_of_log(&member.name))),
             })
             .await;
         }
+    }
+
+    fn end_of_log(&self, name: &str) -> String {
+        let log = std::fs::read(self.folder.path().join(format!("{name}.log"))).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().rev().take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Cuts a member off from the others. All go on running, and clients reach all.
+    pub(crate) async fn isolate(&self, index: usize) {
+        let Some(member) = self.members.get(index) else { panic!("there is no member {index}") };
+        let status = ask::post(member.clients, "/v3/maintenance/status", &json!({})).await;
+        let number =
+            status.expect("it answers")["header"]["member_id"].as_str().and_then(|it| it.parse().ok());
+        let number: u64 = number.expect("it has a number");
+        for (other, member) in self.members.iter().enumerate() {
+            let road = member.road.as_ref().expect("the roads were wanted");
+            if other == index {
+                road.cut_wholly();
+            } else {
+                road.cut_from(&format!("{number:x}"));
+            }
+        }
+    }
+
+    /// Takes [`Etcd::isolate`] back.
+    pub(crate) fn reunite(&self) {
+        self.members.iter().filter_map(|member| member.road.as_ref()).for_each(PeerRoad::mend);
     }
 
     /// The index of the leader.

@@ -5,6 +5,7 @@ mod ask;
 mod etcd;
 mod fixtures;
 mod frames;
+mod peers;
 mod ports;
 mod process;
 mod proxy;

@@ -67,12 +67,14 @@ pub struct Plan {
     pub check_identity: bool,
     /// How many may wait for the lock.
     pub candidates: usize,
+    /// Whether its members can be cut off from each other.
+    pub roads: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let candidates = Limits::default().waiting;
-        Self { lease_ttl: LONG, password: None, check_identity: true, candidates }
+        Self { lease_ttl: LONG, password: None, check_identity: true, candidates, roads: false }
     }
 }
 
@@ -123,8 +125,8 @@ impl World {
         static ONE: OnceCell<Etcd> = OnceCell::const_new();
         static THREE: OnceCell<Etcd> = OnceCell::const_new();
         let shared = match kind {
-            Kind::Etcd1 => ONE.get_or_init(|| Etcd::new(1)).await,
-            Kind::Etcd3 => THREE.get_or_init(|| Etcd::new(3)).await,
+            Kind::Etcd1 => ONE.get_or_init(|| Etcd::new(1, false)).await,
+            Kind::Etcd3 => THREE.get_or_init(|| Etcd::new(3, false)).await,
             Kind::Memory | Kind::Embedded | Kind::Stateboard => return Self::alone(kind, lease_ttl).await,
         };
         let plan = Plan { lease_ttl, ..Plan::default() };
@@ -156,7 +158,7 @@ impl World {
             }
             Kind::Stateboard => Backend::Stateboard(Stateboard::new(&settings, &plan).await),
             Kind::Etcd1 | Kind::Etcd3 => {
-                let etcd = Etcd::new(if kind == Kind::Etcd1 { 1 } else { 3 }).await;
+                let etcd = Etcd::new(if kind == Kind::Etcd1 { 1 } else { 3 }, plan.roads).await;
                 let members = etcd.members.iter().map(|it| it.clients).collect();
                 if let Some(password) = plan.password {
                     etcd.protect(password).await;
@@ -394,6 +396,17 @@ impl World {
     /// The node that leads the others.
     pub async fn leader(&self) -> usize {
         self.etcd().leader().await
+    }
+
+    /// Cuts a node off from the others, though not from its clients.
+    pub async fn isolate(&self, node: usize) {
+        self.etcd().isolate(node).await;
+    }
+
+    /// Takes [`World::isolate`] back, and waits until all is well.
+    pub async fn reunite(&self) {
+        self.etcd().reunite();
+        self.well().await;
     }
 
     /// Makes it forget every revision but the newest, as an administrator does.

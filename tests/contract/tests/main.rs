@@ -146,7 +146,10 @@ contract! {
         quorum::the_death_of_the_leader_costs_no_lock_and_no_change,
         quorum::a_member_without_a_majority_is_never_believed,
         quorum::a_member_that_hangs_is_gone_round,
-        quorum::a_lock_without_a_majority_is_nobodys_news;
+        quorum::a_lock_without_a_majority_is_nobodys_news,
+        quorum::a_leader_that_is_cut_off_is_not_believed,
+        quorum::a_lock_is_not_renewed_by_a_leader_of_the_past,
+        quorum::a_lock_is_not_renewed_by_a_leader_that_slept;
     [memory] "only a board in memory has switches for faults; the others have a road that breaks":
         unknown::what_the_switches_lose_is_settled_alike;
 }

@@ -2,7 +2,7 @@
 
 use baton_core::time::Span;
 use baton_provider::{AppointOutcome, Item, LockSession, ProviderError, Renewal, StateProvider, WatchEvent};
-use contract::{Arbiter, Kind, LONG, World, candidate, change, record, set, within};
+use contract::{Arbiter, Kind, LONG, Plan, SHORT, World, candidate, change, record, set, within};
 use std::time::{Duration, Instant};
 use tokio_stream::StreamExt as _;
 
@@ -210,4 +210,106 @@ pub async fn a_lock_without_a_majority_is_nobodys_news(kind: Kind) {
     let outcome = within(client.appoint(token, vec![appointment])).await.expect("an answer");
     assert!(matches!(outcome, AppointOutcome::Applied(_)), "{outcome:?}");
     within(session.resign(Span::ZERO)).await.expect("resigned");
+}
+
+/// All three run, and the one that leads is cut off from the others, not from its clients. For a while it believes that it
+/// leads: its reads must not be believed, and the others go on.
+pub async fn a_leader_that_is_cut_off_is_not_believed(kind: Kind) {
+    let plan = Plan { roads: true, ..Plan::default() };
+    let mut arbiter = Arbiter::of(World::planned(kind, plan).await).await;
+    appointed(&arbiter, arbiter.client.clone().as_ref(), 1).await;
+    let leader = arbiter.world.leader().await;
+    let cut_off = arbiter.world.client_of_node(leader);
+    let mut events = within(cut_off.watch(None)).await.expect("a watch");
+    within(events.next()).await.expect("it goes on").expect("no error");
+    arbiter.world.isolate(leader).await;
+    let read = tokio::spawn(async move {
+        let mut last = 0;
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            let read = cut_off.read().await.map(|it| it.records.get(&set("orders-1")).map(|it| it.term.0));
+            assert!(
+                matches!(read, Err(ProviderError::Unknown(_) | ProviderError::NotApplied(_))),
+                "{read:?}"
+            );
+            last += 1;
+        }
+        last
+    });
+    // Whoever knows all members finds those that have a majority.
+    let client = arbiter.world.impatient_client();
+    for term in 2..=4 {
+        appointed(&arbiter, client.as_ref(), term).await;
+    }
+    assert_eq!(renewed(arbiter.session.as_mut()).await, Renewal::Granted { ttl: arbiter.world.lock_ttl() });
+    assert!(within(read).await.expect("no panic") > 0);
+    arbiter.world.reunite().await;
+    for term in 2..=4 {
+        let next = within(events.next()).await.expect("it goes on").expect("no error");
+        let WatchEvent::Update(update) = next else { panic!("told anew: {next:?}") };
+        let told =
+            update.items.iter().any(|item| matches!(item, Item::Record(record) if record.term.0 == term));
+        assert!(told, "{term}: {update:?}");
+    }
+}
+
+/// The holder of the lock reaches only the leader of the past, which would go on renewing leases that the others let expire.
+pub async fn a_lock_is_not_renewed_by_a_leader_of_the_past(kind: Kind) {
+    let plan = Plan { roads: true, lease_ttl: SHORT, ..Plan::default() };
+    let world = World::planned(kind, plan).await;
+    let leader = world.leader().await;
+    let client = world.client_of_node(leader);
+    let mut first = within(client.campaign(&candidate("host-a"), None)).await.expect("the lock");
+    let sent = Instant::now();
+    let Renewal::Granted { ttl } = renewed(first.as_mut()).await else { panic!("it is lost") };
+    let mut believed_until = sent + ttl.as_duration();
+    world.isolate(leader).await;
+    let other = world.client_of_node((leader + 1) % 3);
+    let second = tokio::spawn(async move {
+        let second = within(other.campaign(&candidate("host-b"), None)).await.expect("the lock");
+        (Instant::now(), second)
+    });
+    while !second.is_finished() {
+        let sent = Instant::now();
+        match tokio::time::timeout(Duration::from_millis(500), first.renew()).await {
+            Ok(Ok(Renewal::Granted { ttl })) => believed_until = sent + ttl.as_duration(),
+            Ok(Ok(Renewal::Lost { .. })) => break,
+            Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
+        }
+    }
+    let (taken, second) = within(second).await.expect("no panic");
+    let may_act = taken + second.grant().predecessor_bound.as_duration();
+    assert!(may_act >= believed_until, "two believed in the lock for {:?}", believed_until - may_act);
+    world.reunite().await;
+    let lost = renewed(first.as_mut()).await;
+    assert!(matches!(lost, Renewal::Lost { .. }), "{lost:?}");
+}
+
+/// The leader sleeps through its own succession and the expiry of the lock, and wakes with renewals that it has not answered.
+pub async fn a_lock_is_not_renewed_by_a_leader_that_slept(kind: Kind) {
+    let world = World::alone(kind, SHORT).await;
+    let leader = world.leader().await;
+    let client = world.client_of_node(leader);
+    let mut first = within(client.campaign(&candidate("host-a"), None)).await.expect("the lock");
+    renewed(first.as_mut()).await;
+    world.freeze(leader);
+    let holder = tokio::spawn(async move {
+        let mut believed_until = None;
+        loop {
+            let sent = Instant::now();
+            match tokio::time::timeout(Duration::from_millis(300), first.renew()).await {
+                Ok(Ok(Renewal::Granted { ttl })) => believed_until = Some(sent + ttl.as_duration()),
+                Ok(Ok(Renewal::Lost { .. })) => return believed_until,
+                Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let other = world.client_of_node((leader + 1) % 3);
+    let second = within(other.campaign(&candidate("host-b"), None)).await.expect("the lock");
+    let may_act = Instant::now() + second.grant().predecessor_bound.as_duration();
+    world.thaw(leader);
+    if let Some(believed_until) = within(holder).await.expect("no panic") {
+        let both = believed_until.saturating_duration_since(may_act);
+        assert!(both.is_zero(), "two believed in the lock for {both:?}");
+    }
 }

@@ -24,6 +24,8 @@ pub enum Class {
     Lapsed,
     /// A person asked for it.
     Switchover,
+    /// The provider went back to an older state, or moved.
+    Restored,
 }
 
 impl Class {
@@ -37,6 +39,7 @@ impl Class {
             Self::Stalled => "stalled",
             Self::Lapsed => "lapsed",
             Self::Switchover => "switchover",
+            Self::Restored => "restored",
         }
     }
 }
@@ -56,6 +59,8 @@ pub enum Evidence {
         /// How long ago it was last heard; `None` if never in this epoch.
         silent_for: Option<Span>,
     },
+    /// After a restore of the provider: every member is heard, and none leads.
+    AllHeard,
 }
 
 impl fmt::Display for Evidence {
@@ -68,6 +73,9 @@ impl fmt::Display for Evidence {
             }
             Self::OuterBound { silent_for: None } => {
                 f.write_str("its outer bound has passed, never heard in this epoch")
+            }
+            Self::AllHeard => {
+                f.write_str("the provider was restored, and every member is heard and leads nothing")
             }
         }
     }

@@ -223,7 +223,10 @@ impl Record {
                 found: holder(self),
             });
         }
+        // Across a restore of the provider the old set is not the one that the new term follows.
+        let restored = self.epoch.generation > before.epoch.generation;
         if self.term > before.term
+            && !restored
             && before.master.is_some()
             && let Some(added) = self.in_sync.difference(&before.in_sync).next()
         {

@@ -44,6 +44,8 @@ pub enum Rule {
     CheckIdentity,
     /// An engine found writable without the right is fenced.
     FenceIntruder,
+    /// A set whose record is older than the epoch's generation is held.
+    HoldRestored,
     /// A promise is on disk before it is answered.
     PersistPromise,
     /// Whoever has promised promotes nothing before that has lapsed.
@@ -56,7 +58,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -77,6 +79,7 @@ impl Rule {
         Self::SettleUnknown,
         Self::CheckIdentity,
         Self::FenceIntruder,
+        Self::HoldRestored,
         Self::PersistPromise,
         Self::HoldPromise,
         Self::NeedEveryPromise,

@@ -16,7 +16,9 @@ pub const STATEMENT: &str =
 /// The new master was not in the set, or the set of the new term has members that it had not.
 pub fn check_asked(before: Option<&Record>, after: &Record) -> Result<(), Violation> {
     let (Some(before), Some(master)) = (before, &after.master) else { return Ok(()) };
-    if after.term == before.term || before.master.is_none() {
+    // Across a restore of the provider the old set is not the one that the new term follows.
+    let restored = after.epoch.generation > before.epoch.generation;
+    if after.term == before.term || before.master.is_none() || restored {
         return Ok(());
     }
     if !before.in_sync.contains(master) {

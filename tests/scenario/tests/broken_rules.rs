@@ -311,6 +311,23 @@ fn honour_newcomer(world: &mut World) {
     world.millis(8_000);
 }
 
+/// The provider is put back to a state from before the last two failovers; the present master is alone in its in-sync set
+/// and heard by nobody, and the members of old are back.
+fn hold_restored(world: &mut World) {
+    let backup = world.provider.durable.clone();
+    world.kill_host(&name("a1"));
+    until(world, |world| recorded(world, 2));
+    world.millis(2_000);
+    world.kill_host(&name("a3"));
+    world.millis(6_000);
+    world.isolate("a2");
+    world.restore_provider(backup);
+    for back in ["a1", "a3"] {
+        world.start_guard(&name(back));
+    }
+    world.millis(12_000);
+}
+
 /// How a world begins.
 type Begin = fn(Rules) -> World;
 /// What happens in it.
@@ -348,6 +365,7 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::SettleUnknown => (rest, settle_unknown),
         Rule::CheckIdentity => (rest, check_identity),
         Rule::FenceIntruder => (begins, fence_intruder),
+        Rule::HoldRestored => (rest_with_failsafe, hold_restored),
         Rule::PersistPromise => (rest_with_failsafe, persist_promise),
         Rule::HoldPromise => (rest_with_failsafe, hold_promise),
         Rule::NeedEveryPromise => (rest_with_failsafe, need_every_promise),
@@ -366,6 +384,7 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::GrantWithinLock
         | Rule::NoGrantAfterEvidence
         | Rule::WaitForPredecessor
+        | Rule::HoldRestored
         | Rule::PersistPromise
         | Rule::HoldPromise
         | Rule::NeedEveryPromise

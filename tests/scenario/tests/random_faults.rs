@@ -28,7 +28,7 @@ const KINDS: [&str; 10] =
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(33) {
+    match dice.below(35) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => {
@@ -75,7 +75,11 @@ fn fault(world: &mut World, dice: &mut Dice) {
         25 | 26 => switch(world, &host, dice.below(3)),
         27 => world.resume_backlog(&host),
         28 => world.stop_provider(),
-        29 | 30 => world.start_provider_if_down(),
+        29 => match world.provider.backup.take() {
+            None => world.provider.backup = Some(Box::new(world.provider.durable.clone())),
+            Some(backup) => world.restore_provider(*backup),
+        },
+        30 | 31 => world.start_provider_if_down(),
         _ => world.heal(),
     }
 }
@@ -144,7 +148,11 @@ fn once_the_faults_have_ended_every_set_has_a_master_again() {
         let masters = answers.iter().filter(|answer| **answer == Answer::Acknowledged).count();
         let (lines, violation) = world.take_lines();
         let last: Vec<_> = lines.iter().rev().take(80).rev().cloned().collect();
-        assert!(masters == 1 && violation.is_none(), "seed {seed}: {answers:?}\n{}", last.join("\n"));
+        assert!(
+            masters == 1 && violation.is_none(),
+            "seed {seed}: {answers:?} {violation:?}\n{}",
+            last.join("\n")
+        );
     }
 }
 

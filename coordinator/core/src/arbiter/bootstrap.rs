@@ -22,6 +22,9 @@ impl Arbiter {
         if !self.may_appoint(now) || set.guards.is_empty() {
             return;
         }
+        if self.write_back_unknown(now, set) {
+            return;
+        }
         if set.succession.is_none() {
             set.succession = Some(Succession { since: now, reach: None, told: None });
         }

@@ -20,7 +20,7 @@ impl Arbiter {
             return;
         }
         let Some(epoch) = self.epoch() else { return };
-        let Some(record) = set.record.clone() else { return };
+        let Some(record) = set.record.clone().filter(|_| !set.held) else { return };
         let names: Vec<_> = set.guards.keys().cloned().collect();
         for instance in names {
             let Some(order) = order_for(set, &record, &instance) else { continue };
@@ -120,13 +120,15 @@ impl Arbiter {
 
     fn applied(&mut self, now: Time, name: &crate::ids::ReplicaSetName, pending: Pending) {
         let promote_wait = self.timing.promote_wait;
-        let budget = self.timing.request_timeout;
+        let (budget, lease_ttl) = (self.timing.request_timeout, self.timing.lease_ttl);
         let Some(set) = self.sets.get_mut(name) else { return };
         let new_term = set.record.as_ref().is_none_or(|old| old.term < pending.record.term);
         set.take_record(pending.record);
         if new_term {
-            // Nobody was ever granted anything at this term: its bound starts now.
-            set.outer_bound = now;
+            // Nobody was ever granted anything at this term: its bound starts now. One whose record is written back leads
+            // already, by promises that nobody here has seen.
+            let led = pending.decision.is_none();
+            set.outer_bound = if led { now + lease_ttl } else { now };
             set.patience = now + promote_wait;
         }
         if let Some(mut decision) = pending.decision {

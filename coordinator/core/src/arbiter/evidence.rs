@@ -63,5 +63,6 @@ fn classify(set: &SetState, evidence: Evidence) -> Class {
         Evidence::Relinquished { ended: true, .. } => Class::Crashed,
         Evidence::Relinquished { ended: false, .. } => Class::Lapsed,
         Evidence::OuterBound { .. } => Class::Silent,
+        Evidence::AllHeard => Class::Restored,
     }
 }

@@ -10,6 +10,7 @@ mod insync;
 mod io;
 mod lock;
 mod observe;
+mod restored;
 pub mod select;
 mod set;
 mod succession;
@@ -169,11 +170,13 @@ impl Arbiter {
         if set.pending.is_none() {
             match set.record.as_ref().map(|record| record.master.is_some()) {
                 None => self.bootstrap(now, &mut set),
+                Some(true) if self.is_held(&set) => self.settle_restored(now, &mut set),
                 Some(true) => self.succeed_or_maintain(now, &mut set),
                 // A tombstone: the set was deleted, and its term is kept.
                 Some(false) => {}
             }
         }
+        set.held = self.is_held(&set);
         self.retry_pending(now, &mut set);
         self.direct(now, &mut set);
         if set.publication() != before {

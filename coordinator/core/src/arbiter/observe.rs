@@ -165,6 +165,9 @@ impl Arbiter {
         }
         let term = set.record.as_ref()?.term;
         let beat = set.master_beat()?;
+        if set.held && !matches!(beat.stand, Stand::Leading { .. }) {
+            return None;
+        }
         match beat.stand {
             Stand::Candidate(asked) | Stand::Leading { term: asked, .. } if asked == term => {}
             Stand::Starting | Stand::Standby | Stand::Candidate(_) | Stand::Leading { .. } => return None,

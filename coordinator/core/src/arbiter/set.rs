@@ -26,6 +26,8 @@ pub(super) struct SetState {
     pub(super) refused: bool,
     /// Accepted against the recorded master at the recorded term; from then on it is never granted again.
     pub(super) evidence: Option<(Evidence, Class)>,
+    /// The record may be an earlier one than what was appointed; see `restored.rs`.
+    pub(super) held: bool,
     pub(super) succession: Option<Succession>,
     pub(super) pending: Option<Pending>,
     /// The recorded master has confirmed that it accepts writes.
@@ -122,6 +124,7 @@ impl SetState {
             patience: Time::default(),
             refused: false,
             evidence: None,
+            held: false,
             succession: None,
             pending: None,
             confirmed: false,
@@ -168,6 +171,7 @@ impl SetState {
     /// The lock is another's: what is under way is nobody's any more.
     pub(super) fn forget_decisions(&mut self) {
         self.record = None;
+        self.held = false;
         self.evidence = None;
         self.succession = None;
         self.pending = None;
@@ -187,6 +191,9 @@ impl SetState {
 
     pub(super) fn master_state(&self) -> MasterState {
         match &self.record {
+            Some(record) if self.held && super::restored::highest_term(self) > record.term => {
+                MasterState::None
+            }
             Some(record) if record.master.is_some() && self.evidence.is_none() => {
                 if self.confirmed {
                     MasterState::Active

@@ -16,6 +16,10 @@ use crate::rules::Rule;
 use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
+/// How far terms jump where the provider has forgotten some: more than could have been recorded one after the other
+/// without any member hearing of them.
+const RESTORED_TERM_GAP: u64 = 1_000;
+
 impl Arbiter {
     /// One look at a set whose master may be replaced.
     pub(super) fn succeed(&mut self, now: Time, set: &mut SetState) {
@@ -92,6 +96,9 @@ impl Arbiter {
         {
             return None;
         }
+        if all_heard(set) {
+            return beyond_of_all(set, record, choice);
+        }
         let replicas: Vec<_> = record.in_sync.iter().filter(|instance| !set.is_master(instance)).collect();
         let needed = (replicas.len() + 1).saturating_sub(k);
         // A report beyond what the candidate holds is no vote for it: its sender may hold what was acknowledged, and be
@@ -129,7 +136,9 @@ impl Arbiter {
         // refused by whoever has seen more.
         let seen =
             set.guards.values().filter_map(|guard| guard.beat.as_ref()).map(|beat| beat.highest_term).max();
-        let term = seen.unwrap_or_default().max(record.term).next();
+        let highest = seen.unwrap_or_default().max(record.term);
+        // A term that was recorded before the restore, and that nobody was told of, is in nobody's memory: over the gap.
+        let term = if all_heard(set) { Term(highest.0 + RESTORED_TERM_GAP) } else { highest.next() };
         let since = set.succession.as_ref().map_or(now, |succession| succession.since);
         decision.appointed = Some((instance.clone(), term));
         decision.phases.push(Phase { name: "sever", took: now.since(since), budget: self.timing.sever_wait });
@@ -173,7 +182,9 @@ impl Arbiter {
             };
             *instance == chosen || position.holds(&reported)
         };
-        let mut next: BTreeSet<_> = record.in_sync.iter().filter(holds).cloned().collect();
+        let members: BTreeSet<InstanceName> =
+            if all_heard(set) { set.guards.keys().cloned().collect() } else { record.in_sync.clone() };
+        let mut next: BTreeSet<_> = members.iter().filter(holds).cloned().collect();
         next.insert(chosen.clone());
         next
     }
@@ -267,6 +278,25 @@ impl Arbiter {
     }
 }
 
+/// Whether the decision rests on every member's word rather than on the record.
+fn all_heard(set: &SetState) -> bool {
+    matches!(set.evidence, Some((Evidence::AllHeard, _)))
+}
+
+/// Where commits wait for replicas and nobody knows which counted: the chosen one must hold what each member reported.
+fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<String> {
+    let (_, own) = choice.chosen.as_ref()?;
+    let sure = |guard: &&GuardState| {
+        let instance = &guard.hello.instance;
+        let old_master = set.is_master(instance);
+        old_master
+            || severed(Some(guard), record).is_some_and(|report| report.whole && own.holds(&report.position))
+    };
+    let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
+    (unsure > 0)
+        .then(|| format!("{unsure} members may hold more than the candidate (the provider was restored)"))
+}
+
 /// Whether two rankings say the same of everybody. How long a hold still lasts is no news.
 fn alike(one: &[Ranked], other: &[Ranked]) -> bool {
     let holding = |ranked: &Ranked| matches!(ranked.verdict, Verdict::Refused(Refusal::Holding(_)));
@@ -311,7 +341,8 @@ fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> 
     Candidate {
         instance: hello.instance.clone(),
         electable: hello.electable,
-        in_sync: record.in_sync.contains(&hello.instance),
+        // After a restore the recorded set says nothing; that everybody was heard is worth more.
+        in_sync: record.in_sync.contains(&hello.instance) || all_heard(set),
         attached: guard.session.is_some(),
         ready: beat.is_some_and(|beat| beat.stand != Stand::Starting),
         reported: reported.filter(|position| *position != Position::Unknown),

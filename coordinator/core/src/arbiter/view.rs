@@ -59,6 +59,8 @@ pub struct SetView {
     pub record: Option<Record>,
     /// What routers see.
     pub state: MasterState,
+    /// The provider went back to an older state, and what was appointed since is not known.
+    pub held: bool,
     /// What is being done, in a few words; `steady` if nothing.
     pub phase: String,
     /// Its members, listed ones and attached ones.
@@ -82,6 +84,7 @@ impl Arbiter {
             name: name.clone(),
             record: set.record.clone(),
             state: set.master_state(),
+            held: set.held,
             phase: phase(now, set),
             members,
             last_decision: set.last_decision.clone(),
@@ -117,6 +120,12 @@ fn phase(now: Time, set: &SetState) -> String {
     }
     if set.record.is_none() {
         return "waiting for the first appointment".to_owned();
+    }
+    if set.held {
+        let term = super::restored::highest_term(set);
+        return format!(
+            "held: the provider went back to an older state; waiting for the master of term {term}, or for every member"
+        );
     }
     if let (Some((evidence, class)), Some(succession)) = (&set.evidence, &set.succession) {
         let since = now.since(succession.since);

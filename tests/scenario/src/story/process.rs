@@ -4,7 +4,7 @@
 //! `crash-guard a1`, `restart-guard a1`, `reboot a1`, `move a1` (the same name on another host), `stall a1`, `deaf a1`,
 //! `hears a1`, `late-commands a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
 //! `free-disk a1`, `adopt a1` (a writable engine that somebody else runs). Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
-//! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`.
+//! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`, `backup-provider`, `restore-provider`.
 
 use super::{StoryError, Words};
 use crate::world::World;
@@ -15,6 +15,12 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
     match verb {
         "stop-provider" => world.stop_provider(),
         "start-provider" => world.start_provider(),
+        "backup-provider" => world.provider.backup = Some(Box::new(world.provider.durable.clone())),
+        "restore-provider" => {
+            let backup = world.provider.backup.clone();
+            let backup = backup.ok_or_else(|| StoryError::Words("there is no backup".to_owned()))?;
+            world.restore_provider(*backup);
+        }
         "crash-arbiter" => world.crash_arbiter(&words.one()?),
         "start-arbiter" => world.start_arbiter(&words.one()?),
         "pause-arbiter" | "thaw-arbiter" => world.freeze_arbiter(&words.one()?, verb == "pause-arbiter"),

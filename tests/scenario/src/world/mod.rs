@@ -135,7 +135,6 @@ pub struct World {
     net: Net,
     rules: Rules,
     bootstrap_members: u32,
-    restored: bool,
     queue: BTreeMap<(u64, u64), Due>,
     last_queued: u64,
     last_session: u64,
@@ -171,7 +170,6 @@ impl World {
             net: Net::default(),
             rules: setup.rules,
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),
-            restored: false,
             queue: BTreeMap::new(),
             last_queued: 0,
             last_session: 0,
@@ -454,11 +452,7 @@ impl World {
     }
 
     fn observe(&mut self, seen: Seen) {
-        // A provider that was put back to a backup has forgotten appointments: only what a machine owes by itself
-        // can be judged by one history.
-        let judged =
-            !self.restored || matches!(seen, Seen::Leads(_) | Seen::Ceased { .. } | Seen::Heeded { .. });
-        if self.violation.is_none() && judged {
+        if self.violation.is_none() {
             self.violation = self.oracle.observe(&Event { at: Moment(self.now), seen }).err();
         }
     }

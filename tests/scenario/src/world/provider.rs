@@ -50,6 +50,8 @@ pub struct Provider {
     muted: Vec<RequestId>,
     /// A write that is still on its way.
     delayed: Option<(String, Input)>,
+    /// A copy of what its disk held at some moment.
+    pub backup: Option<Box<Durable>>,
 }
 
 impl Provider {
@@ -70,6 +72,7 @@ impl Provider {
             next_write: NextWrite::Ordinary,
             muted: Vec::new(),
             delayed: None,
+            backup: None,
         }
     }
 
@@ -121,10 +124,10 @@ impl World {
     /// The disk is put back to an earlier copy, as a restore from a backup would; the generation rises.
     pub fn restore_provider(&mut self, mut backup: Durable) {
         self.stop_provider();
-        backup.lock.epoch = Epoch { generation: self.provider.durable.lock.epoch.generation + 1, number: 0 };
+        let epoch = self.provider.durable.lock.epoch;
+        backup.lock.epoch = Epoch { generation: epoch.generation + 1, number: epoch.number };
         backup.lock.holder = None;
         self.provider.durable = backup;
-        self.restored = true;
         self.start_provider();
     }
 

@@ -1,0 +1,112 @@
+//! A set whose record is older than the epoch's generation: the provider was put back to an earlier state, or moved, and
+//! what was appointed since may be missing from it (design, *Data-set identity*).
+//!
+//! Such a set is held: nobody is appointed on the word of an old record. A master of a later term may go on, unheard, by
+//! promises of members that the old record does not name. The hold ends when the master of the highest known term is
+//! heard, and its record written back, or when every member is heard and none of them leads.
+//!
+//! It must not know how a restore is made.
+
+use super::Arbiter;
+use super::set::{GuardState, SetState};
+use crate::decision::{Class, Evidence};
+use crate::engine::DataState;
+use crate::ids::{Term, Version};
+use crate::message::{Beat, Stand};
+use crate::position::Position;
+use crate::record::Record;
+use crate::rules::Rule;
+use crate::time::Time;
+use std::collections::BTreeSet;
+
+impl Arbiter {
+    /// Whether the recorded state may be an earlier one than what was appointed.
+    pub(super) fn is_held(&self, set: &SetState) -> bool {
+        let Some(epoch) = self.epoch() else { return false };
+        let older = |record: &Record| record.epoch.generation < epoch.generation;
+        self.keep(Rule::HoldRestored) && set.evidence.is_none() && set.record.as_ref().is_some_and(older)
+    }
+
+    /// One look at a held set.
+    pub(super) fn settle_restored(&mut self, now: Time, set: &mut SetState) {
+        if !self.may_appoint(now) {
+            return;
+        }
+        if let Some(record) = leader(set).and_then(|guard| self.written_back(set, guard)) {
+            self.write(now, set, record, None);
+        } else if nobody_leads(set) {
+            set.evidence = Some((Evidence::AllHeard, Class::Restored));
+            set.proposal = None;
+        }
+    }
+
+    /// A set without a record whose master leads on: it was made after the state that the provider went back to.
+    pub(super) fn write_back_unknown(&mut self, now: Time, set: &mut SetState) -> bool {
+        let record = leader(set).and_then(|guard| self.written_back(set, guard));
+        let found = record.is_some();
+        if let Some(record) = record {
+            self.write(now, set, record, None);
+        }
+        found
+    }
+
+    /// What the master of the highest known term makes of the record. Alone in the in-sync set: whose promises it needs is
+    /// not known here, and it needs none for nobody. The others join again as ever, with its acknowledgement.
+    fn written_back(&self, set: &SetState, guard: &GuardState) -> Option<Record> {
+        let beat = guard.beat.as_ref()?;
+        let Stand::Leading { term, .. } = beat.stand else { return None };
+        let before = set.record.as_ref();
+        let data_id = match &beat.engine.data {
+            DataState::Marked { id, .. } => Some(id.clone()),
+            DataState::Empty | DataState::Unmarked => before.and_then(|before| before.data_id.clone()),
+        };
+        let same_term = before.filter(|before| before.term == term);
+        Some(Record {
+            replicaset: set.name.clone(),
+            term,
+            version: before.map_or(Version(1), |before| before.version.next()),
+            master: Some(guard.hello.instance.clone()),
+            endpoint: Some(guard.hello.endpoint.clone()),
+            incarnation: Some(beat.incarnation),
+            // Where that term started nobody remembers; any later master must come from its in-sync set anyway.
+            start: same_term.map_or(Position::at(0, 0), |before| before.start),
+            in_sync: BTreeSet::from([guard.hello.instance.clone()]),
+            ack_quorum: before
+                .map_or_else(|| self.settings.ack_quorum_of(&set.name), |before| before.ack_quorum),
+            data_id,
+            pinned: before.is_some_and(|before| before.pinned),
+            reason: Class::Restored.name().to_owned(),
+            decided_by: self.config.coordinator.clone(),
+            epoch: self.epoch()?,
+            at_unix_millis: 0,
+        })
+    }
+}
+
+/// The guard that leads at the highest term that any member has seen.
+fn leader(set: &SetState) -> Option<&GuardState> {
+    let highest = highest_term(set);
+    set.guards.values().find(|guard| {
+        let stand = guard.beat.as_ref().map(|beat| beat.stand);
+        matches!(stand, Some(Stand::Leading { term, writable: true }) if term >= highest)
+    })
+}
+
+pub(super) fn highest_term(set: &SetState) -> Term {
+    let seen = beats(set).map(|beat| beat.highest_term).max().unwrap_or_default();
+    seen.max(set.record.as_ref().map(|record| record.term).unwrap_or_default())
+}
+
+/// Every member that is listed or ever came is heard, has read the provider, and leads nothing.
+fn nobody_leads(set: &SetState) -> bool {
+    let fenced = |guard: &GuardState| {
+        let stand = guard.beat.as_ref().map(|beat| beat.stand);
+        guard.session.is_some() && stand == Some(Stand::Standby)
+    };
+    let listed = set.members.keys().all(|instance| set.guards.contains_key(instance));
+    listed && !set.guards.is_empty() && set.guards.values().all(fenced)
+}
+
+fn beats(set: &SetState) -> impl Iterator<Item = &Beat> {
+    set.guards.values().filter_map(|guard| guard.beat.as_ref())
+}

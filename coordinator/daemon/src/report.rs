@@ -89,7 +89,7 @@ pub fn decided(decision: &Decision, metrics: &Metrics) {
 
 fn failure_class(class: Class) -> Option<FailureClass> {
     match class {
-        Class::FirstAppointment => None,
+        Class::FirstAppointment | Class::Restored => None,
         Class::Crashed => Some(FailureClass::Crashed),
         Class::Silent | Class::Lapsed => Some(FailureClass::Silent),
         Class::Stalled => Some(FailureClass::Stalled),

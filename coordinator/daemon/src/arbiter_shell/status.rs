@@ -191,6 +191,9 @@ fn issues(view: &SetView) -> Vec<String> {
         let why = view.last_decision.as_ref().and_then(|decision| decision.missing.clone());
         issues.push(format!("no active master: {}", why.unwrap_or_else(|| view.phase.clone())));
     }
+    if view.held && view.state != MasterState::None {
+        issues.push(view.phase.clone());
+    }
     let Some(record) = &view.record else { return issues };
     for member in &view.members {
         let name = &member.listed.instance;

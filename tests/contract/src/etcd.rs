@@ -154,3 +154,43 @@ impl Etcd {
         self.post("/v3/auth/enable", &json!({})).await;
     }
 }
+
+/// One member that talks to clients over TLS only, and asks them for a certificate.
+pub struct SecureEtcd {
+    /// Kept, since the process ends with it.
+    _process: Process,
+    _folder: TempDir,
+    /// Where clients find it: `HOST:PORT`.
+    pub clients: SocketAddr,
+}
+
+impl SecureEtcd {
+    /// With these files: its certificate, its key, and the authority of its clients.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn new(cert_file: &Path, key_file: &Path, ca_file: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let (clients, peers) = (ports::free(), format!("http://{}", ports::free()));
+        let address = format!("https://{clients}");
+        let arguments: [(&str, OsString); 11] = [
+            ("--name", "secure".into()),
+            ("--data-dir", folder.path().join("data").into()),
+            ("--listen-client-urls", address.clone().into()),
+            ("--advertise-client-urls", address.into()),
+            ("--listen-peer-urls", peers.clone().into()),
+            ("--initial-advertise-peer-urls", peers.clone().into()),
+            ("--initial-cluster", format!("secure={peers}").into()),
+            ("--cert-file", cert_file.into()),
+            ("--key-file", key_file.into()),
+            ("--trusted-ca-file", ca_file.into()),
+            ("--logger", "zap".into()),
+        ];
+        let mut arguments: Vec<OsString> =
+            arguments.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+        arguments.push("--client-cert-auth".into());
+        let process = Process::start(Path::new("etcd"), &arguments, &folder.path().join("log"));
+        Self { _process: process, _folder: folder, clients }
+    }
+}

@@ -14,6 +14,7 @@ mod route;
 mod stateboard;
 mod world;
 
+pub use etcd::SecureEtcd;
 pub use fixtures::{Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, set, within};
 pub use proxy::{Direction, Trap};
 pub use raw::{Raw, RawKey};

@@ -3,11 +3,18 @@
 
 use baton_core::ids::ClusterName;
 use baton_core::time::Span;
+use baton_provider::etcd::{EtcdOptions, EtcdProvider};
+use baton_provider::tls::TlsFiles;
 use baton_provider::{
     AppointOutcome, FatalError, Identity, LockSession, ProviderError, Renewal, StateProvider, WatchEvent,
     identity_of,
 };
-use contract::{Arbiter, Direction, Kind, LONG, SHORT, Trap, World, candidate, change, record, set, within};
+use contract::{
+    Arbiter, Direction, Kind, LONG, Plan, SHORT, SecureEtcd, Trap, World, candidate, change, record, set,
+    within,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_stream::StreamExt as _;
 
@@ -307,4 +314,74 @@ async fn the_first_of_many_coordinators_makes_the_cluster_once() {
     let other: Identity = identity_of(World::identity().cluster, "open barley");
     let foreign = within(world.client_of(other).join()).await;
     assert!(matches!(foreign, Err(ProviderError::Fatal(FatalError::ForeignCluster(_)))), "{foreign:?}");
+}
+
+/// Tokens live in the memory of etcd's members.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_etcd_forgot_is_asked_for_anew() {
+    let plan = Plan { password: Some("open sesame"), ..Plan::default() };
+    let mut arbiter = Arbiter::of(World::planned(Kind::Etcd1, plan).await).await;
+    let mut events = within(arbiter.client.watch(None)).await.expect("a watch");
+    within(events.next()).await.expect("it goes on").expect("a snapshot");
+    for term in 1..=2 {
+        arbiter.world.restart().await;
+        granted(arbiter.session.as_mut()).await;
+        arbiter.applied(vec![arbiter.record("orders-1", term, term, "a1")]).await;
+        let told = within(events.next()).await.expect("it goes on").expect("no error");
+        assert!(matches!(told, WatchEvent::Update(_)), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_asked_for_both_ways() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| folder.path().join(name);
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no name is needed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
+        std::fs::write(path(name), issuer.pem()).expect("writable");
+        issuer
+    };
+    let issue = |issuer: &CertifiedIssuer<'static, KeyPair>, name: &str| {
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, issuer).expect("signed");
+        let (cert_file, key_file) = (path(&format!("{name}.pem")), path(&format!("{name}.key")));
+        std::fs::write(&cert_file, certificate.pem()).expect("writable");
+        std::fs::write(&key_file, key.serialize_pem()).expect("writable");
+        (cert_file, key_file)
+    };
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let (server, client, stranger) =
+        (issue(&ours, "server"), issue(&ours, "client"), issue(&theirs, "stranger"));
+    let etcd = SecureEtcd::new(&server.0, &server.1, &path("ours"));
+    let connect = |ca: &str, own: Option<&(PathBuf, PathBuf)>| {
+        let files = TlsFiles {
+            ca_file: Some(path(ca)),
+            cert_file: own.map(|own| own.0.clone()),
+            key_file: own.map(|own| own.1.clone()),
+        };
+        let endpoints = vec![format!("https://{}", etcd.clients)];
+        let options = EtcdOptions {
+            tls: Some(files),
+            ..EtcdOptions::new(endpoints, World::identity(), Duration::from_secs(2))
+        };
+        EtcdProvider::new(options).expect("good files")
+    };
+    let good = connect("ours", Some(&client));
+    within(async { while good.join().await.is_err() {} }).await;
+    let mut session = hold(&good, "host-a").await;
+    granted(session.as_mut()).await;
+    let token = session.grant().token;
+    let write = vec![change(record("orders-1", 1, 1, "a1", token.epoch))];
+    let outcome = within(good.appoint(token, write)).await.expect("an answer");
+    assert!(matches!(outcome, AppointOutcome::Applied(_)), "{outcome:?}");
+    // Without a certificate, with one of strangers, and where the server's is of strangers.
+    for bad in [connect("ours", None), connect("ours", Some(&stranger)), connect("theirs", Some(&client))] {
+        let answer = within(bad.read()).await;
+        assert!(matches!(answer, Err(ProviderError::NotApplied(_))), "{answer:?}");
+    }
 }

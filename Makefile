@@ -18,11 +18,12 @@ LEASE_TTLS ?= 3s,1s,300ms
 SUITES ?= format clippy tidy unit scenario model contract e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test bench bench-stateboard bench-providers demo model fmt fix clean
+.PHONY: help deps build test nightly bench bench-stateboard bench-providers demo model fmt fix clean
 
 help:
 	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make test     everything that CI runs [SUITES="tidy unit"]'
+	@echo 'make nightly  the tests that have a size, at theirs for a night: seeds, kills, minutes without the provider'
 	@echo 'make model    search one world of the model [WORLD=name] [BREAK=rule] [JSON=1]'
 	@echo 'make bench    the figures of the README [ATTEMPTS=10] [LEASE_TTLS=3s,1s,300ms] [JSON=1]'
 	@echo 'make build    release binaries, in $(BIN)'
@@ -40,6 +41,11 @@ build:
 test:
 	@scripts/deps build run etcd >&2
 	@scripts/test $(SUITES)
+
+# The same with the numbers that a gate has no time for: 3,000 seeds of random faults, 1,000 kills of a stateboard, ten minutes
+# without the provider under load.
+nightly:
+	@BATON_SEEDS=3000 BATON_KILLS=1000 BATON_OUTAGE=600 $(MAKE) --no-print-directory test SUITES='unit scenario contract e2e'
 
 # Standard output belongs to the demo alone: with JSON=1 it is exactly one line.
 demo:

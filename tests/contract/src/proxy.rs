@@ -26,6 +26,8 @@ pub enum Direction {
 pub enum Trap {
     /// The request leaves its client, and the connection ends before any of it arrives.
     RequestLost,
+    /// The request leaves its client and waits on the road, as does all that follows, until the road is opened or cut.
+    RequestHeld,
     /// The request arrives, and the connection ends at once.
     RequestLeft,
     /// The answer leaves the server, and the connection ends before any of it arrives.
@@ -37,7 +39,7 @@ pub enum Trap {
 impl Trap {
     fn direction(self) -> Direction {
         match self {
-            Self::RequestLost | Self::RequestLeft => Direction::Requests,
+            Self::RequestLost | Self::RequestHeld | Self::RequestLeft => Direction::Requests,
             Self::AnswerLost | Self::AnswerHeld => Direction::Answers,
         }
     }
@@ -236,8 +238,11 @@ impl Pump {
                 match trap {
                     Trap::RequestLost | Trap::AnswerLost => return self.cut(sprung),
                     Trap::RequestLeft => left = Some(sprung),
-                    Trap::AnswerHeld => {
-                        self.rules.send_modify(|rules| rules.hold_answers = true);
+                    Trap::RequestHeld | Trap::AnswerHeld => {
+                        self.rules.send_modify(|rules| match self.direction {
+                            Direction::Requests => rules.hold_requests = true,
+                            Direction::Answers => rules.hold_answers = true,
+                        });
                         // Whoever set it need not wait for it.
                         let _ = sprung.send(());
                     }

@@ -18,6 +18,11 @@ const MENDED: Duration = Duration::from_secs(60);
 
 const SURPLUS: &[Allowed] =
     &[("this engine holds writes beyond", "a master that was cut off takes writes until it is fenced")];
+const SIDECAR_IS_NEW: &[Allowed] = &[
+    ("waiting for the state provider", "a coordinator that starts needs it"),
+    ("the engine ended", "its deadman ends the master's engine, whose guard was killed"),
+    ("no connection to the engine", "and it does not run for a moment"),
+];
 const LINK_IS_CUT: &[Allowed] = &[("detached from the arbiter", "the link to it is cut")];
 
 /// Waits until a moment, looking all the time.
@@ -34,7 +39,7 @@ fn pass(until: Duration, what: &str, mut look: impl FnMut() -> Result<(), String
 }
 
 /// Whether the master on a host leads, and by what.
-fn leads(stage: &Stage, host: usize, on_promises: bool) -> Result<(), String> {
+pub fn leads(stage: &Stage, host: usize, on_promises: bool) -> Result<(), String> {
     let (code, body) = stage.page(host, &format!("/instances/{}/primary", stage.instance(host).name))?;
     let found = (code, body["on_promises"].as_bool());
     if found == (200, Some(on_promises)) { Ok(()) } else { Err(format!("{code} {body}")) }
@@ -82,6 +87,8 @@ fn no_write_is_refused_while_the_stateboard_and_all_arbiters_are_away() {
         poll::until("a1 leads by promises", || leads(stage, 0, true));
         let over = struck + LONG;
         pass(over, "a1 goes on by promises", || leads(stage, 0, true));
+        let (code, masters) = stage.page(1, "/v1/masters").expect("every host answers routers");
+        assert_eq!((code, masters["masters"][0]["master"].as_str()), (200, Some("a1")), "{masters}");
         stage.start_board();
         stage.start(arbiter);
         poll::until("the arbiter grants again", || leads(stage, 0, false));
@@ -194,4 +201,72 @@ fn a_broken_link_between_the_arbiter_and_the_master_is_no_failover() {
             broken_link(stage, &before, leases, links);
         }
     });
+}
+
+#[test]
+fn a_master_whose_only_fellow_was_taken_out_goes_on_alone() {
+    play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS], |stage| {
+        stage.start_board();
+        let a = stage.add(HostPlan::new("host-a", vec![InstancePlan::new("a1", "orders", 2).preferred()]));
+        stage.is_arbiter(a);
+        let b = stage.add(HostPlan::new("host-b", vec![InstancePlan::new("b1", "orders", 2)]));
+        stage.whole("orders", &["a1", "b1"]);
+        stage.everybody_knows_the_arbiter();
+        let dead = stage.instance(b);
+        let (engine, deadman) = (stage.engine(&dead), stage.deadman(&dead));
+        stage.daemon(b).process().kill();
+        deadman.kill();
+        engine.kill();
+        let before = poll::until("b1 is taken out", || {
+            let seen = stage.set("orders")?;
+            let in_sync = seen.record.as_ref().map(|record| record.in_sync.clone()).unwrap_or_default();
+            if in_sync == ["a1"] { Ok(seen) } else { Err(format!("{in_sync:?}, {:?}", seen.issues)) }
+        });
+        let writer = stage.writer(a);
+        has_written(&writer);
+        let struck = boot_clock();
+        stage.kill_board();
+        poll::until("a1 leads on its own word", || leads(stage, a, true));
+        let over = struck + LONG;
+        pass(over, "a1 goes on", || leads(stage, a, true));
+        stage.start_board();
+        poll::until("the arbiter grants again", || leads(stage, a, false));
+        same(&before, &poll::until("the arbiter answers", || stage.set("orders")));
+        assert_eq!(writer.refused_after(struck), 0, "no write was refused");
+        assert!(writer.accepted_after(over) > 0, "and they went on");
+    });
+}
+
+/// Restarts the sidecar of a host while the stateboard is away, and looks that the master stops for that, that nobody leads
+/// without the stateboard, and that one does as soon as it is back.
+fn restarted_sidecar(host: usize) {
+    play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS, CHANGE_OF_MASTER, SIDECAR_IS_NEW], |stage| {
+        let before = three_and_an_arbiter(stage);
+        let writer = stage.writer(0);
+        has_written(&writer);
+        stage.kill_board();
+        poll::until("a1 leads by promises", || leads(stage, 0, true));
+        stage.daemon(host).process().kill();
+        stage.daemon(host).ended_within(poll::PATIENCE);
+        let struck = boot_clock();
+        stage.start(host);
+        pass(struck + LEASE * 5, "time passes", || Ok(()));
+        assert_eq!(writer.accepted_after(struck + LEASE), 0, "a1 was fenced before its lease was over");
+        assert_eq!(writable(stage, &[0, 1, 2]), [""; 0], "nobody leads without the stateboard");
+        stage.start_board();
+        stage.next_master("orders", before.term);
+        let after = poll::within(MENDED, "all follow it", || stage.is_whole("orders", &["a1", "b1", "c1"]));
+        let master = stage.host_of(after.master.as_deref().expect("it is active"));
+        assert_eq!(writable(stage, &[0, 1, 2]), [stage.instance(master).name], "exactly one");
+    });
+}
+
+#[test]
+fn a_replicas_sidecar_that_is_restarted_without_the_stateboard_stops_the_master() {
+    restarted_sidecar(1);
+}
+
+#[test]
+fn the_masters_sidecar_that_is_restarted_without_the_stateboard_stops_it() {
+    restarted_sidecar(0);
 }

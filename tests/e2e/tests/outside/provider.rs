@@ -1,10 +1,12 @@
 //! The stateboard goes away: for a moment, and for longer than the arbiter's lock lives.
 
 use e2e::logs::{Allowed, COORDINATOR_ENDS};
+use e2e::poll;
 use e2e::stage::{LEASE, play, play_slowly};
 use e2e::writer::{Writer, boot_clock};
-use e2e::{http, poll};
 use std::time::Duration;
+
+use crate::failsafe::leads;
 
 pub const BOARD_IS_AWAY: &[Allowed] = &[
     ("the arbiter's lock cannot be renewed", "the stateboard is away"),
@@ -54,22 +56,17 @@ fn no_write_is_refused_while_the_stateboard_stays_away() {
     play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS], |stage| {
         let before = stage.trio();
         let writer = Writer::start(stage.instance(0).port);
-        let on_promises = |stage: &e2e::Stage, expected: bool| {
-            let (code, body) = http::get(stage.hosts[0].ports.http, "/instances/a1/primary")?;
-            let found = (code, body["on_promises"].as_bool());
-            if found == (200, Some(expected)) { Ok(()) } else { Err(format!("{code} {body}")) }
-        };
-        on_promises(stage, false).expect("the arbiter grants");
+        leads(stage, 0, false).expect("the arbiter grants");
         let struck = boot_clock();
         stage.kill_board();
-        poll::until("a1 leads by promises", || on_promises(stage, true));
+        poll::until("a1 leads by promises", || leads(stage, 0, true));
         let over = struck + outage();
         poll::within(outage() + poll::PATIENCE, "the outage ends", || {
-            on_promises(stage, true)?;
+            leads(stage, 0, true)?;
             if boot_clock() > over { Ok(()) } else { Err("not yet".to_owned()) }
         });
         stage.start_board();
-        poll::until("the arbiter grants again", || on_promises(stage, false));
+        poll::until("the arbiter grants again", || leads(stage, 0, false));
         let after = stage.whole("orders", &["a1", "b1", "c1"]);
         assert_eq!((after.term, after.master), (before.term, before.master), "nothing has happened");
         assert_eq!(writer.refused_after(struck), 0, "no write was refused");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use baton_client::status::{ClusterStatus, ReplicaSetStatus};
+use rustix::fs::statvfs;
 use tempfile::TempDir;
 
 use crate::ctl::{self, Said};
@@ -29,6 +31,8 @@ pub const LONGER_LEASE: Duration = Duration::from_millis(2_000);
 
 /// How many stages there may be at a time.
 const STAGES_MAX: usize = 2;
+/// How much room a folder in memory must have, in bytes: an append-only file grows for as long as a stage has a writer.
+const MEMORY_MIN: u64 = 1 << 30;
 /// How long everything may take to end after SIGKILL.
 const END: Duration = Duration::from_secs(10);
 
@@ -123,7 +127,7 @@ impl Stage {
     fn new(lease: Duration, network: Option<Wires>) -> Self {
         let place = Place::take();
         process::adopt_descendants();
-        let folder = tempfile::Builder::new().prefix("baton-e2e-").tempdir().expect("a temporary folder");
+        let folder = own_folder().expect("a temporary folder");
         fs::write(folder.path().join("secret"), "only for this test\n").expect("writable");
         let settings = format!("lease_ttl = \"{}ms\"\n", lease.as_millis());
         fs::write(folder.path().join("settings.toml"), settings).expect("writable");
@@ -518,6 +522,16 @@ impl Stage {
         }
         left.into_iter().map(|seen| seen.command).collect()
     }
+}
+
+/// Stages lie in memory, where there is enough. Leases, promises and the record wait for syncs, and a disk on which
+/// somebody compiles may take seconds for one; that would be a story of its own in every test.
+fn own_folder() -> io::Result<TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("baton-e2e-");
+    let memory = Path::new("/dev/shm");
+    let room = statvfs(memory).is_ok_and(|seen| seen.f_bavail * seen.f_frsize >= MEMORY_MIN);
+    if room { folder.tempdir_in(memory) } else { folder.tempdir() }
 }
 
 fn control_group_of_this_process() -> Option<PathBuf> {

@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod metrics;
 mod names;
+mod reads;
 mod service;
 mod shell;
 pub mod storage;

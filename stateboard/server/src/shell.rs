@@ -5,6 +5,7 @@
 use crate::feed::{Feed, Follower};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::reads::LastRead;
 use crate::storage::{
     Backup, CommitError, Restoration, RestoreError, Room, Storage, check_room, keep_backup,
 };
@@ -14,6 +15,7 @@ use baton_board::{
 };
 use baton_core::ids::Revision;
 use baton_core::time::{Span, Time};
+use baton_proto::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,6 +76,7 @@ pub(crate) struct Shell {
     watchers_max: usize,
     sessions: Arc<AtomicU64>,
     feed: Arc<Feed>,
+    last_read: Arc<LastRead<v1::Snapshot>>,
 }
 
 /// One candidate's place: dropping it closes the session.
@@ -97,6 +100,7 @@ impl Shell {
         tokio::spawn(Arc::clone(&feed).wake_readers());
         let kept = limits.kept.clone();
         let keeper = Keeper::new(durable, kept, storage, metrics, Arc::clone(&feed), end_at_once);
+        let last_read = Arc::clone(&keeper.last_read);
         let run = move || keeper.run(&queue);
         let thread = std::thread::Builder::new().name("board".into()).spawn(run)?;
         let shell = Self {
@@ -107,6 +111,7 @@ impl Shell {
             watchers_max: limits.watchers,
             sessions: Arc::new(AtomicU64::new(0)),
             feed,
+            last_read,
         };
         Ok((shell, thread))
     }
@@ -114,6 +119,11 @@ impl Shell {
     /// Whether it was told to stop, so that streams end for that reason.
     pub(crate) fn is_stopping(&self) -> bool {
         self.feed.is_stopped()
+    }
+
+    /// What a read may be answered with, without the thread.
+    pub(crate) fn last_read(&self) -> &LastRead<v1::Snapshot> {
+        &self.last_read
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Rejected> {
@@ -221,6 +231,7 @@ struct Keeper {
     room: Room,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
+    last_read: Arc<LastRead<v1::Snapshot>>,
     /// What is done about a commit that failed; nothing is answered after it.
     failed: fn(&CommitError),
     /// What the next commit takes.
@@ -247,6 +258,7 @@ impl Keeper {
             storage,
             metrics,
             feed,
+            last_read: Arc::default(),
             failed,
             persists: Vec::new(),
             sessions: BTreeMap::new(),
@@ -372,6 +384,7 @@ impl Keeper {
             "restored from a backup"
         );
         self.metrics.revision(durable.revision);
+        self.last_read.count();
         self.feed.restart(durable.revision);
         self.board = Board::new(now(), durable, self.limits.clone());
         // They are of another life. Whoever comes back learns what is true now.
@@ -395,8 +408,17 @@ impl Keeper {
     }
 
     fn step(&mut self, input: Input) {
+        let reads = matches!(input, Input::Request { request: Request::Read, .. });
+        if !reads {
+            self.last_read.count();
+        }
         self.board.step(now(), input);
-        while let Some(action) = self.board.pop_action() {
+        let actions: Vec<Action> = std::iter::from_fn(|| self.board.pop_action()).collect();
+        // Time goes on with a read, too, and a lock that has run out may change hands by it.
+        if reads && actions.iter().any(|action| !matches!(action, Action::Reply { .. })) {
+            self.last_read.count();
+        }
+        for action in actions {
             match action {
                 Action::Persist(persist) => self.persists.push(persist),
                 Action::Session { session, message } => self.tell(session, message),

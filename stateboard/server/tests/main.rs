@@ -9,6 +9,7 @@ mod kill;
 mod limits;
 mod process;
 mod protected;
+mod reads;
 mod robust;
 mod stop;
 mod watchers;

@@ -270,3 +270,12 @@ fn a_replicas_sidecar_that_is_restarted_without_the_stateboard_stops_the_master(
 fn the_masters_sidecar_that_is_restarted_without_the_stateboard_stops_it() {
     restarted_sidecar(0);
 }
+
+#[test]
+fn a_broken_link_to_an_arbiter_beside_a_member_is_no_failover_either() {
+    play_in_namespaces(&[LINK_IS_CUT, STORE_BLIND], |stage| {
+        let before = stage.trio();
+        // Replication to that member is cut as well, and the third one is the only way round.
+        broken_link(stage, &before, 10, &[("host-a", "host-b"), ("host-b", "host-a")]);
+    });
+}

@@ -21,7 +21,7 @@ async fn primary_is_200_only_while_the_lease_lives() {
     assert_eq!(code, 200);
     assert_eq!(
         body,
-        r#"{"instance":"a1","replicaset":"orders-1","role":"master","term":7,"writable":true,"lease_remaining_ms":500,"health":"up","position":"7:100","lag_bytes":null}"#
+        r#"{"instance":"a1","replicaset":"orders-1","role":"master","term":7,"writable":true,"on_promises":false,"lease_remaining_ms":500,"health":"up","position":"7:100","lag_bytes":null}"#
     );
     // Nobody publishes: only the clock goes on.
     fake.now.store(1_500_000, Ordering::SeqCst);

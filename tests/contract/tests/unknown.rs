@@ -101,8 +101,13 @@ pub async fn a_late_appointment_finds_its_version_burnt(kind: Kind) {
     let arbiter = Arbiter::new(kind).await;
     let route = arbiter.world.route().await;
     let mut late = 0;
-    for skip in 0..4 {
-        let of = format!("orders-{skip}");
+    // A provider may ask something of its own at the same moment, and another request than the write is held then.
+    for attempt in 0..24 {
+        if late > 0 && attempt >= 4 {
+            break;
+        }
+        let skip = attempt % 4;
+        let of = format!("orders-{attempt}");
         connected(&route).await;
         let _sprung = route.set_after(skip, Trap::RequestHeld);
         let request = vec![change(arbiter.record(&of, 1, 1, "a1"))];

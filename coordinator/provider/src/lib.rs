@@ -12,6 +12,7 @@ mod identity;
 pub mod memory;
 pub mod password;
 pub mod stateboard;
+mod status;
 pub mod tls;
 pub mod wire;
 

@@ -7,7 +7,8 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::{Change, Member, Record};
 use baton_provider::{
-    AppointOutcome, Candidate, Limits, LockSession, LockToken, RefusalReason, Snapshot, StateProvider,
+    AppointOutcome, Candidate, Limits, LockSession, LockToken, ProviderError, RefusalReason, Renewal,
+    Snapshot, StateProvider,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -217,4 +218,21 @@ impl Default for Dice {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Renews until there is an answer; without one an arbiter counts a renewal as not granted, and asks again.
+///
+/// # Panics
+/// When the provider is none of ours, or never answers.
+pub async fn renewed(session: &mut dyn LockSession) -> Renewal {
+    let asked = async {
+        loop {
+            match tokio::time::timeout(Duration::from_secs(5), session.renew()).await {
+                Ok(Ok(renewal)) => return renewal,
+                Ok(Err(ProviderError::Fatal(error))) => panic!("{error}"),
+                Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    within(asked).await
 }

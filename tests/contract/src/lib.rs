@@ -15,7 +15,9 @@ mod stateboard;
 mod world;
 
 pub use etcd::SecureEtcd;
-pub use fixtures::{Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, set, within};
+pub use fixtures::{
+    Arbiter, Dice, HISTORY, candidate, change, contents, member, name, record, renewed, set, within,
+};
 pub use proxy::{Direction, Trap};
 pub use raw::{Raw, RawKey};
 pub use route::Route;

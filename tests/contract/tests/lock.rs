@@ -5,8 +5,8 @@ use baton_provider::{
     AppointOutcome, Candidate, LockSession, ProviderError, Renewal, StateProvider, WriteOutcome,
 };
 use contract::{
-    Arbiter, Kind, LONG, Plan, Route, SHORT, World, candidate, change, contents, member, name, record, set,
-    within,
+    Arbiter, Kind, LONG, Plan, Route, SHORT, World, candidate, change, contents, member, name, record,
+    renewed, set, within,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,22 +69,22 @@ pub async fn a_closed_connection_frees_the_lock_and_its_bound_is_told(kind: Kind
 pub async fn a_dropped_session_is_waited_for_in_one_way_or_the_other(kind: Kind) {
     let world = World::new(kind, SHORT).await;
     let mut first = hold(&world, "host-a").await;
-    let renewed = Instant::now();
+    let renewed_at = Instant::now();
     let ttl = granted(first.as_mut()).await;
     assert_eq!(ttl, world.lock_ttl());
     drop(first);
     let second = hold(&world, "host-b").await;
-    let waited = Span::from_duration(renewed.elapsed()) + second.grant().predecessor_bound;
+    let waited = Span::from_duration(renewed_at.elapsed()) + second.grant().predecessor_bound;
     assert!(waited >= ttl, "only {waited} after a renewal for {ttl}");
 }
 
 pub async fn a_lock_that_is_not_renewed_expires(kind: Kind) {
     let world = World::new(kind, SHORT).await;
     let mut first = hold(&world, "host-a").await;
-    let renewed = Instant::now();
+    let renewed_at = Instant::now();
     let ttl = granted(first.as_mut()).await;
     let second = hold(&world, "host-b").await;
-    let waited = Span::from_duration(renewed.elapsed());
+    let waited = Span::from_duration(renewed_at.elapsed());
     assert!(waited >= ttl, "it was taken {waited} after a renewal for {ttl}");
     assert!(second.grant().token.epoch > first.grant().token.epoch);
     let renewal = within(first.renew()).await.expect("an answer");
@@ -210,14 +210,14 @@ pub async fn a_holder_resumes_after_a_restart(kind: Kind) {
 pub async fn a_restart_keeps_the_lock_for_its_holder(kind: Kind) {
     let mut world = World::alone(kind, SHORT).await;
     let mut first = hold(&world, "host-a").await;
-    let renewed = Instant::now();
+    let renewed_at = Instant::now();
     let ttl = granted(first.as_mut()).await;
     let epoch = first.grant().token.epoch;
     // The holder is gone with its secret; the provider cannot know that, nor, perhaps, when it renewed last.
     drop(first);
     world.restart().await;
     let second = hold(&world, "host-b").await;
-    let waited = Span::from_duration(renewed.elapsed()) + second.grant().predecessor_bound;
+    let waited = Span::from_duration(renewed_at.elapsed()) + second.grant().predecessor_bound;
     assert!(waited >= ttl, "only {waited} after a renewal for {ttl}");
     assert!(second.grant().token.epoch > epoch);
 }
@@ -314,7 +314,7 @@ pub async fn a_holder_that_is_not_heard_loses_the_lock_and_learns_it(kind: Kind)
     let world = World::new(kind, SHORT).await;
     let route = world.route().await;
     let mut first = hold_by(route.client(), "host-a").await;
-    let renewed = Instant::now();
+    let renewed_at = Instant::now();
     let ttl = granted(first.as_mut()).await;
     route.silence();
     let second = {
@@ -334,24 +334,10 @@ pub async fn a_holder_that_is_not_heard_loses_the_lock_and_learns_it(kind: Kind)
             }
         }
     };
-    let waited = Span::from_duration(renewed.elapsed()) + second.grant().predecessor_bound;
+    let waited = Span::from_duration(renewed_at.elapsed()) + second.grant().predecessor_bound;
     assert!(waited >= ttl, "only {waited} after a renewal for {ttl}");
     route.open();
-    assert_eq!(settled(first.as_mut()).await, Renewal::Lost { current: second.grant().token.epoch });
-}
-
-/// Asks until there is an answer; without one the arbiter counts a renewal as not granted, and asks again.
-async fn settled(session: &mut dyn LockSession) -> Renewal {
-    let asked = async {
-        loop {
-            match tokio::time::timeout(Duration::from_secs(5), session.renew()).await {
-                Ok(Ok(renewal)) => return renewal,
-                Ok(Err(ProviderError::Fatal(error))) => panic!("{error}"),
-                Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    within(asked).await
+    assert_eq!(renewed(first.as_mut()).await, Renewal::Lost { current: second.grant().token.epoch });
 }
 
 /// For less than what its clients take for an end, with somebody in line.
@@ -368,7 +354,7 @@ pub async fn a_provider_that_was_frozen_for_a_moment_takes_no_lock_away(kind: Ki
         tokio::select! {
             biased;
             _ = &mut second => panic!("the lock was given away"),
-            renewal = settled(session.as_mut()) => {
+            renewal = renewed(session.as_mut()) => {
                 assert_eq!(renewal, Renewal::Granted { ttl: world.lock_ttl() });
             }
         }
@@ -386,7 +372,7 @@ pub async fn a_provider_that_was_frozen_takes_no_lock_away(kind: Kind) {
         assert!(!matches!(frozen, Ok(Ok(_))), "{frozen:?} from a frozen provider");
         (0..world.nodes()).for_each(|node| world.thaw(node));
         world.well().await;
-        assert_eq!(settled(session.as_mut()).await, Renewal::Granted { ttl: world.lock_ttl() });
+        assert_eq!(renewed(session.as_mut()).await, Renewal::Granted { ttl: world.lock_ttl() });
         let appointment = change(record("orders-1", term, term, "a1", token.epoch));
         let outcome = within(world.client().appoint(token, vec![appointment])).await.expect("an answer");
         assert!(matches!(outcome, AppointOutcome::Applied(_)), "{outcome:?}");
@@ -405,7 +391,7 @@ pub async fn a_provider_that_was_frozen_for_longer_than_the_lock_has_one_holder(
     tokio::time::sleep(longer.as_duration()).await; // tidy: waits because the lock has to run out meanwhile
     (0..world.nodes()).for_each(|node| world.thaw(node));
     let sent = Instant::now();
-    if let Renewal::Granted { ttl } = settled(first.as_mut()).await {
+    if let Renewal::Granted { ttl } = renewed(first.as_mut()).await {
         // It is believed from before the call that was answered; the second must not come before that is over.
         let second = within(second).await.expect("no panic");
         let waited = Span::from_duration(sent.elapsed()) + second.grant().predecessor_bound;
@@ -414,7 +400,7 @@ pub async fn a_provider_that_was_frozen_for_longer_than_the_lock_has_one_holder(
         let second = within(second).await.expect("no panic");
         assert!(second.grant().token.epoch > first.grant().token.epoch);
     }
-    assert!(matches!(settled(first.as_mut()).await, Renewal::Lost { .. }));
+    assert!(matches!(renewed(first.as_mut()).await, Renewal::Lost { .. }));
 }
 
 /// Another's lock is never touched by somebody whose resignation comes late.

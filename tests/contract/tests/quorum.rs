@@ -1,24 +1,10 @@
 //! Three members of an etcd, of which one or two fail: design, *Provider operations*.
 
 use baton_core::time::Span;
-use baton_provider::{AppointOutcome, Item, LockSession, ProviderError, Renewal, StateProvider, WatchEvent};
-use contract::{Arbiter, Kind, LONG, Plan, SHORT, World, candidate, change, record, set, within};
+use baton_provider::{AppointOutcome, Item, ProviderError, Renewal, StateProvider, WatchEvent};
+use contract::{Arbiter, Kind, LONG, Plan, SHORT, World, candidate, change, record, renewed, set, within};
 use std::time::{Duration, Instant};
 use tokio_stream::StreamExt as _;
-
-/// Asks until there is an answer.
-async fn renewed(session: &mut dyn LockSession) -> Renewal {
-    let asked = async {
-        loop {
-            match tokio::time::timeout(Duration::from_secs(5), session.renew()).await {
-                Ok(Ok(renewal)) => return renewal,
-                Ok(Err(ProviderError::Fatal(error))) => panic!("{error}"),
-                Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    within(asked).await
-}
 
 /// Writes until it is known to be there, as an arbiter does: what is unknown is asked again as it is.
 async fn appointed(arbiter: &Arbiter, client: &dyn StateProvider, term: u64) {

@@ -5,12 +5,10 @@ use baton_core::ids::Version;
 use baton_core::record::{Change, Member, Settings};
 use baton_core::time::Span;
 use baton_provider::memory::Faults;
-use baton_provider::{
-    AppointOutcome, LockSession, ProviderError, Renewal, SettingsOutcome, WatchEvent, WriteOutcome,
-};
+use baton_provider::{AppointOutcome, ProviderError, Renewal, SettingsOutcome, WatchEvent, WriteOutcome};
 use contract::{
-    Arbiter, Kind, LONG, MIDDLE, Route, Trap, World, candidate, change, contents, member, name, record, set,
-    within,
+    Arbiter, Kind, LONG, MIDDLE, Route, Trap, World, candidate, change, contents, member, name, record,
+    renewed, set, within,
 };
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -243,19 +241,6 @@ pub async fn a_renewal_without_an_answer_is_asked_again(kind: Kind) {
         let outcome = within(client.appoint(token, vec![appointment])).await.expect("an answer");
         assert!(matches!(outcome, AppointOutcome::Applied(_)), "{trap:?}: {outcome:?}");
     }
-}
-
-async fn renewed(session: &mut dyn LockSession) -> Renewal {
-    let asked = async {
-        loop {
-            match tokio::time::timeout(Duration::from_secs(5), session.renew()).await {
-                Ok(Ok(renewal)) => return renewal,
-                Ok(Err(ProviderError::Fatal(error))) => panic!("{error}"),
-                Ok(Err(_)) | Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    within(asked).await
 }
 
 /// Whether or not it was heard: its last grant is waited for.

@@ -1,9 +1,9 @@
 //! From an error of etcd to one of the three endings. What is not surely "not applied" is unknown.
 
 use crate::error::{FatalError, ProviderError};
+use crate::status::{text_of, was_never_sent};
 use etcd_client::Error;
-use std::error::Error as StdError;
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, Status};
 
 /// What the caller can do about an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,31 +89,6 @@ fn of_status(status: &Status) -> Failure {
         (None, Code::Unimplemented) => Failure::Ended(FatalError::Protocol(text).into()),
         (Some(Meaning::Unknown) | None, _) => Failure::Ended(ProviderError::Unknown(text)),
     }
-}
-
-/// Whether the connection was not even made.
-fn was_never_sent(status: &Status) -> bool {
-    let mut source: Option<&(dyn StdError + 'static)> = status.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<ConnectError>().is_some() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
-}
-
-fn text_of(status: &Status) -> String {
-    let mut text = format!("{}: {}", status.code(), status.message());
-    let mut source = status.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

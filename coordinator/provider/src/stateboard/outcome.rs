@@ -1,11 +1,11 @@
 //! From a gRPC error to one of the three endings. What is not surely "not applied" is unknown.
 
 use crate::error::{FatalError, ProviderError};
+use crate::status::{text_of, was_never_sent};
 use crate::wire::Malformed;
 use baton_board::ForeignCluster;
 use baton_proto::v1;
-use std::error::Error;
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, Status};
 
 pub(super) fn malformed(error: &Malformed) -> ProviderError {
     FatalError::Protocol(error.to_string()).into()
@@ -17,12 +17,12 @@ pub(super) fn of_status(status: &Status) -> ProviderError {
         return of_detail(&detail);
     }
     if was_never_sent(status) {
-        return ProviderError::NotApplied(text(status));
+        return ProviderError::NotApplied(text_of(status));
     }
     match status.code() {
         // Said by the server's framework before any of our code ran.
-        Code::Unimplemented => FatalError::Protocol(text(status)).into(),
-        _ => ProviderError::Unknown(text(status)),
+        Code::Unimplemented => FatalError::Protocol(text_of(status)).into(),
+        _ => ProviderError::Unknown(text_of(status)),
     }
 }
 
@@ -56,31 +56,6 @@ fn detail_of(status: &Status) -> Option<v1::StateboardError> {
         return None;
     }
     prost::Message::decode(status.details()).ok()
-}
-
-/// Whether the connection was not even made.
-fn was_never_sent(status: &Status) -> bool {
-    let mut source: Option<&(dyn Error + 'static)> = status.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<ConnectError>().is_some() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
-}
-
-fn text(status: &Status) -> String {
-    let mut text = format!("{}: {}", status.code(), status.message());
-    let mut source = status.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

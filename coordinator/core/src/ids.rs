@@ -104,6 +104,16 @@ pub struct Epoch {
     pub number: u64,
 }
 
+/// When a directive was given: the version of its record, comparable across restores of the provider too, which may set
+/// versions back. Ordered by generation first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp {
+    /// Of the epoch.
+    pub generation: u64,
+    /// Of the record.
+    pub version: Version,
+}
+
 /// One run of a guard. Ordered only against runs of the same home and boot: a directory that was copied to another
 /// host, or a clock that went back, must not make a stranger look like a successor (design, *Dead evidence* 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

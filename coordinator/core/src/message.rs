@@ -5,8 +5,8 @@
 
 use crate::engine::DataState;
 use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
-    Version, Zone,
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp,
+    Term, Version, Zone,
 };
 use crate::position::Position;
 use crate::time::{Span, Time};
@@ -86,11 +86,11 @@ pub struct EngineView {
     pub whole: bool,
 }
 
-/// A member that has stopped replicating, by a directive at `version`; binding until a higher version.
+/// A member that has stopped replicating, by a directive at `stamp`; binding until a higher one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Severed {
-    /// The version of the directive.
-    pub version: Version,
+    /// Of the directive.
+    pub stamp: Stamp,
     /// Everything that it will ever hold of that term.
     pub position: Position,
     /// The run of the engine that held the position.
@@ -110,11 +110,11 @@ pub struct Relinquished {
     pub ended: bool,
 }
 
-/// A master's answer to a proposal made on `version`: from now on it needs the promise of each of these.
+/// A master's answer to a proposal made at `stamp`: from now on it needs the promise of each of these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Honoured {
-    /// The version that the proposal was made on.
-    pub version: Version,
+    /// Of the proposal.
+    pub stamp: Stamp,
     /// The set that the master's right rests on.
     pub members: BTreeSet<InstanceName>,
     /// Who the master made sure no longer counts (a shrink), if any.
@@ -132,6 +132,8 @@ pub struct Beat {
     pub sent_at: Time,
     /// The highest term that it has seen.
     pub highest_term: Term,
+    /// The highest term of which it knows whose it is, and whose.
+    pub known_master: Option<(Term, InstanceName)>,
     /// How it stands.
     pub stand: Stand,
     /// Evidence 1.
@@ -250,6 +252,14 @@ pub struct Directive {
     pub order: Order,
 }
 
+impl Directive {
+    /// When it was given.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        Stamp { generation: self.epoch.generation, version: self.version }
+    }
+}
+
 /// What a directive orders.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
@@ -275,6 +285,8 @@ pub enum Order {
     },
     /// Stop replicating and report the final position, as soon as `reach` is held (at once, if it is not given).
     Sever {
+        /// The master of the directive's term, which is not followed any more. Absent from arbiters of older builds.
+        master: Option<InstanceName>,
         /// The final position of a master that has relinquished (switchover).
         reach: Option<Position>,
         /// The master of the directive's term has relinquished it: what it was promised is over.

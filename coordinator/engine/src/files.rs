@@ -172,10 +172,16 @@ pub struct GuardFile {
     pub run: u64,
     /// The highest term that was seen.
     pub highest_term: u64,
+    /// The highest term of which it is known whose it is.
+    #[serde(default)]
+    pub known_master: Option<MasterEntry>,
     /// The highest epoch that was seen.
     pub highest_epoch: EpochEntry,
     /// The version of the directive by which this instance was severed, if it is.
     pub severed_version: Option<u64>,
+    /// The generation of that directive's epoch; absent where an older build wrote the file.
+    #[serde(default)]
+    pub severed_generation: Option<u64>,
     /// Promises that may still hold.
     #[serde(default)]
     pub promises: Vec<PromiseEntry>,
@@ -188,6 +194,15 @@ pub struct EpochEntry {
     pub generation: u64,
     /// Raised by each hand-over.
     pub number: u64,
+}
+
+/// Whose a term is, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterEntry {
+    /// The term.
+    pub term: u64,
+    /// The instance's name.
+    pub instance: String,
 }
 
 /// A promise as it is kept.
@@ -252,8 +267,10 @@ mod tests {
             boot: 7,
             run: 3,
             highest_term: 12,
+            known_master: Some(MasterEntry { term: 11, instance: "a2".into() }),
             highest_epoch: EpochEntry { generation: 1, number: 9 },
             severed_version: Some(19),
+            severed_generation: Some(1),
             promises: vec![PromiseEntry { term: 12, until_us: 99 }],
         }
     }

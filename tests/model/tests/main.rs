@@ -14,7 +14,7 @@ const STATES: [(&str, usize); 14] = [
     ("lease", 21_539),
     ("late", 278_831),
     ("stale", 93_877),
-    ("stay", 259_145),
+    ("stay", 257_041),
     ("again", 70_967),
     ("bare", 5_373),
     ("deadman", 21_779),

@@ -176,7 +176,8 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option
     if set.evidence.is_some() {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
         let relinquished = matches!(set.evidence, Some((Evidence::Relinquished { .. }, _)));
-        return set.succession.as_ref().map(|_| Order::Sever { reach, relinquished });
+        let master = record.master.clone();
+        return set.succession.as_ref().map(|_| Order::Sever { master, reach, relinquished });
     }
     if !set.confirmed {
         return None;

@@ -157,6 +157,6 @@ fn agreed(
             Some(member.clone())
         }
     };
-    (honoured.version == record.version && honoured.members == next && honoured.dropped == dropped)
+    (honoured.stamp.version == record.version && honoured.members == next && honoured.dropped == dropped)
         .then_some(next)
 }

@@ -5,7 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, RelayId, SessionId};
 use super::set::{GuardState, SetState};
-use crate::ids::{InstanceName, ReplicaSetName, Term, Version};
+use crate::ids::{InstanceName, ReplicaSetName, Stamp, Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
 use crate::record::Member;
 use crate::rules::Rule;
@@ -129,7 +129,8 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn beat(&mut self, now: Time, session: SessionId, beat: Beat) {
+    pub(super) fn beat(&mut self, now: Time, session: SessionId, mut beat: Beat) {
+        self.forget_other_generations(&mut beat);
         let Some(name) = self.homes.get(&beat.instance).cloned() else { return };
         let Some(set) = self.sets.get_mut(&name) else { return };
         let Some(guard) = set.guards.get_mut(&beat.instance) else { return };
@@ -149,6 +150,15 @@ impl Arbiter {
             set.resend(&instance);
         }
         self.drive(now, &name);
+    }
+
+    /// An answer to what was asked before a restore of the provider says nothing of a record that has its version by
+    /// chance. Guards of older builds do not say the generation.
+    fn forget_other_generations(&self, beat: &mut Beat) {
+        let own = self.epoch().map_or(0, |epoch| epoch.generation);
+        let other = |stamp: Stamp| stamp.generation != own && stamp.generation != 0;
+        beat.severed.take_if(|severed| other(severed.stamp));
+        beat.honoured.take_if(|honoured| other(honoured.stamp));
     }
 
     /// Answers a master's beat. The outer bound is noted before the grant leaves, so that no right is ever given that
@@ -200,7 +210,10 @@ impl Arbiter {
             }
             self.drive(now, &name);
         }
-        let well = self.grantable(now) >= self.timing.lease_ttl;
+        // A master that the provider has forgotten cannot be granted anything before its record is written back: until then it
+        // needs the members' promises, as if nobody were here.
+        let forgotten = self.sets.get(&name).is_some_and(|set| set.held || set.record.is_none());
+        let well = self.grantable(now) >= self.timing.lease_ttl && !forgotten;
         self.push(Action::AnswerRelay { relay, epoch, well, grant });
     }
 
@@ -256,10 +269,10 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
     match order {
         Order::Lead { .. } => matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }),
         Order::Follow { endpoint, .. } => beat.engine.follows.as_ref() == Some(endpoint) && beat.engine.whole,
-        Order::Sever { .. } => beat.severed.as_ref().is_some_and(|severed| severed.version == version),
+        Order::Sever { .. } => beat.severed.as_ref().is_some_and(|severed| severed.stamp.version == version),
         Order::Relinquish => beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term),
         Order::Grow { .. } | Order::Shrink { .. } => {
-            beat.honoured.as_ref().is_some_and(|honoured| honoured.version == version)
+            beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
         }
         Order::StandDown => false,
     }

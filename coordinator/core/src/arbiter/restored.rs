@@ -2,13 +2,15 @@
 //! what was appointed since may be missing from it (design, *Data-set identity*).
 //!
 //! Such a set is held: nobody is appointed on the word of an old record. A master of a later term may go on, unheard, by
-//! promises of members that the old record does not name. The hold ends when the master of the highest known term is
-//! heard, and its record written back, or when every member is heard and none of them leads.
+//! promises of members that the old record does not name, or be a member itself that the old state does not list. The
+//! hold ends when the master of the highest known term is heard, and its record written back, or when every member is
+//! heard and leads nothing, the master of that term among them.
 //!
 //! It must not know how a restore is made.
 
 use super::Arbiter;
 use super::set::{GuardState, SetState};
+use super::succession::hold_left;
 use crate::decision::{Class, Evidence};
 use crate::engine::DataState;
 use crate::ids::{Term, Version};
@@ -16,7 +18,7 @@ use crate::message::{Beat, Stand};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
 impl Arbiter {
@@ -32,22 +34,35 @@ impl Arbiter {
         if !self.may_appoint(now) {
             return;
         }
-        if let Some(record) = leader(set).and_then(|guard| self.written_back(set, guard)) {
+        if let Some(record) = self.leader(now, set).and_then(|guard| self.written_back(set, guard)) {
             self.write(now, set, record, None);
-        } else if nobody_leads(set) {
+        } else if nobody_leads(now, set) && is_accounted_for(set) {
             set.evidence = Some((Evidence::AllHeard, Class::Restored));
             set.proposal = None;
+            self.succeed(now, set);
         }
     }
 
     /// A set without a record whose master leads on: it was made after the state that the provider went back to.
     pub(super) fn write_back_unknown(&mut self, now: Time, set: &mut SetState) -> bool {
-        let record = leader(set).and_then(|guard| self.written_back(set, guard));
+        let record = self.leader(now, set).and_then(|guard| self.written_back(set, guard));
         let found = record.is_some();
         if let Some(record) = record {
             self.write(now, set, record, None);
         }
         found
+    }
+
+    /// The guard that leads at the highest term that any member has seen. What it said long ago does not count: alone in
+    /// the in-sync set, a master that is gone by now could be replaced by nobody.
+    fn leader<'a>(&self, now: Time, set: &'a SetState) -> Option<&'a GuardState> {
+        let highest = highest_term(set);
+        let patience = self.timing.beat_master * 2;
+        let heard = |guard: &&GuardState| guard.heard_at.is_some_and(|heard| now.since(heard) <= patience);
+        set.guards.values().filter(heard).find(|guard| {
+            let stand = guard.beat.as_ref().map(|beat| beat.stand);
+            matches!(stand, Some(Stand::Leading { term, writable: true }) if term >= highest)
+        })
     }
 
     /// What the master of the highest known term makes of the record. Alone in the in-sync set: whose promises it needs is
@@ -83,28 +98,33 @@ impl Arbiter {
     }
 }
 
-/// The guard that leads at the highest term that any member has seen.
-fn leader(set: &SetState) -> Option<&GuardState> {
-    let highest = highest_term(set);
-    set.guards.values().find(|guard| {
-        let stand = guard.beat.as_ref().map(|beat| beat.stand);
-        matches!(stand, Some(Stand::Leading { term, writable: true }) if term >= highest)
-    })
-}
-
 pub(super) fn highest_term(set: &SetState) -> Term {
     let seen = beats(set).map(|beat| beat.highest_term).max().unwrap_or_default();
     seen.max(set.record.as_ref().map(|record| record.term).unwrap_or_default())
 }
 
-/// Every member that is listed or ever came is heard, has read the provider, and leads nothing.
-fn nobody_leads(set: &SetState) -> bool {
+/// Every member that is listed or ever came is heard, has read the provider, leads nothing, and is bound by no promise to
+/// somebody who may.
+fn nobody_leads(now: Time, set: &SetState) -> bool {
     let fenced = |guard: &GuardState| {
         let stand = guard.beat.as_ref().map(|beat| beat.stand);
-        guard.session.is_some() && stand == Some(Stand::Standby)
+        let free = hold_left(now, guard, guard.beat.as_ref()) == Span::ZERO;
+        let no_right = matches!(stand, Some(Stand::Standby | Stand::Candidate(_)));
+        guard.session.is_some() && no_right && free
     };
     let listed = set.members.keys().all(|instance| set.guards.contains_key(instance));
     listed && !set.guards.is_empty() && set.guards.values().all(fenced)
+}
+
+/// The master of the highest known term is among those who are heard: a member that joined after the state that the provider
+/// went back to is listed nowhere, and may lead there.
+fn is_accounted_for(set: &SetState) -> bool {
+    let (highest, record) = (highest_term(set), set.record.as_ref());
+    let recorded = record.is_some_and(|record| record.term >= highest);
+    let named = beats(set)
+        .filter_map(|beat| beat.known_master.as_ref())
+        .any(|(term, master)| *term >= highest && set.guards.contains_key(master));
+    recorded || named
 }
 
 fn beats(set: &SetState) -> impl Iterator<Item = &Beat> {

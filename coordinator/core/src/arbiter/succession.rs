@@ -288,8 +288,9 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
     let (_, own) = choice.chosen.as_ref()?;
     let sure = |guard: &&GuardState| {
         let instance = &guard.hello.instance;
-        let old_master = set.is_master(instance);
-        old_master
+        // The recorded master is asked to relinquish rather than to sever; nobody leads, so what it holds is final.
+        let of_old_master = guard.beat.as_ref().filter(|_| set.is_master(instance));
+        of_old_master.is_some_and(|beat| own.holds(&beat.engine.position))
             || severed(Some(guard), record).is_some_and(|report| report.whole && own.holds(&report.position))
     };
     let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
@@ -318,7 +319,7 @@ fn switchover_reach(set: &SetState, evidence: Evidence, class: Class) -> Option<
 /// A member's report since replication from the old master was to stop.
 fn severed<'a>(guard: Option<&'a GuardState>, record: &Record) -> Option<&'a Severed> {
     let beat = guard?.beat.as_ref()?;
-    beat.severed.as_ref().filter(|severed| severed.version == record.version)
+    beat.severed.as_ref().filter(|severed| severed.stamp.version == record.version)
 }
 
 fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> Candidate {
@@ -357,7 +358,7 @@ fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> 
 }
 
 /// What is left of the time that a guard may not lead yet, as it said when it was last heard.
-fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
+pub(super) fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
     let since = ago(now, guard.heard_at).unwrap_or(Span::ZERO);
     beat.map_or(Span::ZERO, |beat| beat.hold.less(since))
 }

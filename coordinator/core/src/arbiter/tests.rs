@@ -3,10 +3,10 @@
 use super::{Action, Arbiter, Config, Input, SessionId};
 use crate::engine::DataState;
 use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
-    Version,
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp,
+    Term, Version,
 };
-use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Stand, ToGuard};
+use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Severed, Stand, ToGuard};
 use crate::position::Position;
 use crate::record::{Record, Settings};
 use crate::rules::Rules;
@@ -70,6 +70,7 @@ fn beat(highest: Term) -> Beat {
         incarnation: INCARNATION,
         sent_at: Time(5),
         highest_term: highest,
+        known_master: Some((highest, instance())),
         stand: Stand::Standby,
         relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
         severed: None,
@@ -158,7 +159,11 @@ fn quiet_record(number: usize) -> Record {
 fn quiet_beat(number: usize, host: usize, now: Time) -> Beat {
     let record = quiet_record(number);
     let leads = host == 0;
-    let honoured = Honoured { version: record.version, members: record.in_sync.clone(), dropped: None };
+    let honoured = Honoured {
+        stamp: Stamp { generation: 1, version: record.version },
+        members: record.in_sync.clone(),
+        dropped: None,
+    };
     let stand = if leads { Stand::Leading { term: record.term, writable: true } } else { Stand::Standby };
     let known = beat(record.term);
     Beat {
@@ -227,4 +232,69 @@ fn a_thousand_quiet_sets_write_nothing() {
         granted += grants;
     }
     assert_eq!(granted, 6 * SETS, "every beat of every master was granted");
+}
+
+/// An arbiter of the next generation, whose provider knows term 3 of a set with one member, which has attached.
+fn after_a_restore(predecessor_bound: Time) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
+    arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
+    let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
+    arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    arbiter
+}
+
+#[test]
+fn a_held_set_is_decided_once_its_highest_term_is_accounted_for_and_no_promise_binds() {
+    let promised = Span::from_secs(1);
+    let stranger = InstanceName::parse("a9").expect("a good name");
+    let cases = [
+        ((4, instance()), Span::ZERO, None),
+        ((5, stranger), Span::ZERO, None),
+        ((5, instance()), promised, None),
+        ((5, instance()), Span::ZERO, Some(Term(1_005))),
+    ];
+    for ((known, master), hold, next) in cases {
+        let mut arbiter = after_a_restore(Time(0));
+        let known_master = Some((Term(known), master.clone()));
+        let beat = Beat { known_master, hold, ..beat(Term(5)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        assert_eq!(
+            written_terms(&mut arbiter),
+            Vec::from_iter(next),
+            "knows {known} as {master}'s, bound for {hold}"
+        );
+    }
+}
+
+#[test]
+fn a_report_from_before_a_restore_is_none_of_a_record_that_has_its_version_by_chance() {
+    for (generation, kept) in [(1, false), (2, true), (0, true)] {
+        let mut arbiter = after_a_restore(Time(9_000_000));
+        let stamp = Stamp { generation, version: recorded_at(Term(3)).version };
+        let (position, members) = (Position::at(1, 9), BTreeSet::from([instance()]));
+        let severed = Some(Severed { stamp, position, run: None, whole: true });
+        let honoured = Some(Honoured { stamp, members, dropped: None });
+        let beat = Beat { severed, honoured, ..beat(Term(3)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        let heard = arbiter.sets[&replicaset()].guards[&instance()].beat.as_ref().expect("it was heard");
+        let found = (heard.severed.is_some(), heard.honoured.is_some());
+        assert_eq!(found, (kept, kept), "of generation {generation}");
+    }
+}
+
+#[test]
+fn a_leader_that_was_heard_long_ago_is_not_written_back() {
+    let bound = Time(2_000_000);
+    for (heard, written) in [(Time(10), None), (Time(1_900_000), Some(Term(5)))] {
+        let mut arbiter = after_a_restore(bound);
+        let stand = Stand::Leading { term: Term(5), writable: true };
+        let beat = Beat { stand, relinquished: None, ..beat(Term(5)) };
+        arbiter.step(heard, Input::Beat { session: SESSION, beat: Box::new(beat) });
+        assert_eq!(written_terms(&mut arbiter), [], "before the predecessor bound nothing is written");
+        arbiter.step(bound, Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(written), "heard at {heard:?}");
+    }
 }

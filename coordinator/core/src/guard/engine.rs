@@ -6,7 +6,7 @@
 use super::io::{Action, GaveUp, Note};
 use super::{Guard, Promotion, WholeRun, command_span};
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
-use crate::ids::{EngineRun, OpId, Version};
+use crate::ids::{EngineRun, OpId, Stamp};
 use crate::message::Health;
 use crate::position::Position;
 use crate::rules::Rule;
@@ -35,7 +35,7 @@ pub(super) struct EngineState {
     killed: bool,
     unreachable_since: Option<Time>,
     /// The severance for which a fence was answered by this run.
-    fenced_for: Option<Version>,
+    fenced_for: Option<Stamp>,
     pub(super) whole: WholeRun,
     told_foreign: bool,
     next_probe: Time,
@@ -281,7 +281,7 @@ impl Guard {
         }
         self.engine.may_write = false;
         self.engine.intruder = false;
-        self.engine.fenced_for = self.severance.as_ref().map(|severance| severance.version);
+        self.engine.fenced_for = self.severance.as_ref().map(|severance| severance.stamp);
         self.finish_leaving(now, position, false);
     }
 
@@ -423,7 +423,7 @@ impl Guard {
 
     fn sever_if_due(&mut self) -> bool {
         let Some(severance) = &self.severance else { return false };
-        if self.engine.fenced_for == Some(severance.version) {
+        if self.engine.fenced_for == Some(severance.stamp) {
             return false;
         }
         if severance.reach.is_some_and(|reach| !self.engine.position().holds(&reach)) {
@@ -537,7 +537,7 @@ impl Guard {
     }
 
     /// Whether a severance can be vouched for: the fence answered in this run, or there is no run at all.
-    pub(super) fn severance_holds(&self, version: Version) -> bool {
-        self.engine.is_gone() || self.engine.fenced_for == Some(version) && !self.engine.may_write
+    pub(super) fn severance_holds(&self, stamp: Stamp) -> bool {
+        self.engine.is_gone() || self.engine.fenced_for == Some(stamp) && !self.engine.may_write
     }
 }

@@ -261,6 +261,7 @@ impl Guard {
             // An older promise to somebody else is not shortened by a new one.
             let earlier = self.saved.promised.map_or(Time::default(), |promised| promised.until);
             let until = earlier.max(now + asked.ttl);
+            self.note_master(asked.term, asked.from.clone());
             self.saved.highest_term = self.saved.highest_term.max(asked.term);
             self.saved.promised = Some(Promised { term: asked.term, until });
             let promise = Promise {

@@ -2,7 +2,7 @@
 
 use super::failsafe::Promised;
 use crate::engine::{EngineCommand, EngineOutcome, Probe};
-use crate::ids::{Endpoint, Epoch, InstanceName, OpId, Term, Version};
+use crate::ids::{Endpoint, Epoch, InstanceName, OpId, Stamp, Term, Version};
 use crate::message::{Ask, Beat, Grant, PeerAnswer, PromiseRefusal, ToGuard};
 use crate::position::Position;
 use crate::record::Record;
@@ -13,10 +13,12 @@ use crate::time::{Span, Time};
 pub struct Saved {
     /// The highest term that it has seen.
     pub highest_term: Term,
+    /// The highest term of which it knows whose it is, and whose.
+    pub known_master: Option<(Term, InstanceName)>,
     /// The highest epoch that it has seen.
     pub highest_epoch: Epoch,
-    /// The version of the directive that severed it, while that binds.
-    pub severed: Option<Version>,
+    /// The directive that severed it, while that binds.
+    pub severed: Option<Stamp>,
     /// What it promised a master, on the clock of the boot that wrote it.
     pub promised: Option<Promised>,
 }
@@ -166,6 +168,8 @@ pub enum GaveUp {
     Ordered,
     /// The record names another term.
     Superseded,
+    /// The provider was restored to a state from before the appointment, and no right was ever granted for it.
+    Forgotten,
     /// The daemon ends.
     Stopping,
     /// The engine ended.
@@ -190,6 +194,7 @@ impl GaveUp {
             Self::Lapsed => "its lease ran out",
             Self::Ordered => "the arbiter ordered it",
             Self::Superseded => "the record names a higher term",
+            Self::Forgotten => "the provider was restored, and knows nothing of it",
             Self::Stopping => "the daemon stops",
             Self::EngineEnded => "the engine ended",
             Self::Stalled => "the engine stalled",

@@ -20,9 +20,12 @@ impl Guard {
         }
         let floor = record.map_or(Term(0), |record| record.term);
         self.floor = Some(floor);
-        if record.is_none() {
-            // Where there is no record yet, nothing was promised.
+        if record.is_none() && epoch.generation <= 1 {
+            // Where there is no record yet, nothing was promised. (After a restore of the provider there may have been one.)
             self.hold_until = now;
+        }
+        if let Some(master) = record.and_then(|record| record.master.clone()) {
+            self.note_master(floor, master);
         }
         self.saved.highest_term = self.saved.highest_term.max(floor);
         self.saved.highest_epoch = self.saved.highest_epoch.max(epoch);

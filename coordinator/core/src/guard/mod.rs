@@ -13,9 +13,7 @@ mod report;
 pub use failsafe::Promised;
 pub use io::{Action, GaveUp, Input, Note, Saved};
 
-use crate::ids::{
-    DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Term, Version,
-};
+use crate::ids::{DataId, Endpoint, EngineRun, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term};
 use crate::message::{Honoured, PromiseRefusal, Relinquished, Severed, ToGuard};
 use crate::position::Position;
 use crate::rules::{Rule, Rules};
@@ -57,7 +55,7 @@ pub struct Guard {
     hold_until: Time,
     attached: bool,
     /// The highest directive seen.
-    seen: (Epoch, Version),
+    seen: Stamp,
     lead: Option<Lead>,
     /// Given up, but the engine may still be writable.
     leaving: Option<(Term, GaveUp)>,
@@ -122,7 +120,7 @@ enum Promotion {
 /// A directive to stop replicating.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Severance {
-    version: Version,
+    stamp: Stamp,
     reach: Option<Position>,
     report: Option<Severed>,
 }
@@ -139,8 +137,8 @@ struct FollowOrder {
 /// A proposal that waits for its condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Proposal {
-    Grow { version: Version, member: InstanceName },
-    Shrink { version: Version, member: InstanceName, ack_quorum: u32 },
+    Grow { stamp: Stamp, member: InstanceName },
+    Shrink { stamp: Stamp, member: InstanceName, ack_quorum: u32 },
 }
 
 impl Guard {
@@ -155,7 +153,7 @@ impl Guard {
             // A moment on the clock of another boot means nothing; the whole lease above covers it.
             earlier.promised = None;
         }
-        let severance = earlier.severed.map(|version| Severance { version, reach: None, report: None });
+        let severance = earlier.severed.map(|stamp| Severance { stamp, reach: None, report: None });
         let mut guard = Self {
             saved: earlier.clone(),
             persisted: earlier,
@@ -163,7 +161,7 @@ impl Guard {
             floor: None,
             hold_until,
             attached: false,
-            seen: (Epoch::default(), Version(0)),
+            seen: Stamp::default(),
             lead: None,
             leaving: None,
             relinquished: None,

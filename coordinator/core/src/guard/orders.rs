@@ -4,7 +4,7 @@
 
 use super::io::{Action, GaveUp, Note};
 use super::{FollowOrder, Guard, Lead, Promotion, Proposal, Severance};
-use crate::ids::{DataId, Epoch, InstanceName, Term, Version};
+use crate::ids::{DataId, InstanceName, Stamp, Term};
 use crate::message::{Directive, Honoured, Order, Severed};
 use crate::position::Position;
 use crate::rules::Rule;
@@ -20,66 +20,84 @@ impl Guard {
             self.stand_down(now);
             return;
         }
-        if self.floor.is_none() || !self.admit_version(&directive) {
+        let (stamp, seen) = (directive.stamp(), self.seen);
+        if self.floor.is_none() || !self.admit(&directive) {
             return;
         }
         self.saved.highest_term = self.saved.highest_term.max(directive.term);
         if self.lead.as_ref().is_some_and(|lead| lead.term < directive.term) {
             self.give_up(now, GaveUp::Superseded);
         }
+        // A master keeps its right and is written back; a candidate would keep everybody waiting for a grant.
+        let candidate = self.lead.as_ref().is_some_and(|lead| lead.right.is_none());
+        if candidate && seen.generation < stamp.generation {
+            self.give_up(now, GaveUp::Forgotten);
+        }
         if !matches!(directive.order, Order::Sever { .. }) {
-            self.lift_severance(directive.version);
+            self.lift_severance(stamp);
         }
         match directive.order {
             Order::Lead { in_sync, data_id } => {
-                self.conclude_proposal(directive.version);
+                self.conclude_proposal(stamp);
+                self.note_master(directive.term, self.config.instance.clone());
                 self.lead_ordered(now, directive.term, in_sync, data_id);
             }
-            Order::Follow { endpoint, data_id, start, reach, .. } => {
+            Order::Follow { master, endpoint, data_id, start, reach } => {
+                self.note_master(directive.term, master);
                 self.follow_ordered(now, FollowOrder { endpoint, data_id, start, reach });
             }
-            Order::Sever { reach, relinquished } => {
+            Order::Sever { master, reach, relinquished } => {
+                if let Some(master) = master {
+                    self.note_master(directive.term, master);
+                }
                 if relinquished {
                     self.release_promise(directive.term);
                 }
-                self.sever_ordered(now, directive.version, reach);
+                self.sever_ordered(now, stamp, reach);
             }
             Order::Relinquish => {
+                self.note_master(directive.term, self.config.instance.clone());
                 if self.lead.as_ref().is_some_and(|lead| lead.term == directive.term) {
                     self.give_up(now, GaveUp::Ordered);
                 }
                 self.relinquish_up_to(now, directive.term);
             }
             Order::Grow { member, in_sync } => {
-                self.propose(now, in_sync, Proposal::Grow { version: directive.version, member });
+                self.propose(now, in_sync, Proposal::Grow { stamp, member });
             }
             Order::Shrink { member, in_sync, ack_quorum } => {
-                let proposal = Proposal::Shrink { version: directive.version, member, ack_quorum };
+                let proposal = Proposal::Shrink { stamp, member, ack_quorum };
                 self.propose(now, in_sync, proposal);
             }
             Order::StandDown => {}
         }
     }
 
-    /// Lower `(epoch, version)` than the highest seen are ignored, and whatever is not above a severance.
-    fn admit_version(&mut self, directive: &Directive) -> bool {
-        let (epoch, version) = self.seen;
-        // A restore of the provider (a new generation) may have set versions back; within one they only rise.
-        let restored = directive.epoch.generation > epoch.generation && epoch != Epoch::default();
-        if directive.version < version && !restored {
+    /// A directive below the highest seen is ignored, and whatever is not above a severance. A restore of the provider (a
+    /// new generation) may have set versions back; within one they only rise.
+    fn admit(&mut self, directive: &Directive) -> bool {
+        let stamp = directive.stamp();
+        if stamp < self.seen {
             return false;
         }
-        let bound = self.severance.as_ref().is_some_and(|severance| directive.version <= severance.version);
+        let bound = self.severance.as_ref().is_some_and(|severance| stamp <= severance.stamp);
         let sever = matches!(directive.order, Order::Sever { .. });
-        if bound && !sever && !restored && self.keep(Rule::SeverBinds) {
+        if bound && !sever && self.keep(Rule::SeverBinds) {
             return false;
         }
-        self.seen = (directive.epoch.max(epoch), directive.version);
+        self.seen = stamp;
         true
     }
 
-    fn lift_severance(&mut self, version: Version) {
-        let binds = self.severance.as_ref().is_some_and(|severance| version <= severance.version);
+    /// Whose a term is: after a restore of the provider somebody has to know.
+    pub(super) fn note_master(&mut self, term: Term, master: InstanceName) {
+        if self.saved.known_master.as_ref().is_none_or(|(known, _)| *known < term) {
+            self.saved.known_master = Some((term, master));
+        }
+    }
+
+    fn lift_severance(&mut self, stamp: Stamp) {
+        let binds = self.severance.as_ref().is_some_and(|severance| stamp <= severance.stamp);
         if self.severance.is_some() && (!binds || !self.keep(Rule::SeverBinds)) {
             self.severance = None;
             self.saved.severed = None;
@@ -119,18 +137,18 @@ impl Guard {
         }
     }
 
-    fn sever_ordered(&mut self, now: Time, version: Version, reach: Option<Position>) {
+    fn sever_ordered(&mut self, now: Time, stamp: Stamp, reach: Option<Position>) {
         if self.lead.is_some() {
             return;
         }
-        let known = self.severance.as_ref().filter(|severance| severance.version >= version);
+        let known = self.severance.as_ref().filter(|severance| severance.stamp >= stamp);
         if known.is_some_and(|severance| severance.report.is_some()) {
             self.beat_soon(now);
             return;
         }
         self.follow = None;
-        self.saved.severed = Some(version);
-        self.severance = Some(Severance { version, reach, report: None });
+        self.saved.severed = Some(stamp);
+        self.severance = Some(Severance { stamp, reach, report: None });
         self.probe_soon(now);
     }
 
@@ -155,12 +173,12 @@ impl Guard {
         self.beat_soon(now);
     }
 
-    /// A record of a higher version is there: what was proposed on a lower one is in it, or can never land.
-    fn conclude_proposal(&mut self, version: Version) {
+    /// A record of a higher stamp is there: what was proposed on a lower one is in it, or can never land.
+    fn conclude_proposal(&mut self, stamp: Stamp) {
         let made_on = self.proposal.as_ref().map(|proposal| match proposal {
-            Proposal::Grow { version, .. } | Proposal::Shrink { version, .. } => *version,
+            Proposal::Grow { stamp, .. } | Proposal::Shrink { stamp, .. } => *stamp,
         });
-        if made_on.is_some_and(|made_on| made_on < version) {
+        if made_on.is_some_and(|made_on| made_on < stamp) {
             self.proposal = None;
         }
     }
@@ -168,11 +186,11 @@ impl Guard {
     /// The right was extended after the proposal, by a grant or by promises with the newcomer's among them: from now on
     /// none rests on a set without the newcomer.
     pub(super) fn regranted(&mut self, now: Time) {
-        let Some(Proposal::Grow { version, member }) = &self.proposal else { return };
+        let Some(Proposal::Grow { stamp, member }) = &self.proposal else { return };
         let Some(lead) = &self.lead else { return };
         let mut members = lead.in_sync.clone();
         members.insert(member.clone());
-        let honoured = Some(Honoured { version: *version, members, dropped: None });
+        let honoured = Some(Honoured { stamp: *stamp, members, dropped: None });
         if self.honoured != honoured {
             self.honoured = honoured;
             self.beat_soon(now);
@@ -181,7 +199,7 @@ impl Guard {
 
     /// A shrink is answered once enough of the remaining hold everything.
     pub(super) fn answer_proposal(&mut self, now: Time) {
-        let Some(Proposal::Shrink { version, member, ack_quorum }) = &self.proposal else { return };
+        let Some(Proposal::Shrink { stamp, member, ack_quorum }) = &self.proposal else { return };
         let Some(lead) = &self.lead else { return };
         let held = self.engine.probe.as_ref().is_some_and(|probe| probe.replicas_caught_up >= *ack_quorum);
         if self.honoured.is_some() || *ack_quorum > 0 && !held {
@@ -189,24 +207,24 @@ impl Guard {
         }
         let mut members = lead.in_sync.clone();
         members.remove(member);
-        self.honoured = Some(Honoured { version: *version, members, dropped: Some(member.clone()) });
+        self.honoured = Some(Honoured { stamp: *stamp, members, dropped: Some(member.clone()) });
         self.beat_soon(now);
     }
 
     /// A severance is reported once it is on disk and the engine surely replicates from nobody.
     pub(super) fn report_severance(&mut self, now: Time) {
         let Some(severance) = &self.severance else { return };
-        let version = severance.version;
-        let durable = self.persisted.severed == Some(version);
-        if severance.report.is_some() || !durable || !self.severance_holds(version) {
+        let stamp = severance.stamp;
+        let durable = self.persisted.severed == Some(stamp);
+        if severance.report.is_some() || !durable || !self.severance_holds(stamp) {
             return;
         }
         let position = self.engine.position();
         let run = self.engine.run().cloned();
         let whole = run.is_some() && self.engine.whole == run;
-        self.push(Action::Note(Note::Severed { version, position }));
+        self.push(Action::Note(Note::Severed { version: stamp.version, position }));
         if let Some(severance) = &mut self.severance {
-            severance.report = Some(Severed { version, position, run, whole });
+            severance.report = Some(Severed { stamp, position, run, whole });
         }
         self.beat_soon(now);
     }

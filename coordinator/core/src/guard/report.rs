@@ -26,6 +26,7 @@ impl Guard {
             incarnation: self.config.incarnation,
             sent_at: now,
             highest_term: self.saved.highest_term,
+            known_master: self.saved.known_master.clone(),
             stand: self.stand(now),
             relinquished: self.relinquished.clone(),
             severed: self.severance.as_ref().and_then(|severance| severance.report.clone()),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
+use crate::ids::{Epoch, Version};
 use crate::message::{
     Ask, Beat, Directive, EngineView, Grant, Health, Order, PeerAnswer, Promise, PromiseRefusal, Stand,
 };
@@ -41,6 +42,12 @@ impl Hand {
         while let Some(action) = self.guard.pop_action() {
             self.actions.push(action);
         }
+    }
+
+    /// Orders something at term 1.
+    fn direct(&mut self, epoch: Epoch, version: Version, order: Order) {
+        let directive = Directive { incarnation: incarnation(), epoch, version, term: Term(1), order };
+        self.step(Time(0), Input::FromArbiter(ToGuard::Directive(directive)));
     }
 
     /// The operation of the last action that `pick` knows.
@@ -91,6 +98,13 @@ fn candidate() -> Hand {
 
 /// The same with another engine and another order.
 fn directed(probe: Probe, order: Order) -> Hand {
+    let mut hand = started(probe, Saved::default(), EPOCH);
+    hand.direct(EPOCH, Version(1), order);
+    hand
+}
+
+/// A guard that has read the provider, after a run that left `saved` behind.
+fn started(probe: Probe, saved: Saved, epoch: Epoch) -> Hand {
     let config = Config {
         instance: InstanceName::parse("a1").expect("a good name"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -100,14 +114,11 @@ fn directed(probe: Probe, order: Order) -> Hand {
         timing: timing(),
         rules: Rules::default(),
     };
-    let mut hand = Hand { guard: Guard::new(Time(0), config, Saved::default(), true), actions: Vec::new() };
+    let mut hand = Hand { guard: Guard::new(Time(0), config, saved, true), actions: Vec::new() };
     hand.step(Time(0), Input::DeadmanUp);
     hand.step(Time(0), Input::EngineConnected(probe));
     hand.step(Time(0), Input::Attached);
-    hand.step(Time(0), Input::ProviderRead { record: None, epoch: EPOCH });
-    let (version, term) = (Version(1), Term(1));
-    let directive = Directive { incarnation: incarnation(), epoch: EPOCH, version, term, order };
-    hand.step(Time(0), Input::FromArbiter(ToGuard::Directive(directive)));
+    hand.step(Time(0), Input::ProviderRead { record: None, epoch });
     hand
 }
 
@@ -279,6 +290,7 @@ impl Hand {
             incarnation: Incarnation { home: 9, boot: 1, run: 1 },
             sent_at: Time(7),
             highest_term: Term(term),
+            known_master: None,
             stand: Stand::Leading { term: Term(term), writable: true },
             relinquished: None,
             severed: None,
@@ -401,6 +413,19 @@ fn an_arbiter_that_is_not_well_does_not_keep_a_member_from_promising() {
 }
 
 #[test]
+fn a_severance_from_before_a_restore_of_the_provider_does_not_bind_after_it() {
+    for (generation, follows) in [(1, false), (2, true)] {
+        let severed = Some(Stamp { generation: 1, version: Version(7) });
+        let epoch = Epoch { generation, number: 2 };
+        let mut hand = started(probe(false), Saved { severed, ..Saved::default() }, epoch);
+        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()) };
+        hand.direct(epoch, Version(6), lead);
+        let leads = hand.actions.contains(&Action::Note(Note::Candidate(Term(1))));
+        assert_eq!(leads, follows, "version 6 of generation {generation}, severed by 7 of 1");
+    }
+}
+
+#[test]
 fn who_does_not_promise() {
     let mut leads = master(Time(0));
     leads.is_asked(Time(4_000), 2);
@@ -410,7 +435,7 @@ fn who_does_not_promise() {
     knows.is_asked(Time(1_000), 0);
     assert_eq!(knows.answers(), [&PeerAnswer::Refused(PromiseRefusal::HigherTerm(Term(1)))]);
 
-    let mut severed = directed(probe(false), Order::Sever { reach: None, relinquished: false });
+    let mut severed = directed(probe(false), Order::Sever { master: None, reach: None, relinquished: false });
     severed.is_asked(Time(1_000), 1);
     assert_eq!(severed.answers(), [&PeerAnswer::Refused(PromiseRefusal::Severed)]);
 

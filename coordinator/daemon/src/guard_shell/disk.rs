@@ -2,9 +2,11 @@
 
 use super::Event;
 use baton_core::guard::{Input, Promised, Saved};
-use baton_core::ids::{Epoch, Incarnation, OpId, Term, Version};
+use baton_core::ids::{Epoch, Incarnation, InstanceName, OpId, Stamp, Term, Version};
 use baton_core::time::Time;
-use baton_engine::files::{EpochEntry, FileError, GuardFile, InstanceDir, PromiseEntry, boot_id};
+use baton_engine::files::{
+    EpochEntry, FileError, GuardFile, InstanceDir, MasterEntry, PromiseEntry, boot_id,
+};
 use rand::Rng;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,13 +51,30 @@ pub(super) fn begin(dir: &InstanceDir) -> Result<Start, FileError> {
         incarnation: Incarnation { home: file.home, boot, run: file.run },
         saved: Saved {
             highest_term: Term(file.highest_term),
+            known_master: known_master(&file),
             highest_epoch: Epoch { generation, number },
-            severed: file.severed_version.map(Version),
+            severed: severed(&file),
             promised: promised(&file),
         },
         same_boot,
         file,
     })
+}
+
+/// A name that is none is as good as not known: it only makes an arbiter wait.
+fn known_master(file: &GuardFile) -> Option<(Term, InstanceName)> {
+    let known = file.known_master.as_ref()?;
+    Some((Term(known.term), InstanceName::parse(&known.instance).ok()?))
+}
+
+fn master_entry((term, master): &(Term, InstanceName)) -> MasterEntry {
+    MasterEntry { term: term.0, instance: master.to_string() }
+}
+
+/// Where the generation is not told, the latest one that was seen then.
+fn severed(file: &GuardFile) -> Option<Stamp> {
+    let generation = file.severed_generation.unwrap_or(file.highest_epoch.generation);
+    file.severed_version.map(|version| Stamp { generation, version: Version(version) })
 }
 
 /// The promise that holds longest.
@@ -76,11 +95,13 @@ pub(super) fn spawn(dir: InstanceDir, start: Start, events: mpsc::Sender<Event>)
         while let Some(ask) = queue.recv().await {
             let file = GuardFile {
                 highest_term: ask.saved.highest_term.0,
+                known_master: ask.saved.known_master.as_ref().map(master_entry),
                 highest_epoch: EpochEntry {
                     generation: ask.saved.highest_epoch.generation,
                     number: ask.saved.highest_epoch.number,
                 },
-                severed_version: ask.saved.severed.map(|version| version.0),
+                severed_version: ask.saved.severed.map(|stamp| stamp.version.0),
+                severed_generation: ask.saved.severed.map(|stamp| stamp.generation),
                 promises: ask.saved.promised.iter().map(promise_entry).collect(),
                 ..start.file.clone()
             };

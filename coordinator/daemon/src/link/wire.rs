@@ -6,7 +6,7 @@ pub mod peer;
 use baton_core::engine::DataState;
 use baton_core::ids::{
     BadName, CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName,
-    Term, Version, Zone,
+    Stamp, Term, Version, Zone,
 };
 use baton_core::message::{
     Beat, Directive, EngineView, Grant, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
@@ -143,7 +143,7 @@ pub fn hello_to_wire(hello: &Hello) -> v1::GuardHello {
 pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
     let severed = beat.severed.map(|severed| {
         Ok::<_, Malformed>(Severed {
-            version: Version(severed.version),
+            stamp: Stamp { generation: severed.generation, version: Version(severed.version) },
             position: position(severed.position),
             run: optional(severed.run, |run| Ok(EngineRun(text(run, "an engine's run")?)))?,
             whole: severed.whole,
@@ -151,7 +151,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
     });
     let honoured = beat.honoured.map(|honoured| {
         Ok::<_, Malformed>(Honoured {
-            version: Version(honoured.version),
+            stamp: Stamp { generation: honoured.generation, version: Version(honoured.version) },
             members: names(&honoured.members)?,
             dropped: optional(honoured.dropped, |name| Ok(InstanceName::parse(&name)?))?,
         })
@@ -161,6 +161,10 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
         incarnation: incarnation(beat.incarnation)?,
         sent_at: Time(beat.sent_at),
         highest_term: term(beat.highest_term)?,
+        known_master: beat
+            .known_master
+            .map(|known| Ok::<_, Malformed>((term(known.term)?, InstanceName::parse(&known.instance)?)))
+            .transpose()?,
         stand: stand_from_wire(beat.stand.ok_or(Malformed::Missing("stand"))?)?,
         relinquished: beat.relinquished.map(|relinquished| Relinquished {
             term: Term(relinquished.term),
@@ -256,6 +260,10 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
         incarnation: incarnation_out(beat.incarnation),
         sent_at: beat.sent_at.0,
         highest_term: beat.highest_term.0,
+        known_master: beat
+            .known_master
+            .as_ref()
+            .map(|(term, master)| v1::KnownMaster { term: term.0, instance: master.to_string() }),
         stand: Some(stand_to_wire(beat.stand)),
         relinquished: beat.relinquished.as_ref().map(|relinquished| v1::Relinquished {
             term: relinquished.term.0,
@@ -263,13 +271,15 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
             ended: relinquished.ended,
         }),
         severed: beat.severed.as_ref().map(|severed| v1::Severed {
-            version: severed.version.0,
+            version: severed.stamp.version.0,
+            generation: severed.stamp.generation,
             position: position_out(severed.position),
             run: severed.run.as_ref().map(ToString::to_string).unwrap_or_default(),
             whole: severed.whole,
         }),
         honoured: beat.honoured.as_ref().map(|honoured| v1::Honoured {
-            version: honoured.version.0,
+            version: honoured.stamp.version.0,
+            generation: honoured.stamp.generation,
             members: honoured.members.iter().map(ToString::to_string).collect(),
             dropped: honoured.dropped.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
@@ -357,9 +367,11 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
             start: position_out(*start),
             reach: reach.and_then(position_out),
         }),
-        Order::Sever { reach, relinquished } => {
-            Wire::Sever(v1::Sever { reach: reach.and_then(position_out), relinquished: *relinquished })
-        }
+        Order::Sever { master, reach, relinquished } => Wire::Sever(v1::Sever {
+            reach: reach.and_then(position_out),
+            relinquished: *relinquished,
+            master: master.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
         Order::Relinquish => Wire::Relinquish(v1::Empty {}),
         Order::Grow { member, in_sync } => Wire::Grow(v1::Grow {
             member: member.to_string(),
@@ -391,6 +403,10 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
         Wire::Sever(sever) => Order::Sever {
             reach: sever.reach.map(|reach| position(Some(reach))),
             relinquished: sever.relinquished,
+            master: Some(sever.master)
+                .filter(|name| !name.is_empty())
+                .map(|name| InstanceName::parse(&name))
+                .transpose()?,
         },
         Wire::Relinquish(_) => Order::Relinquish,
         Wire::Grow(grow) => {
@@ -419,16 +435,17 @@ mod tests {
             incarnation: Incarnation { home: 1, boot: 2, run: 3 },
             sent_at: Time(77),
             highest_term: Term(4),
+            known_master: Some((Term(3), InstanceName::parse("b1").expect("a name"))),
             stand: Stand::Leading { term: Term(4), writable: true },
             relinquished: Some(Relinquished { term: Term(3), position: Position::at(3, 9), ended: false }),
             severed: Some(Severed {
-                version: Version(6),
+                stamp: Stamp { generation: 2, version: Version(6) },
                 position: Position::Unknown,
                 run: Some(EngineRun("r".into())),
                 whole: true,
             }),
             honoured: Some(Honoured {
-                version: Version(6),
+                stamp: Stamp { generation: 2, version: Version(6) },
                 members: BTreeSet::from([name("a1"), name("a2")]),
                 dropped: Some(name("a3")),
             }),
@@ -468,8 +485,8 @@ mod tests {
                 start: Position::at(1, 2),
                 reach: Some(Position::at(1, 3)),
             },
-            Order::Sever { reach: None, relinquished: true },
-            Order::Sever { reach: Some(Position::at(2, 2)), relinquished: false },
+            Order::Sever { master: None, reach: None, relinquished: true },
+            Order::Sever { master: Some(name("a3")), reach: Some(Position::at(2, 2)), relinquished: false },
             Order::Relinquish,
             Order::Grow { member: name("a2"), in_sync: BTreeSet::from([name("a1")]) },
             Order::Shrink { member: name("a2"), in_sync: BTreeSet::from([name("a1")]), ack_quorum: 1 },

@@ -82,6 +82,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         decided_by: record.decided_by.to_string(),
         epoch: Some(epoch_to_wire(record.epoch)),
         at_unix_millis: record.at_unix_millis,
+        term_generation: record.term_generation,
     }
 }
 
@@ -127,6 +128,7 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         decided_by: record.decided_by.clone(),
         epoch: Some(epoch_to_wire(record.epoch.parse()?)),
         at_unix_millis: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+        term_generation: 0,
     })
 }
 

@@ -40,6 +40,9 @@ pub struct Record {
     pub decided_by: CoordinatorName,
     /// In which epoch of the lock.
     pub epoch: Epoch,
+    /// The generation of the epoch in which the term was appointed: below the epoch's where the record was written back
+    /// after a restore of the provider.
+    pub term_generation: u64,
     /// When, as milliseconds since 1970 of the decider's wall clock: for people only, no decision reads it.
     pub at_unix_millis: u64,
 }

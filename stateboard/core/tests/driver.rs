@@ -60,6 +60,7 @@ pub fn record(term: u64, version: u64, master: &str, epoch: Epoch) -> Record {
         reason: String::new(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch,
+        term_generation: 1,
         at_unix_millis: 0,
     }
 }

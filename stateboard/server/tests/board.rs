@@ -156,6 +156,7 @@ pub fn change(set: &str, term: u64, epoch: Epoch) -> Change {
         reason: "a test".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch,
+        term_generation: 1,
         at_unix_millis: 0,
     };
     Change { expected: (term > 1).then(|| Version(term - 1)), record, decision: "{}".into() }

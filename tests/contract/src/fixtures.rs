@@ -73,6 +73,7 @@ pub fn record(of: &str, term: u64, version: u64, master: &str, epoch: Epoch) -> 
         reason: "a test".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch,
+        term_generation: 1,
         at_unix_millis: 1,
     }
 }

@@ -41,6 +41,7 @@ pub(crate) fn record(term: u64, master: &str, number: u64) -> Record {
         reason: "test".to_owned(),
         decided_by: CoordinatorName::parse("c").expect("a name"),
         epoch: epoch(number),
+        term_generation: 1,
         at_unix_millis: 0,
     }
 }

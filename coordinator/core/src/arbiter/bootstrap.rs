@@ -6,6 +6,7 @@
 use super::Arbiter;
 use super::select::Choice;
 use super::set::{GuardState, SetState, Succession};
+use super::succession::next_term;
 use crate::decision::{Class, Ranked, Refusal, Verdict};
 use crate::engine::DataState;
 use crate::ids::{DataId, Version};
@@ -32,6 +33,7 @@ impl Arbiter {
         let wanted = set.guards.values().map(|guard| guard.hello.bootstrap_members).max().unwrap_or(1);
         let missing = (ready.len() < wanted as usize)
             .then(|| format!("{} of {wanted} members are up and heard", ready.len()))
+            .or_else(|| self.forgotten_master(now, set))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);
@@ -60,7 +62,8 @@ impl Arbiter {
         };
         Some(Record {
             replicaset: set.name.clone(),
-            term: highest.next(),
+            // A set that is new to this generation may have been one before.
+            term: next_term(highest, 1, epoch),
             version: Version(1),
             master: Some(guard.hello.instance.clone()),
             endpoint: Some(guard.hello.endpoint.clone()),
@@ -73,6 +76,7 @@ impl Arbiter {
             reason: Class::FirstAppointment.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
             epoch,
+            term_generation: epoch.generation,
             at_unix_millis: 0,
         })
     }

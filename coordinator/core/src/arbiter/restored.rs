@@ -53,6 +53,18 @@ impl Arbiter {
         found
     }
 
+    /// Why a set without a record may have a master all the same, which was appointed after the state that the provider
+    /// went back to.
+    pub(super) fn forgotten_master(&self, now: Time, set: &SetState) -> Option<String> {
+        let restored =
+            self.epoch().is_some_and(|epoch| epoch.generation > 1) && self.keep(Rule::HoldRestored);
+        let highest = highest_term(set);
+        let settled = highest == Term(0) || nobody_leads(now, set) && is_accounted_for(set);
+        (restored && !settled).then(|| {
+            format!("the provider was restored; the master of term {highest}, or a member that knows of it, is not heard")
+        })
+    }
+
     /// The guard that leads at the highest term that any member has seen. What it said long ago does not count: alone in
     /// the in-sync set, a master that is gone by now could be replaced by nobody.
     fn leader<'a>(&self, now: Time, set: &'a SetState) -> Option<&'a GuardState> {
@@ -68,6 +80,7 @@ impl Arbiter {
     /// What the master of the highest known term makes of the record. Alone in the in-sync set: whose promises it needs is
     /// not known here, and it needs none for nobody. The others join again as ever, with its acknowledgement.
     fn written_back(&self, set: &SetState, guard: &GuardState) -> Option<Record> {
+        let epoch = self.epoch()?;
         let beat = guard.beat.as_ref()?;
         let Stand::Leading { term, .. } = beat.stand else { return None };
         let before = set.record.as_ref();
@@ -92,7 +105,10 @@ impl Arbiter {
             pinned: before.is_some_and(|before| before.pinned),
             reason: Class::Restored.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
-            epoch: self.epoch()?,
+            epoch,
+            // A term that nobody remembers may lie between this one and the next (see `next_term`).
+            term_generation: same_term
+                .map_or(epoch.generation.saturating_sub(1), |before| before.term_generation),
             at_unix_millis: 0,
         })
     }

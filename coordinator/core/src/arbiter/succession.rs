@@ -8,7 +8,7 @@ use super::io::{Action, TaskState};
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, ago};
 use crate::decision::{Class, Decision, Evidence, Observed, Phase, Ranked, Refusal, Verdict};
-use crate::ids::{InstanceName, Term};
+use crate::ids::{Epoch, InstanceName, Term};
 use crate::message::{Beat, Health, Severed, Stand};
 use crate::position::Position;
 use crate::record::Record;
@@ -19,6 +19,18 @@ use std::collections::BTreeSet;
 /// How far terms jump where the provider has forgotten some: more than could have been recorded one after the other
 /// without any member hearing of them.
 const RESTORED_TERM_GAP: u64 = 1_000;
+
+/// The term of an appointment, above `highest`, which somebody knows. What was recorded in an earlier generation after the
+/// backup, and what nobody was told of, is in nobody's memory; who watches masters may remember it all the same. Each
+/// generation has a gap of its own, since two of them may go back to the same backup.
+pub(super) fn next_term(highest: Term, appointed_in: u64, epoch: Epoch) -> Term {
+    let restores = epoch.generation.saturating_sub(1);
+    if appointed_in < epoch.generation {
+        Term(highest.0 + restores * RESTORED_TERM_GAP)
+    } else {
+        highest.next()
+    }
+}
 
 impl Arbiter {
     /// One look at a set whose master may be replaced.
@@ -137,8 +149,7 @@ impl Arbiter {
         let seen =
             set.guards.values().filter_map(|guard| guard.beat.as_ref()).map(|beat| beat.highest_term).max();
         let highest = seen.unwrap_or_default().max(record.term);
-        // A term that was recorded before the restore, and that nobody was told of, is in nobody's memory: over the gap.
-        let term = if all_heard(set) { Term(highest.0 + RESTORED_TERM_GAP) } else { highest.next() };
+        let term = next_term(highest, record.term_generation, epoch);
         let since = set.succession.as_ref().map_or(now, |succession| succession.since);
         decision.appointed = Some((instance.clone(), term));
         decision.phases.push(Phase { name: "sever", took: now.since(since), budget: self.timing.sever_wait });
@@ -157,6 +168,7 @@ impl Arbiter {
             reason: decision.class.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
             epoch,
+            term_generation: epoch.generation,
             at_unix_millis: 0,
         };
         self.write(now, set, successor, Some(Box::new(decision)));

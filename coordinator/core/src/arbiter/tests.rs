@@ -1,5 +1,6 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
+use super::succession::next_term;
 use super::{Action, Arbiter, Config, Input, SessionId};
 use crate::engine::DataState;
 use crate::ids::{
@@ -45,6 +46,7 @@ fn recorded_at(term: Term) -> Record {
         reason: "crashed".to_owned(),
         decided_by: coordinator(),
         epoch: EPOCH,
+        term_generation: 1,
         at_unix_millis: 0,
     }
 }
@@ -236,12 +238,15 @@ fn a_thousand_quiet_sets_write_nothing() {
 
 /// An arbiter of the next generation, whose provider knows term 3 of a set with one member, which has attached.
 fn after_a_restore(predecessor_bound: Time) -> Arbiter {
+    after_a_restore_of(vec![recorded_at(Term(3))], predecessor_bound)
+}
+
+fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
-    let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
-    arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+    arbiter.step(Time(1), Input::Loaded { records, members: Vec::new(), settings: Box::default() });
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter
 }
@@ -282,6 +287,36 @@ fn a_report_from_before_a_restore_is_none_of_a_record_that_has_its_version_by_ch
         let heard = arbiter.sets[&replicaset()].guards[&instance()].beat.as_ref().expect("it was heard");
         let found = (heard.severed.is_some(), heard.honoured.is_some());
         assert_eq!(found, (kept, kept), "of generation {generation}");
+    }
+}
+
+#[test]
+fn terms_that_a_restore_forgot_are_not_used_again() {
+    let cases = [(1, 1, 6), (1, 2, 1_005), (2, 2, 6), (1, 3, 2_005), (2, 3, 2_005)];
+    for (appointed_in, generation, next) in cases {
+        let epoch = Epoch { generation, number: 1 };
+        assert_eq!(
+            next_term(Term(5), appointed_in, epoch),
+            Term(next),
+            "5 of {appointed_in}, now {generation}"
+        );
+    }
+}
+
+#[test]
+fn a_set_that_the_restored_state_does_not_know_waits_for_a_master_that_somebody_knows() {
+    let stranger = InstanceName::parse("a9").expect("a good name");
+    let known = |master: &InstanceName| (Term(5), Some((Term(5), master.clone())));
+    let cases = [
+        (known(&stranger), None),
+        (known(&instance()), Some(Term(1_005))),
+        ((Term(0), None), Some(Term(1_000))),
+    ];
+    for ((highest_term, known_master), appointed) in cases {
+        let mut arbiter = after_a_restore_of(Vec::new(), Time(0));
+        let beat = Beat { known_master: known_master.clone(), relinquished: None, ..beat(highest_term) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "{known_master:?}");
     }
 }
 

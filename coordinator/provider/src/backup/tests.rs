@@ -29,6 +29,7 @@ fn record(set: &str, term: u64) -> Record {
         reason: "a test".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch: Epoch { generation: 1, number: 4 },
+        term_generation: 1,
         at_unix_millis: 0,
     }
 }

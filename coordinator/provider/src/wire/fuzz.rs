@@ -30,6 +30,7 @@ fn record() -> Record {
         reason: "crashed".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch: Epoch { generation: 1, number: 12 },
+        term_generation: 1,
         at_unix_millis: 1,
     }
 }

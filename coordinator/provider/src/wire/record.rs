@@ -53,6 +53,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         decided_by: record.decided_by.to_string(),
         epoch: Some(epoch_to_wire(record.epoch)),
         at_unix_millis: record.at_unix_millis,
+        term_generation: record.term_generation,
     }
 }
 
@@ -64,6 +65,7 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
     if record.format == 0 || record.format > RECORD_FORMAT {
         return Err(Malformed::Format { what: "record", found: record.format, highest: RECORD_FORMAT });
     }
+    let epoch = epoch_from_wire(record.epoch)?;
     let mut in_sync = BTreeSet::new();
     for name in &record.in_sync {
         if !in_sync.insert(InstanceName::parse(name)?) {
@@ -88,7 +90,8 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
         pinned: record.pinned,
         reason: record.reason,
         decided_by: CoordinatorName::parse(&record.decided_by)?,
-        epoch: epoch_from_wire(record.epoch)?,
+        epoch,
+        term_generation: if record.term_generation == 0 { epoch.generation } else { record.term_generation },
         at_unix_millis: record.at_unix_millis,
     })
 }
@@ -240,6 +243,7 @@ mod tests {
             reason: "crashed".into(),
             decided_by: CoordinatorName::parse("host-b").expect("a name"),
             epoch: Epoch { generation: 1, number: 12 },
+            term_generation: 1,
             at_unix_millis: 1_795_287_791_123,
         }
     }

@@ -39,6 +39,7 @@ pub(crate) fn change(set: &str, term: u64, token: LockToken) -> anyhow::Result<C
         reason: "crashed".into(),
         decided_by: CoordinatorName::parse("host-a")?,
         epoch: token.epoch,
+        term_generation: 1,
         at_unix_millis: 1_795_287_791_123,
     };
     let expected = (term > 1).then(|| Version(term - 1));

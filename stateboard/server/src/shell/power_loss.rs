@@ -66,6 +66,7 @@ fn change(board: &Durable, number: u64, token: LockToken, decision: usize) -> Ch
         reason: "a test".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch: token.epoch,
+        term_generation: 1,
         at_unix_millis: 0,
     };
     let expected = before.map(|record| record.version);

@@ -31,6 +31,7 @@ fn record(term: u64) -> Record {
         reason: "first".into(),
         decided_by: CoordinatorName::parse("host-a").expect("a name"),
         epoch: Epoch { generation: 1, number: 1 },
+        term_generation: 1,
         at_unix_millis: 0,
     }
 }

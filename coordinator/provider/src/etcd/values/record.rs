@@ -31,6 +31,9 @@ pub(in super::super) struct RecordDoc {
     /// `HOME-BOOT-RUN`, the first two in hexadecimal.
     #[serde(default)]
     incarnation: Option<String>,
+    /// Absent where an older build wrote it: the epoch's.
+    #[serde(default)]
+    term_generation: Option<u64>,
 }
 
 impl From<&Record> for RecordDoc {
@@ -52,6 +55,7 @@ impl From<&Record> for RecordDoc {
             epoch: record.epoch.to_string(),
             at: time_to_text(record.at_unix_millis),
             incarnation: record.incarnation.map(|it| it.to_string()),
+            term_generation: Some(record.term_generation),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Document for RecordDoc {
             }
         }
         let text = |error: baton_core::ids::BadName| error.to_string();
+        let epoch = self.epoch.parse::<Epoch>().map_err(text)?;
         Ok(Record {
             replicaset: ReplicaSetName::parse(&self.replicaset).map_err(text)?,
             term: Term(self.term),
@@ -82,7 +87,8 @@ impl Document for RecordDoc {
             pinned: self.pinned,
             reason: self.reason,
             decided_by: CoordinatorName::parse(&self.decided_by).map_err(text)?,
-            epoch: self.epoch.parse::<Epoch>().map_err(text)?,
+            epoch,
+            term_generation: self.term_generation.unwrap_or(epoch.generation),
             at_unix_millis: time_from_text(&self.at)?,
         })
     }

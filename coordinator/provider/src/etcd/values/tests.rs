@@ -28,6 +28,7 @@ fn record() -> Record {
         reason: "crashed".into(),
         decided_by: CoordinatorName::parse("host-b").expect("a name"),
         epoch: Epoch { generation: 1, number: 12 },
+        term_generation: 1,
         at_unix_millis: 1_795_287_791_123,
     }
 }
@@ -46,7 +47,7 @@ fn a_record_is_the_json_of_the_contract() {
         "{\"format\":1,\"replicaset\":\"orders-1\",\"term\":7,\"version\":19,\"master\":\"a2\",\
          \"endpoint\":\"10.0.0.2:6379\",\"start\":\"7:5120\",\"in_sync\":[\"a1\",\"a2\",\"a3\"],\"ack_quorum\":1,\
          \"data_id\":\"d1\",\"pinned\":false,\"reason\":\"crashed\",\"decided_by\":\"host-b\",\"epoch\":\"1.12\",\
-         \"at\":\"2026-11-21T19:03:11.123Z\",\"incarnation\":\"abc-12-3\"}"
+         \"at\":\"2026-11-21T19:03:11.123Z\",\"incarnation\":\"abc-12-3\",\"term_generation\":1}"
     );
 }
 

@@ -16,6 +16,8 @@ impl Guard {
     /// Guards start fenced: until this has been read, nothing is led; afterwards nothing at or below the term read.
     pub(super) fn provider_read(&mut self, now: Time, record: Option<&Record>, epoch: Epoch) {
         if self.floor.is_some() {
+            // An answer that comes late still tells of an epoch, and whoever speaks in a lower one is not heeded.
+            self.saved.highest_epoch = self.saved.highest_epoch.max(epoch);
             return;
         }
         let floor = record.map_or(Term(0), |record| record.term);

@@ -83,6 +83,11 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         epoch: Some(epoch_to_wire(record.epoch)),
         at_unix_millis: record.at_unix_millis,
         term_generation: record.term_generation,
+        stragglers: record
+            .stragglers
+            .iter()
+            .map(|(member, master)| (member.to_string(), master.to_string()))
+            .collect(),
     }
 }
 
@@ -129,6 +134,7 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         epoch: Some(epoch_to_wire(record.epoch.parse()?)),
         at_unix_millis: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
         term_generation: 0,
+        stragglers: Default::default(),
     })
 }
 

@@ -136,6 +136,8 @@ pub struct Beat {
     pub known_master: Option<(Term, InstanceName)>,
     /// How it stands.
     pub stand: Stand,
+    /// Of a master: the other members whose promise it needs, at least those whose acknowledgement can count.
+    pub needs: BTreeSet<InstanceName>,
     /// Evidence 1.
     pub relinquished: Option<Relinquished>,
     /// Its severance, if any.

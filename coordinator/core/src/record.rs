@@ -28,6 +28,9 @@ pub struct Record {
     pub start: Position,
     /// Who may be appointed, and whose acknowledgements may count.
     pub in_sync: BTreeSet<InstanceName>,
+    /// Members outside the in-sync set that may still replicate from a master of theirs, and from which: they were not
+    /// heard when the set was left without them. Empty where no commit waits for replicas.
+    pub stragglers: BTreeMap<InstanceName, InstanceName>,
     /// For how many replicas a commit waits (0: none).
     pub ack_quorum: u32,
     /// The identity of the data, once known.

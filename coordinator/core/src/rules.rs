@@ -38,6 +38,8 @@ pub enum Rule {
     ChooseInSync,
     /// Where commits wait for replicas, enough of them must have severed first.
     SeverQuorum,
+    /// Whoever may still replicate from a master that is appointed anew counts among its replicas.
+    CountStragglers,
     /// A write whose outcome is unknown is settled by a conditional write.
     SettleUnknown,
     /// An empty or foreign instance is never chosen.
@@ -58,7 +60,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -76,6 +78,7 @@ impl Rule {
         Self::EvidenceFromHolder,
         Self::ChooseInSync,
         Self::SeverQuorum,
+        Self::CountStragglers,
         Self::SettleUnknown,
         Self::CheckIdentity,
         Self::FenceIntruder,

@@ -10,6 +10,7 @@ use baton_provider::{
     AppointOutcome, Candidate, Limits, LockSession, LockToken, ProviderError, RefusalReason, Renewal,
     Snapshot, StateProvider,
 };
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub fn record(of: &str, term: u64, version: u64, master: &str, epoch: Epoch) -> 
         incarnation: None,
         start: Position::at(term, 0),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: false,

@@ -7,7 +7,7 @@ use baton_core::ids::{
 };
 use baton_core::position::Position;
 use baton_core::record::Record;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn set() -> ReplicaSetName {
     ReplicaSetName::parse("r").expect("a name")
@@ -35,6 +35,7 @@ pub(crate) fn record(term: u64, master: &str, number: u64) -> Record {
         incarnation: Some(run(term)),
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance(master)]),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: false,

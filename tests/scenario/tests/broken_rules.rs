@@ -228,6 +228,22 @@ fn sever_quorum(world: &mut World) {
     world.millis(8_000);
 }
 
+/// A member whose guard is dead follows the old master on; that one comes back as master, and only this member hears of a
+/// write.
+fn count_stragglers(world: &mut World) {
+    world.crash_guard(&name("a3"));
+    for (target, term) in [("a2", 2), ("a1", 3)] {
+        world.switchover(Some(name(target)), baton_core::time::Span::from_secs(2));
+        until(world, |world| recorded(world, term));
+        world.millis(2_000);
+    }
+    world.cut("a1", "a2");
+    world.client_write(&name("a1"));
+    world.millis(50);
+    world.isolate("a1");
+    world.millis(8_000);
+}
+
 /// The write of the next appointment is lost, and nobody says so.
 fn settle_unknown(world: &mut World) {
     world.treat_next_write(NextWrite::LoseRequest);
@@ -362,6 +378,7 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::EvidenceFromHolder => (rest, evidence_from_holder),
         Rule::ChooseInSync => (rest, choose_in_sync),
         Rule::SeverQuorum => (waits_for_one, sever_quorum),
+        Rule::CountStragglers => (waits_for_one, count_stragglers),
         Rule::SettleUnknown => (rest, settle_unknown),
         Rule::CheckIdentity => (rest, check_identity),
         Rule::FenceIntruder => (begins, fence_intruder),
@@ -390,7 +407,7 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::NeedEveryPromise
         | Rule::HonourNewcomer => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
-        Rule::SeverBinds | Rule::SeverQuorum => "I5",
+        Rule::SeverBinds | Rule::SeverQuorum | Rule::CountStragglers => "I5",
         Rule::IgnoreLowerEpoch => "epochs",
         Rule::EvidenceFromHolder => "evidence",
         Rule::ChooseInSync => "appointments",

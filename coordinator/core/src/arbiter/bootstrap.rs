@@ -16,7 +16,7 @@ use crate::record::Record;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Arbiter {
     pub(super) fn bootstrap(&mut self, now: Time, set: &mut SetState) {
@@ -33,7 +33,7 @@ impl Arbiter {
         let wanted = set.guards.values().map(|guard| guard.hello.bootstrap_members).max().unwrap_or(1);
         let missing = (ready.len() < wanted as usize)
             .then(|| format!("{} of {wanted} members are up and heard", ready.len()))
-            .or_else(|| self.forgotten_master(now, set))
+            .or_else(|| self.forgotten_master(set))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);
@@ -70,6 +70,7 @@ impl Arbiter {
             incarnation: Some(guard.hello.incarnation),
             start: position,
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
+            stragglers: BTreeMap::new(),
             ack_quorum: self.settings.ack_quorum_of(&set.name),
             data_id: Some(data_id),
             pinned: false,

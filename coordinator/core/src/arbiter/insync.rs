@@ -63,9 +63,13 @@ impl Arbiter {
             Proposal::Grow(member) => format!("grow {member}"),
             Proposal::Shrink(member) => format!("shrink {member}"),
         };
+        // Whoever is in the set is counted there.
+        let mut stragglers = record.stragglers.clone();
+        stragglers.retain(|instance, _| !next.contains(instance));
         let record = Record {
             version: record.version.next(),
             in_sync: next,
+            stragglers,
             ack_quorum: record.ack_quorum,
             reason,
             decided_by: self.config.coordinator.clone(),
@@ -115,7 +119,7 @@ fn silent_or_unsound_since(set: &SetState, guard: &GuardState) -> Option<Time> {
     }
 }
 
-fn surely_cut(guard: Option<&GuardState>) -> bool {
+pub(super) fn surely_cut(guard: Option<&GuardState>) -> bool {
     guard.filter(|guard| guard.session.is_some()).and_then(|guard| guard.beat.as_ref()).is_some_and(|beat| {
         beat.engine.health == Health::Down && beat.engine.run.is_none() || beat.severed.is_some()
     })

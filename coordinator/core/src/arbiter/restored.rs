@@ -10,7 +10,6 @@
 
 use super::Arbiter;
 use super::set::{GuardState, SetState};
-use super::succession::hold_left;
 use crate::decision::{Class, Evidence};
 use crate::engine::DataState;
 use crate::ids::{Term, Version};
@@ -18,7 +17,7 @@ use crate::message::{Beat, Stand};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
-use crate::time::{Span, Time};
+use crate::time::Time;
 use std::collections::BTreeSet;
 
 impl Arbiter {
@@ -36,7 +35,7 @@ impl Arbiter {
         }
         if let Some(record) = self.leader(now, set).and_then(|guard| self.written_back(set, guard)) {
             self.write(now, set, record, None);
-        } else if nobody_leads(now, set) && is_accounted_for(set) {
+        } else if nobody_leads(set) && is_accounted_for(set) {
             set.evidence = Some((Evidence::AllHeard, Class::Restored));
             set.proposal = None;
             self.succeed(now, set);
@@ -55,11 +54,11 @@ impl Arbiter {
 
     /// Why a set without a record may have a master all the same, which was appointed after the state that the provider
     /// went back to.
-    pub(super) fn forgotten_master(&self, now: Time, set: &SetState) -> Option<String> {
+    pub(super) fn forgotten_master(&self, set: &SetState) -> Option<String> {
         let restored =
             self.epoch().is_some_and(|epoch| epoch.generation > 1) && self.keep(Rule::HoldRestored);
         let highest = highest_term(set);
-        let settled = highest == Term(0) || nobody_leads(now, set) && is_accounted_for(set);
+        let settled = highest == Term(0) || nobody_leads(set) && is_accounted_for(set);
         (restored && !settled).then(|| {
             format!("the provider was restored; the master of term {highest}, or a member that knows of it, is not heard")
         })
@@ -77,8 +76,9 @@ impl Arbiter {
         })
     }
 
-    /// What the master of the highest known term makes of the record. Alone in the in-sync set: whose promises it needs is
-    /// not known here, and it needs none for nobody. The others join again as ever, with its acknowledgement.
+    /// What the master of the highest known term makes of the record. Alone in the in-sync set: by the time that this is
+    /// recorded it may need fewer promises than it said, and nobody may be appointed whose promise it does not need. The
+    /// others join again as ever, with its acknowledgement.
     fn written_back(&self, set: &SetState, guard: &GuardState) -> Option<Record> {
         let epoch = self.epoch()?;
         let beat = guard.beat.as_ref()?;
@@ -88,6 +88,14 @@ impl Arbiter {
             DataState::Marked { id, .. } => Some(id.clone()),
             DataState::Empty | DataState::Unmarked => before.and_then(|before| before.data_id.clone()),
         };
+        let ack_quorum =
+            before.map_or_else(|| self.settings.ack_quorum_of(&set.name), |before| before.ack_quorum);
+        let mut stragglers = before.map(|before| before.stragglers.clone()).unwrap_or_default();
+        if ack_quorum > 0 {
+            // They acknowledge, whatever is recorded here.
+            let followers = beat.needs.iter().map(|member| (member.clone(), beat.instance.clone()));
+            stragglers.extend(followers);
+        }
         let same_term = before.filter(|before| before.term == term);
         Some(Record {
             replicaset: set.name.clone(),
@@ -99,8 +107,8 @@ impl Arbiter {
             // Where that term started nobody remembers; any later master must come from its in-sync set anyway.
             start: same_term.map_or(Position::at(0, 0), |before| before.start),
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
-            ack_quorum: before
-                .map_or_else(|| self.settings.ack_quorum_of(&set.name), |before| before.ack_quorum),
+            stragglers,
+            ack_quorum,
             data_id,
             pinned: before.is_some_and(|before| before.pinned),
             reason: Class::Restored.name().to_owned(),
@@ -119,14 +127,12 @@ pub(super) fn highest_term(set: &SetState) -> Term {
     seen.max(set.record.as_ref().map(|record| record.term).unwrap_or_default())
 }
 
-/// Every member that is listed or ever came is heard, has read the provider, leads nothing, and is bound by no promise to
-/// somebody who may.
-fn nobody_leads(now: Time, set: &SetState) -> bool {
+/// Every member that is listed or ever came is heard, has read the provider, and has no right.
+fn nobody_leads(set: &SetState) -> bool {
     let fenced = |guard: &GuardState| {
         let stand = guard.beat.as_ref().map(|beat| beat.stand);
-        let free = hold_left(now, guard, guard.beat.as_ref()) == Span::ZERO;
         let no_right = matches!(stand, Some(Stand::Standby | Stand::Candidate(_)));
-        guard.session.is_some() && no_right && free
+        guard.session.is_some() && no_right
     };
     let listed = set.members.keys().all(|instance| set.guards.contains_key(instance));
     listed && !set.guards.is_empty() && set.guards.values().all(fenced)

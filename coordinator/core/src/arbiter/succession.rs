@@ -4,6 +4,7 @@
 //! It must not know how evidence is found, or how the choice is made.
 
 use super::Arbiter;
+use super::insync::surely_cut;
 use super::io::{Action, TaskState};
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, ago};
@@ -14,7 +15,7 @@ use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far terms jump where the provider has forgotten some: more than could have been recorded one after the other
 /// without any member hearing of them.
@@ -64,7 +65,8 @@ impl Arbiter {
             let attached = guard.is_some_and(|guard| guard.session.is_some());
             attached && severed(guard, record).is_none()
         };
-        let mut replicas = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        let awaited = self.who_may_have_acknowledged(set, record);
+        let mut replicas = awaited.iter();
         if let Some(task) = set.task.as_ref().filter(|task| succession.reach.is_some() && now < task.deadline)
         {
             let awaited = match &task.target {
@@ -111,26 +113,31 @@ impl Arbiter {
         if all_heard(set) {
             return beyond_of_all(set, record, choice);
         }
-        let replicas: Vec<_> = record.in_sync.iter().filter(|instance| !set.is_master(instance)).collect();
+        let replicas = self.who_may_have_acknowledged(set, record);
         let needed = (replicas.len() + 1).saturating_sub(k);
         // A report beyond what the candidate holds is no vote for it: its sender may hold what was acknowledged, and be
         // out of reach or not electable now.
         let chosen = choice.chosen.as_ref().map(|(_, position)| *position);
         let reports: Vec<_> = replicas
             .iter()
-            .filter_map(|instance| severed(set.guards.get(*instance), record).filter(|report| report.whole))
+            .filter_map(|instance| severed(set.guards.get(instance), record).filter(|report| report.whole))
             .collect();
         let held = |report: &&&Severed| chosen.is_none_or(|chosen| chosen.holds(&report.position));
         let reported = reports.iter().filter(held).count();
         let beyond = reports.len() - reported;
         (reported < needed).then(|| match beyond {
-            0 => format!(
-                "{reported} of {needed} in-sync replicas have severed and reported (commits wait for {k})"
-            ),
-            _ => format!(
-                "{beyond} in-sync replicas reported more than the candidate holds (commits wait for {k})"
-            ),
+            0 => format!("{reported} of {needed} replicas have severed and reported (commits wait for {k})"),
+            _ => format!("{beyond} replicas reported more than the candidate holds (commits wait for {k})"),
         })
+    }
+
+    /// The replicas whose acknowledgements may have counted: those of the in-sync set, and whoever was not heard when it
+    /// last followed this very master, at an earlier term.
+    fn who_may_have_acknowledged(&self, set: &SetState, record: &Record) -> BTreeSet<InstanceName> {
+        let counted = self.keep(Rule::CountStragglers);
+        let of_master = record.stragglers.iter().filter(|(_, master)| counted && set.is_master(master));
+        let in_sync = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        in_sync.chain(of_master.map(|(member, _)| member)).cloned().collect()
     }
 
     fn appoint(
@@ -162,6 +169,7 @@ impl Arbiter {
             incarnation: Some(hello.incarnation),
             start: position,
             in_sync: self.next_in_sync(set, record, &instance, position),
+            stragglers: next_stragglers(set, record, &instance),
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.clone(),
             pinned: false,
@@ -310,6 +318,28 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
         .then(|| format!("{unsure} members may hold more than the candidate (the provider was restored)"))
 }
 
+/// Who may still replicate from the old master, or from an earlier one. Nobody can tell it to stop now, and its
+/// acknowledgements would count again at once if that master were appointed anew.
+fn next_stragglers(
+    set: &SetState,
+    record: &Record,
+    chosen: &InstanceName,
+) -> BTreeMap<InstanceName, InstanceName> {
+    let Some(old) = record.master.as_ref().filter(|_| record.ack_quorum > 0) else { return BTreeMap::new() };
+    let followed = record.in_sync.iter().filter(|instance| *instance != old).map(|instance| (instance, old));
+    let earlier = record.stragglers.iter();
+    let cut = |instance: &InstanceName| {
+        let guard = set.guards.get(instance);
+        severed(guard, record).is_some() || surely_cut(guard)
+    };
+    let loose = |(instance, _): &(&InstanceName, &InstanceName)| *instance != chosen && !cut(instance);
+    followed
+        .chain(earlier)
+        .filter(loose)
+        .map(|(instance, master)| (instance.clone(), master.clone()))
+        .collect()
+}
+
 /// Whether two rankings say the same of everybody. How long a hold still lasts is no news.
 fn alike(one: &[Ranked], other: &[Ranked]) -> bool {
     let holding = |ranked: &Ranked| matches!(ranked.verdict, Verdict::Refused(Refusal::Holding(_)));
@@ -370,7 +400,7 @@ fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> 
 }
 
 /// What is left of the time that a guard may not lead yet, as it said when it was last heard.
-pub(super) fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
+fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
     let since = ago(now, guard.heard_at).unwrap_or(Span::ZERO);
     beat.map_or(Span::ZERO, |beat| beat.hold.less(since))
 }

@@ -12,7 +12,7 @@ use crate::position::Position;
 use crate::record::{Record, Settings};
 use crate::rules::Rules;
 use crate::time::{Span, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SESSION: SessionId = SessionId(1);
 const INCARNATION: Incarnation = Incarnation { home: 1, boot: 1, run: 1 };
@@ -40,6 +40,7 @@ fn recorded_at(term: Term) -> Record {
         incarnation: Some(INCARNATION),
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance()]),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: false,
@@ -74,6 +75,7 @@ fn beat(highest: Term) -> Beat {
         highest_term: highest,
         known_master: Some((highest, instance())),
         stand: Stand::Standby,
+        needs: BTreeSet::new(),
         relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
         severed: None,
         honoured: None,
@@ -252,25 +254,15 @@ fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter 
 }
 
 #[test]
-fn a_held_set_is_decided_once_its_highest_term_is_accounted_for_and_no_promise_binds() {
-    let promised = Span::from_secs(1);
+fn a_held_set_is_decided_once_the_master_of_its_highest_term_is_heard() {
     let stranger = InstanceName::parse("a9").expect("a good name");
-    let cases = [
-        ((4, instance()), Span::ZERO, None),
-        ((5, stranger), Span::ZERO, None),
-        ((5, instance()), promised, None),
-        ((5, instance()), Span::ZERO, Some(Term(1_005))),
-    ];
-    for ((known, master), hold, next) in cases {
+    let cases = [((4, instance()), None), ((5, stranger), None), ((5, instance()), Some(Term(1_005)))];
+    for ((known, master), next) in cases {
         let mut arbiter = after_a_restore(Time(0));
         let known_master = Some((Term(known), master.clone()));
-        let beat = Beat { known_master, hold, ..beat(Term(5)) };
+        let beat = Beat { known_master, ..beat(Term(5)) };
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
-        assert_eq!(
-            written_terms(&mut arbiter),
-            Vec::from_iter(next),
-            "knows {known} as {master}'s, bound for {hold}"
-        );
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(next), "knows {known} as {master}'s");
     }
 }
 
@@ -287,6 +279,40 @@ fn a_report_from_before_a_restore_is_none_of_a_record_that_has_its_version_by_ch
         let heard = arbiter.sets[&replicaset()].guards[&instance()].beat.as_ref().expect("it was heard");
         let found = (heard.severed.is_some(), heard.honoured.is_some());
         assert_eq!(found, (kept, kept), "of generation {generation}");
+    }
+}
+
+#[test]
+fn where_commits_wait_nobody_is_chosen_after_a_restore_who_lacks_what_another_holds() {
+    for (offset, appointed) in [(9, None), (4, Some(Term(1_003)))] {
+        let a2 = InstanceName::parse("a2").expect("a good name");
+        let recorded = Record { ack_quorum: 1, ..recorded_at(Term(3)) };
+        let stamp = Stamp { generation: 2, version: recorded.version };
+        let mut arbiter = after_a_restore_of(vec![recorded], Time(0));
+        // The recorded master may not be appointed, and holds more, or less, than the other one.
+        let hellos = [(instance(), false), (a2.clone(), true)];
+        let guards = hellos.map(|(instance, electable)| Hello { instance, electable, ..hello() });
+        arbiter.step(Time(3), Input::Attached { session: SESSION, guards: guards.into() });
+        let known = beat(Term(3));
+        let old = Beat {
+            engine: EngineView { position: Position::at(1, offset), ..known.engine.clone() },
+            relinquished: None,
+            ..known.clone()
+        };
+        let position = Position::at(1, 5);
+        let severed = Some(Severed { stamp, position, run: None, whole: true });
+        let other = Beat {
+            instance: a2,
+            severed,
+            relinquished: None,
+            engine: EngineView { position, ..known.engine.clone() },
+            ..known
+        };
+        for (at, beat) in [(10, old), (11, other)] {
+            arbiter.step(Time(at), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        }
+        arbiter.step(Time(2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "the old master is at {offset}");
     }
 }
 

@@ -162,6 +162,12 @@ impl Guard {
         }
     }
 
+    /// The other members whose promise the mastership needs; of whoever leads nothing, none.
+    pub(super) fn needs(&self) -> BTreeSet<InstanceName> {
+        let lead = self.lead.as_ref();
+        lead.map(|lead| lead.needed(&self.config.instance, self.honoured_newcomer())).unwrap_or_default()
+    }
+
     fn honoured_newcomer(&self) -> Option<&Proposal> {
         self.proposal.as_ref().filter(|_| self.keep(Rule::HonourNewcomer))
     }

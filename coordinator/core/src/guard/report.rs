@@ -28,6 +28,7 @@ impl Guard {
             highest_term: self.saved.highest_term,
             known_master: self.saved.known_master.clone(),
             stand: self.stand(now),
+            needs: self.needs(),
             relinquished: self.relinquished.clone(),
             severed: self.severance.as_ref().and_then(|severance| severance.report.clone()),
             honoured: self.honoured.clone(),

@@ -98,13 +98,14 @@ fn candidate() -> Hand {
 
 /// The same with another engine and another order.
 fn directed(probe: Probe, order: Order) -> Hand {
-    let mut hand = started(probe, Saved::default(), EPOCH);
+    let mut hand = started(probe, Some(Saved::default()), EPOCH);
     hand.direct(EPOCH, Version(1), order);
     hand
 }
 
-/// A guard that has read the provider, after a run that left `saved` behind.
-fn started(probe: Probe, saved: Saved, epoch: Epoch) -> Hand {
+/// A guard that has read the provider, after a run on this boot that left `saved` behind, if any did.
+fn started(probe: Probe, saved: Option<Saved>, epoch: Epoch) -> Hand {
+    let same_boot = saved.is_some();
     let config = Config {
         instance: InstanceName::parse("a1").expect("a good name"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -114,7 +115,10 @@ fn started(probe: Probe, saved: Saved, epoch: Epoch) -> Hand {
         timing: timing(),
         rules: Rules::default(),
     };
-    let mut hand = Hand { guard: Guard::new(Time(0), config, saved, true), actions: Vec::new() };
+    let mut hand = Hand {
+        guard: Guard::new(Time(0), config, saved.unwrap_or_default(), same_boot),
+        actions: Vec::new(),
+    };
     hand.step(Time(0), Input::DeadmanUp);
     hand.step(Time(0), Input::EngineConnected(probe));
     hand.step(Time(0), Input::Attached);
@@ -291,6 +295,7 @@ impl Hand {
             sent_at: Time(7),
             highest_term: Term(term),
             known_master: None,
+            needs: BTreeSet::new(),
             stand: Stand::Leading { term: Term(term), writable: true },
             relinquished: None,
             severed: None,
@@ -417,11 +422,19 @@ fn a_severance_from_before_a_restore_of_the_provider_does_not_bind_after_it() {
     for (generation, follows) in [(1, false), (2, true)] {
         let severed = Some(Stamp { generation: 1, version: Version(7) });
         let epoch = Epoch { generation, number: 2 };
-        let mut hand = started(probe(false), Saved { severed, ..Saved::default() }, epoch);
+        let mut hand = started(probe(false), Some(Saved { severed, ..Saved::default() }), epoch);
         let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()) };
         hand.direct(epoch, Version(6), lead);
         let leads = hand.actions.contains(&Action::Note(Note::Candidate(Term(1))));
         assert_eq!(leads, follows, "version 6 of generation {generation}, severed by 7 of 1");
+    }
+}
+
+#[test]
+fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back() {
+    for (generation, holds) in [(1, false), (2, true)] {
+        let hand = started(probe(false), None, Epoch { generation, number: 1 });
+        assert_eq!(hand.guard.held_until() > Time(0), holds, "generation {generation}");
     }
 }
 

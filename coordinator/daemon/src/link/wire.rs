@@ -161,6 +161,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
         incarnation: incarnation(beat.incarnation)?,
         sent_at: Time(beat.sent_at),
         highest_term: term(beat.highest_term)?,
+        needs: names(&beat.needs)?,
         known_master: beat
             .known_master
             .map(|known| Ok::<_, Malformed>((term(known.term)?, InstanceName::parse(&known.instance)?)))
@@ -260,6 +261,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
         incarnation: incarnation_out(beat.incarnation),
         sent_at: beat.sent_at.0,
         highest_term: beat.highest_term.0,
+        needs: beat.needs.iter().map(ToString::to_string).collect(),
         known_master: beat
             .known_master
             .as_ref()
@@ -436,6 +438,7 @@ mod tests {
             sent_at: Time(77),
             highest_term: Term(4),
             known_master: Some((Term(3), InstanceName::parse("b1").expect("a name"))),
+            needs: ["a2", "a3"].map(name).into(),
             stand: Stand::Leading { term: Term(4), writable: true },
             relinquished: Some(Relinquished { term: Term(3), position: Position::at(3, 9), ended: false }),
             severed: Some(Severed {

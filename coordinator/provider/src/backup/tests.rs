@@ -23,6 +23,7 @@ fn record(set: &str, term: u64) -> Record {
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [master].into(),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: false,

@@ -46,6 +46,11 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             Position::At { term, offset } => Some(v1::Position { term: term.0, offset }),
         },
         in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
+        stragglers: record
+            .stragglers
+            .iter()
+            .map(|(member, master)| (member.to_string(), master.to_string()))
+            .collect(),
         ack_quorum: record.ack_quorum,
         data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         pinned: record.pinned,
@@ -72,6 +77,10 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
             return Err(Malformed::Twice(format!("in-sync member {name}")));
         }
     }
+    let mut stragglers = BTreeMap::new();
+    for (member, master) in &record.stragglers {
+        stragglers.insert(InstanceName::parse(member)?, InstanceName::parse(master)?);
+    }
     Ok(Record {
         replicaset: ReplicaSetName::parse(&record.replicaset)?,
         term: Term(record.term),
@@ -85,6 +94,7 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
         }),
         start: record.start.map_or(Position::Unknown, |it| Position::at(it.term, it.offset)),
         in_sync,
+        stragglers,
         ack_quorum: record.ack_quorum,
         data_id: non_empty(record.data_id).map(|id| DataId(Arc::from(id))),
         pinned: record.pinned,
@@ -237,6 +247,7 @@ mod tests {
             incarnation: Some(Incarnation { home: 1, boot: 2, run: 3 }),
             start: Position::at(7, 5_120),
             in_sync: [name("a1"), name("a2")].into(),
+            stragglers: BTreeMap::from([(name("a4"), name("a1"))]),
             ack_quorum: 1,
             data_id: Some(DataId(Arc::from("d-1"))),
             pinned: true,

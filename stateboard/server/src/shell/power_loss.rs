@@ -15,6 +15,7 @@ use baton_core::position::Position;
 use baton_core::record::{Change, Member, Record, Settings};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use tokio::sync::{mpsc, oneshot};
@@ -60,6 +61,7 @@ fn change(board: &Durable, number: u64, token: LockToken, decision: usize) -> Ch
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [instance()].into(),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: false,

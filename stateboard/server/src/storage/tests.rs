@@ -8,6 +8,7 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::{HistoryEntry, Record};
 use baton_core::time::Span;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn identity(secret: u8) -> Identity {
@@ -25,6 +26,7 @@ fn record(term: u64) -> Record {
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [master].into(),
+        stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: false,

@@ -180,6 +180,9 @@ impl World {
         node.askers.clear();
         if node.supervised {
             node.engine.end();
+            node.connection += 1;
+            node.unheard.clear();
+            node.engine_deaf = false;
         }
         let config = Config {
             instance: instance.clone(),

@@ -7,7 +7,7 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::Record;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +34,8 @@ pub(in super::super) struct RecordDoc {
     /// Absent where an older build wrote it: the epoch's.
     #[serde(default)]
     term_generation: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stragglers: BTreeMap<String, String>,
 }
 
 impl From<&Record> for RecordDoc {
@@ -56,6 +58,11 @@ impl From<&Record> for RecordDoc {
             at: time_to_text(record.at_unix_millis),
             incarnation: record.incarnation.map(|it| it.to_string()),
             term_generation: Some(record.term_generation),
+            stragglers: record
+                .stragglers
+                .iter()
+                .map(|(member, master)| (member.to_string(), master.to_string()))
+                .collect(),
         }
     }
 }
@@ -72,6 +79,13 @@ impl Document for RecordDoc {
             }
         }
         let text = |error: baton_core::ids::BadName| error.to_string();
+        let mut stragglers = BTreeMap::new();
+        for (member, master) in &self.stragglers {
+            stragglers.insert(
+                InstanceName::parse(member).map_err(text)?,
+                InstanceName::parse(master).map_err(text)?,
+            );
+        }
         let epoch = self.epoch.parse::<Epoch>().map_err(text)?;
         Ok(Record {
             replicaset: ReplicaSetName::parse(&self.replicaset).map_err(text)?,
@@ -82,6 +96,7 @@ impl Document for RecordDoc {
             incarnation: self.incarnation.map(|it| incarnation(&it)).transpose()?,
             start: self.start.parse::<Position>().map_err(|error| error.to_string())?,
             in_sync,
+            stragglers,
             ack_quorum: self.ack_quorum,
             data_id: self.data_id.map(|it| DataId(Arc::from(it))),
             pinned: self.pinned,

@@ -9,6 +9,7 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::{HistoryEntry, Member, Record, SetSettings, Settings};
 use baton_core::time::Span;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn record() -> Record {
@@ -22,6 +23,7 @@ fn record() -> Record {
         incarnation: Some(Incarnation { home: 0xabc, boot: 0x12, run: 3 }),
         start: Position::at(7, 5120),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
+        stragglers: BTreeMap::new(),
         ack_quorum: 1,
         data_id: Some(DataId(Arc::from("d1"))),
         pinned: false,

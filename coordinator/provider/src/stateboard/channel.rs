@@ -2,9 +2,9 @@
 //! killed is noticed by its closed socket at once, one whose host vanished by a ping that is not answered.
 
 use super::endpoint::Address;
+use super::link::Link;
 use crate::files::Followed;
 use crate::tls::TlsFiles;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -16,31 +16,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::codegen::http::Uri;
 
 /// How long one address may take to accept, its handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often an idle connection is pinged, and how long the answer may take.
-const PING_EVERY: Duration = Duration::from_secs(1);
-
 /// Where to connect, and how.
 struct Targets {
     addresses: Vec<Address>,
     tls: Option<Followed<Arc<ClientConfig>>>,
 }
 
-/// A channel that connects with its first request and again whenever it must, to the first address that accepts.
-pub(super) fn connect_lazy(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Channel, String> {
+/// A link that connects with its first request and again whenever it must, to the first address that accepts; and what
+/// its requests begin with.
+pub(super) fn connect_lazy(
+    endpoints: &[String],
+    files: Option<&TlsFiles>,
+) -> Result<(Link<Stream>, Uri), String> {
     let targets = Arc::new(targets(endpoints, files)?);
     let first = targets.addresses.first().ok_or("no endpoint of a stateboard is given")?;
-    // TLS is the connector's: for the channel above it the connection is plain HTTP/2 in either case.
-    let endpoint = Endpoint::from_shared(format!("http://{first}")).map_err(|error| error.to_string())?;
-    let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&targets)));
-    Ok(endpoint
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_EVERY)
-        .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(connector))
+    // TLS is the connector's: for the requests above it the connection is plain HTTP/2 in either case.
+    let origin = Uri::try_from(format!("http://{first}")).map_err(|error| error.to_string())?;
+    Ok((Link::new(Box::new(move || Box::pin(connect(Arc::clone(&targets))))), origin))
 }
 
 fn targets(endpoints: &[String], files: Option<&TlsFiles>) -> Result<Targets, String> {
@@ -70,11 +66,11 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-async fn connect(targets: Arc<Targets>) -> io::Result<TokioIo<Stream>> {
+async fn connect(targets: Arc<Targets>) -> io::Result<Stream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
     for address in &targets.addresses {
         match tokio::time::timeout(CONNECT_TIMEOUT, connect_one(address, targets.tls.as_ref())).await {
-            Ok(Ok(stream)) => return Ok(TokioIo::new(stream)),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
             Err(_) => {
                 let text = format!("{address}: did not accept within {} s", CONNECT_TIMEOUT.as_secs());

@@ -6,6 +6,7 @@ mod backup;
 pub(crate) mod channel;
 mod credentials;
 mod endpoint;
+mod link;
 mod outcome;
 mod session;
 mod watch;
@@ -23,20 +24,21 @@ use baton_board::{
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Settings};
 use baton_proto::v1;
+use channel::Stream;
 use credentials::Credentials;
 pub use endpoint::Address;
+use link::Link;
 use outcome::{malformed, of_status};
 use std::future::Future;
 use std::time::Duration;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Response, Status as GrpcStatus};
 use v1::stateboard_client::StateboardClient;
 
 /// Largest message that is taken from a stateboard: a snapshot of its limits fits several times.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-type Client = StateboardClient<InterceptedService<Channel, Credentials>>;
+type Client = StateboardClient<InterceptedService<Link<Stream>, Credentials>>;
 
 /// How to reach a stateboard.
 #[derive(Clone, Debug)]
@@ -100,10 +102,10 @@ impl StateboardProvider {
 }
 
 fn client(options: &StateboardOptions) -> Result<Client, ProviderError> {
-    let channel =
+    let (link, origin) =
         channel::connect_lazy(&options.endpoints, options.tls.as_ref()).map_err(FatalError::Config)?;
     let credentials = Credentials::new(options.password.as_ref()).map_err(FatalError::Config)?;
-    Ok(StateboardClient::with_interceptor(channel, credentials)
+    Ok(StateboardClient::with_origin(InterceptedService::new(link, credentials), origin)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))
 }

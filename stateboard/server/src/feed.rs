@@ -3,22 +3,52 @@
 
 use crate::fault;
 use crate::metrics::Metrics;
+use crate::ready::framed;
 use baton_board::Update;
 use baton_core::ids::Revision;
+use baton_proto::v1;
+use baton_provider::wire;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::Status;
+use tonic::codegen::Bytes;
 
-/// The log and its readers' alarm.
+/// Groups of readers that are woken one after the other: the first are told before the last have been woken, and whoever
+/// asks for something else meanwhile does not wait for all of them.
+const GROUPS: usize = 32;
+
+/// An update as its watchers are told it.
+pub(crate) fn event(update: &Update) -> Result<Bytes, Status> {
+    let event = v1::watch_response::Event::Update(wire::update_to_wire(update));
+    framed(&v1::WatchResponse { event: Some(event) })
+}
+
+/// An update in the log; its message is made for the first who reads it, and is then everybody's.
+#[derive(Debug)]
+struct Published {
+    update: Update,
+    message: OnceLock<Result<Bytes, Status>>,
+}
+
+impl Published {
+    fn message(&self) -> Result<Bytes, Status> {
+        self.message.get_or_init(|| event(&self.update)).clone()
+    }
+}
+
+/// The log and its readers' alarms.
 #[derive(Debug)]
 pub(crate) struct Feed {
     kept: usize,
-    log: RwLock<VecDeque<Arc<Update>>>,
+    log: RwLock<VecDeque<Arc<Published>>>,
     /// The last revision in the log, and whether there will be more.
     head: watch::Sender<Head>,
-    /// The same, a moment later, for the readers: waking thousands of them is not the board's work.
-    alarm: watch::Sender<Head>,
+    /// The same, a moment later, for each group of readers: waking thousands of them is not the board's work.
+    alarms: Vec<watch::Sender<Head>>,
+    /// Readers so far, to spread them over the alarms.
+    readers: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +64,9 @@ impl Feed {
     pub(crate) fn new(revision: Revision, kept: usize) -> Arc<Self> {
         let first = Head { revision, stopped: false, life: 0 };
         let (head, _) = watch::channel(first);
-        let (alarm, _) = watch::channel(first);
-        Arc::new(Self { kept: kept.max(1), log: RwLock::new(VecDeque::new()), head, alarm })
+        let alarms = (0..GROUPS).map(|_| watch::channel(first).0).collect();
+        let (log, readers) = (RwLock::default(), AtomicUsize::new(0));
+        Arc::new(Self { kept: kept.max(1), log, head, alarms, readers })
     }
 
     /// Wakes the readers, until the feed is stopped. To be run by the network's runtime, where a wake is cheap.
@@ -48,7 +79,12 @@ impl Feed {
                 tokio::task::yield_now().await;
             }
             let now = *head.borrow_and_update();
-            self.alarm.send_replace(now);
+            for alarm in &self.alarms {
+                alarm.send_replace(now);
+                if alarm.receiver_count() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
             if now.stopped || head.changed().await.is_err() {
                 return;
             }
@@ -63,7 +99,7 @@ impl Feed {
             if log.len() >= self.kept {
                 log.pop_front();
             }
-            log.push_back(Arc::new(update));
+            log.push_back(Arc::new(Published { update, message: OnceLock::new() }));
         }
         // Whoever follows from now on begins behind it; those who wait are woken by `ring`.
         self.head.send_if_modified(|head| {
@@ -75,7 +111,8 @@ impl Feed {
     /// Lets the readers know of what was published. After the answers of the same commit, so that nobody who appoints has
     /// to wait until thousands have been told.
     pub(crate) fn ring(&self) {
-        if self.head.borrow().revision != self.alarm.borrow().revision {
+        let rung = self.alarms.last().map(|last| last.borrow().revision);
+        if rung != Some(self.head.borrow().revision) {
             self.head.send_modify(|_| ());
         }
     }
@@ -104,24 +141,25 @@ impl Feed {
         let now = *self.head.borrow();
         let next = Revision(now.revision.0 + 1);
         metrics.watching();
-        let alarm = self.alarm.subscribe();
+        let group = self.readers.fetch_add(1, Ordering::Relaxed) % self.alarms.len();
+        let alarm = self.alarms[group].subscribe();
         Follower { feed: Arc::clone(self), alarm, life: now.life, next, metrics, _place: place }
     }
 
     fn at(&self, wanted: Revision) -> Place {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
         let Some(first) = log.front() else { return Place::NotYet };
-        let Some(index) = wanted.0.checked_sub(first.revision.0) else {
-            let last = log.back().map_or(0, |update| update.revision.0);
+        let Some(index) = wanted.0.checked_sub(first.update.revision.0) else {
+            let last = log.back().map_or(0, |last| last.update.revision.0);
             return Place::Gone { behind: last.saturating_sub(wanted.0) + 1 };
         };
-        let update = usize::try_from(index).ok().and_then(|index| log.get(index));
-        update.map_or(Place::NotYet, |update| Place::Here(Arc::clone(update)))
+        let found = usize::try_from(index).ok().and_then(|index| log.get(index));
+        found.map_or(Place::NotYet, |published| Place::Here(Arc::clone(published)))
     }
 }
 
 enum Place {
-    Here(Arc<Update>),
+    Here(Arc<Published>),
     NotYet,
     Gone { behind: u64 },
 }
@@ -138,17 +176,21 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// The next update; an error is the last thing that comes.
-    pub(crate) async fn next(&mut self) -> Result<Arc<Update>, Status> {
+    /// The next update as it is sent; an error is the last thing that comes.
+    pub(crate) async fn next(&mut self) -> Result<Bytes, Status> {
+        self.published().await?.message()
+    }
+
+    async fn published(&mut self) -> Result<Arc<Published>, Status> {
         loop {
             let Head { stopped, life, .. } = *self.alarm.borrow_and_update();
             if life > self.life {
                 return Err(fault::restored());
             }
             match self.feed.at(self.next) {
-                Place::Here(update) => {
+                Place::Here(published) => {
                     self.next = Revision(self.next.0 + 1);
-                    return Ok(update);
+                    return Ok(published);
                 }
                 Place::Gone { behind } => {
                     let allowed = u64::try_from(self.feed.kept).unwrap_or(u64::MAX);
@@ -173,7 +215,6 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_proto::v1;
     use tokio::sync::Semaphore;
 
     fn follower(feed: &Arc<Feed>) -> Follower {
@@ -188,6 +229,13 @@ mod tests {
         feed.ring();
     }
 
+    async fn revision_of_next(follower: &mut Follower) -> Revision {
+        let message = follower.next().await.expect("an update");
+        let published = &follower.feed.log.read().expect("nobody panics");
+        let sent = published.iter().find(|it| it.message().is_ok_and(|it| it == message));
+        sent.expect("it is in the log").update.revision
+    }
+
     fn reason(status: &Status) -> String {
         let detail: v1::StateboardError = prost::Message::decode(status.details()).expect("ours");
         detail.reason
@@ -200,11 +248,11 @@ mod tests {
         let mut follower = follower(&feed);
         publish(&feed, 5..=7);
         for revision in 5..=7 {
-            assert_eq!(follower.next().await.expect("kept").revision, Revision(revision));
+            assert_eq!(revision_of_next(&mut follower).await, Revision(revision));
         }
         publish(&feed, 8..=8);
         feed.stop();
-        assert_eq!(follower.next().await.expect("what is left").revision, Revision(8));
+        assert_eq!(revision_of_next(&mut follower).await, Revision(8));
         assert_eq!(reason(&follower.next().await.expect_err("the end")), "stopping");
     }
 
@@ -216,13 +264,13 @@ mod tests {
         publish(&feed, 5..=5);
         feed.restart(Revision(90));
         // tidy: waits because the alarm comes a moment after
-        while feed.alarm.borrow().life == 0 {
+        while feed.alarms.iter().any(|alarm| alarm.borrow().life == 0) {
             tokio::task::yield_now().await;
         }
         assert_eq!(reason(&old.next().await.expect_err("another life")), "restored");
         let mut new = follower(&feed);
         publish(&feed, 91..=91);
-        assert_eq!(new.next().await.expect("the new life").revision, Revision(91));
+        assert_eq!(revision_of_next(&mut new).await, Revision(91));
     }
 
     #[tokio::test]
@@ -231,7 +279,7 @@ mod tests {
         tokio::spawn(Arc::clone(&feed).wake_readers());
         let mut follower = follower(&feed);
         publish(&feed, 1..=3);
-        assert_eq!(follower.next().await.expect("kept").revision, Revision(1));
+        assert_eq!(revision_of_next(&mut follower).await, Revision(1));
         publish(&feed, 4..=5);
         let status = follower.next().await.expect_err("revision 2 is gone");
         assert_eq!(reason(&status), "slow_watcher");

@@ -4,6 +4,8 @@
 //! The coordinator runs the same two where its provider is embedded.
 
 pub mod config;
+mod direct;
+mod doors;
 mod embedded;
 mod fault;
 mod feed;
@@ -15,6 +17,7 @@ mod listener;
 mod metrics;
 mod names;
 mod reads;
+mod ready;
 mod service;
 mod shell;
 pub mod storage;
@@ -27,6 +30,8 @@ use baton_core::record::Settings;
 use baton_proto::v1;
 use baton_provider::files::Followed;
 use baton_provider::password::Accepted;
+use direct::Direct;
+use doors::Doors;
 use gate::{Gate, Rules};
 use keeping::Keeping;
 use metrics::Metrics;
@@ -209,16 +214,17 @@ impl Port {
         shutdown: &CancellationToken,
     ) -> Result<(), ServeError> {
         let limits = &rules.limits;
-        let service = Service {
+        let service = Arc::new(Service {
             shell: self.shell.clone(),
             identity: Arc::clone(&self.identity),
             any_identity: self.any_identity,
             limits: Arc::new(limits.clone()),
             keeping: Arc::new(self.keeping),
-        };
-        let stateboard = StateboardServer::new(service)
+        });
+        let others = StateboardServer::from_arc(Arc::clone(&service))
             .max_decoding_message_size(limits.message_bytes)
             .max_encoding_message_size(RESPONSE_BYTES_MAX);
+        let stateboard = Direct { service, others };
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
             .build_v1()?;
@@ -235,15 +241,17 @@ impl Port {
         let streams = u32::try_from(limits.streams_per_connection + STREAMS_SPARE).unwrap_or(u32::MAX);
         let headers = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
         let incoming = listener::incoming(listener, self.tls, limits, Arc::clone(&rules.metrics));
+        let doors = Doors::new(
+            Gate::guarded(stateboard, &rules),
+            Gate::open(health, &rules),
+            Gate::open(reflection, &rules),
+        );
         let server = Server::builder()
             .max_concurrent_streams(streams)
             .http2_max_header_list_size(headers)
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_EVERY))
-            .add_service(Gate::open(health, &rules))
-            .add_service(Gate::open(reflection, &rules))
-            .add_service(Gate::guarded(stateboard, &rules))
-            .serve_with_incoming_shutdown(incoming, stop);
+            .serve_with_incoming_shutdown(doors, incoming, stop);
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;

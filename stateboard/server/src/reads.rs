@@ -7,13 +7,14 @@
 //! changed the count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
-/// Shared by the board's thread, which counts, and the service, which asks and keeps.
+/// Shared by the board's thread, which counts, and the service, which asks and keeps. An answer is something that is cheap to
+/// clone.
 #[derive(Debug)]
 pub(crate) struct LastRead<T> {
     events: AtomicU64,
-    kept: RwLock<Option<(u64, Arc<T>)>>,
+    kept: RwLock<Option<(u64, T)>>,
 }
 
 impl<T> Default for LastRead<T> {
@@ -22,7 +23,7 @@ impl<T> Default for LastRead<T> {
     }
 }
 
-impl<T> LastRead<T> {
+impl<T: Clone> LastRead<T> {
     /// Something happens on the board, or is about to. By its thread only, before it answers anybody.
     pub(crate) fn count(&self) {
         self.events.fetch_add(1, Ordering::AcqRel);
@@ -34,17 +35,16 @@ impl<T> LastRead<T> {
     }
 
     /// The kept answer, where nothing has happened since.
-    pub(crate) fn get(&self) -> Option<Arc<T>> {
+    pub(crate) fn get(&self) -> Option<T> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().filter(|(events, _)| *events == self.events()).map(|(_, answer)| Arc::clone(answer))
+        kept.as_ref().filter(|(events, _)| *events == self.events()).map(|(_, answer)| answer.clone())
     }
 
     /// Keeps an answer to a read that was asked for at `events`, unless something has happened meanwhile: under a load of
-    /// changes nothing is copied in vain.
+    /// changes nothing is kept in vain.
     pub(crate) fn keep(&self, events: u64, answer: impl FnOnce() -> T) {
         if events == self.events() {
-            let answer = Arc::new(answer());
-            *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some((events, answer));
+            *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some((events, answer()));
         }
     }
 }
@@ -58,7 +58,7 @@ mod tests {
         let last = LastRead::default();
         assert_eq!(last.get(), None);
         last.keep(last.events(), || "one");
-        assert_eq!(last.get().as_deref(), Some(&"one"));
+        assert_eq!(last.get(), Some("one"));
         last.count();
         assert_eq!(last.get(), None, "it may have changed");
     }
@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(last.get(), None);
         last.keep(last.events(), || "new");
         last.keep(before, || "old, and late");
-        assert_eq!(last.get().as_deref(), Some(&"new"));
+        assert_eq!(last.get(), Some("new"));
     }
 }

@@ -1,11 +1,13 @@
-//! gRPC to input, output to gRPC, and nothing else. Who may speak is checked here, before the machine is asked.
+//! gRPC to input, output to gRPC, and nothing else. Who may speak is checked here, before the machine is asked. A read and
+//! a watch are answered with ready bytes, which the framework does not know how to send: they come from `direct.rs`.
 
 use crate::fault::{self, malformed};
-use crate::feed::Follower;
+use crate::feed::{self, Follower};
 use crate::gate;
 use crate::keeping::Keeping;
 use crate::limits::Limits;
 use crate::names::Names;
+use crate::ready::framed;
 use crate::shell::{DISK_FULL, Rejected, SessionHandle, Shell};
 use baton_board::{
     AppointOutcome, Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage, SettingsOutcome,
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::codegen::Bytes;
 use tonic::{Response, Status, Streaming};
 use v1::campaign_request::Message as FromCandidate;
 use v1::campaign_response::Message as ToCandidate;
@@ -70,6 +73,48 @@ impl Service {
         self.shell.ask(request).await.map_err(rejected)
     }
 
+    /// Everything that is there, as an answer that is ready to be sent.
+    pub(crate) async fn snapshot(&self, request: v1::ReadRequest) -> Result<Bytes, Status> {
+        self.check(request.identity)?;
+        let last = self.shell.last_read();
+        if let Some(kept) = last.get().filter(|_| !self.shell.is_stopping()) {
+            return Ok(kept);
+        }
+        let events = last.events();
+        match self.ask(Request::Read).await? {
+            Reply::Snapshot(snapshot) => {
+                let answer = framed(&wire::snapshot_to_wire(&snapshot))?;
+                last.keep(events, || answer.clone());
+                Ok(answer)
+            }
+            other => Err(other_kind(&other)),
+        }
+    }
+
+    /// What a watcher is told, each message ready to be sent.
+    pub(crate) async fn events(
+        &self,
+        request: v1::WatchRequest,
+    ) -> Result<impl Stream<Item = Result<Bytes, Status>> + use<>, Status> {
+        self.check(request.identity)?;
+        let watching = self.shell.watch(request.after_revision.map(Revision)).await.map_err(rejected)?;
+        let first = match watching.start {
+            WatchStart::Snapshot(snapshot) => First::Snapshot(snapshot),
+            WatchStart::Updates(updates) => First::Updates(updates.into_iter()),
+        };
+        let state = Some((first, watching.updates));
+        Ok(futures_util::stream::unfold(state, async |state: Option<(First, Follower)>| {
+            let (mut first, mut updates) = state?;
+            let event = match first.next() {
+                Some(event) => event,
+                None => updates.next().await,
+            };
+            // The reason is the last thing that is said.
+            let state = event.is_ok().then_some((first, updates));
+            Some((event, state))
+        }))
+    }
+
     fn names(&self) -> Names {
         Names(self.limits.name_bytes)
     }
@@ -78,6 +123,12 @@ impl Service {
     fn too_long(&self, status: Status) -> Status {
         if gate::is_too_long(&status) { gate::too_long(self.limits.message_bytes) } else { status }
     }
+}
+
+/// For the two requests that never come this way.
+fn not_here() -> Status {
+    tracing::error!("a request came the framework's way that is answered before");
+    Status::internal("a request came the framework's way that is answered before")
 }
 
 /// A reply of another kind than the request's would be a fault of our own; it is told rather than hidden.
@@ -164,53 +215,15 @@ impl v1::stateboard_server::Stateboard for Service {
         }
     }
 
-    async fn read(&self, request: tonic::Request<v1::ReadRequest>) -> Result<Response<v1::Snapshot>, Status> {
-        self.check(request.into_inner().identity)?;
-        let last = self.shell.last_read();
-        if let Some(kept) = last.get().filter(|_| !self.shell.is_stopping()) {
-            return Ok(Response::new(v1::Snapshot::clone(&kept)));
-        }
-        let events = last.events();
-        match self.ask(Request::Read).await? {
-            Reply::Snapshot(snapshot) => {
-                let answer = wire::snapshot_to_wire(&snapshot);
-                last.keep(events, || answer.clone());
-                Ok(Response::new(answer))
-            }
-            other => Err(other_kind(&other)),
-        }
+    async fn read(&self, _: tonic::Request<v1::ReadRequest>) -> Result<Response<v1::Snapshot>, Status> {
+        Err(not_here())
     }
 
     async fn watch(
         &self,
-        request: tonic::Request<v1::WatchRequest>,
+        _: tonic::Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let request = request.into_inner();
-        self.check(request.identity)?;
-        let watching = self.shell.watch(request.after_revision.map(Revision)).await.map_err(rejected)?;
-        let first = match watching.start {
-            WatchStart::Snapshot(snapshot) => First::Snapshot(snapshot),
-            WatchStart::Updates(updates) => First::Updates(updates.into_iter()),
-        };
-        let events = futures_util::stream::unfold(
-            Some((first, watching.updates)),
-            async |state: Option<(First, Follower)>| {
-                let (mut first, mut updates) = state?;
-                let event = match first.next() {
-                    Some(event) => Ok(event),
-                    None => updates.next().await.map(|update| update_event(update.as_ref())),
-                };
-                match event {
-                    Ok(event) => {
-                        let response = v1::WatchResponse { event: Some(event) };
-                        Some((Ok(response), Some((first, updates))))
-                    }
-                    // The reason is the last thing that is said.
-                    Err(status) => Some((Err(status), None)),
-                }
-            },
-        );
-        Ok(Response::new(Box::pin(events)))
+        Err(not_here())
     }
 
     async fn put_member(
@@ -332,10 +345,6 @@ fn ended(outcome: &WriteOutcome) -> &'static str {
     }
 }
 
-fn update_event(update: &Update) -> v1::watch_response::Event {
-    v1::watch_response::Event::Update(wire::update_to_wire(update))
-}
-
 /// What a watch begins with. Converted when it is sent and not before: a message is larger than what it is made of.
 enum First {
     Snapshot(Box<Snapshot>),
@@ -344,13 +353,14 @@ enum First {
 }
 
 impl First {
-    fn next(&mut self) -> Option<v1::watch_response::Event> {
+    fn next(&mut self) -> Option<Result<Bytes, Status>> {
         match std::mem::replace(self, Self::Done) {
             Self::Snapshot(snapshot) => {
-                Some(v1::watch_response::Event::Snapshot(wire::snapshot_to_wire(&snapshot)))
+                let event = v1::watch_response::Event::Snapshot(wire::snapshot_to_wire(&snapshot));
+                Some(framed(&v1::WatchResponse { event: Some(event) }))
             }
             Self::Updates(mut updates) => {
-                let event = updates.next().map(|update| update_event(&update));
+                let event = updates.next().map(|update| feed::event(&update));
                 *self = Self::Updates(updates);
                 event
             }

@@ -15,13 +15,13 @@ use baton_board::{
 };
 use baton_core::ids::Revision;
 use baton_core::time::{Span, Time};
-use baton_proto::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tonic::codegen::Bytes;
 
 /// Events taken before a commit: a batch is what piled up during the last sync, at most this.
 const BATCH_MAX: usize = 64;
@@ -76,7 +76,7 @@ pub(crate) struct Shell {
     watchers_max: usize,
     sessions: Arc<AtomicU64>,
     feed: Arc<Feed>,
-    last_read: Arc<LastRead<v1::Snapshot>>,
+    last_read: Arc<LastRead<Bytes>>,
 }
 
 /// One candidate's place: dropping it closes the session.
@@ -122,7 +122,7 @@ impl Shell {
     }
 
     /// What a read may be answered with, without the thread.
-    pub(crate) fn last_read(&self) -> &LastRead<v1::Snapshot> {
+    pub(crate) fn last_read(&self) -> &LastRead<Bytes> {
         &self.last_read
     }
 
@@ -231,7 +231,7 @@ struct Keeper {
     room: Room,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
-    last_read: Arc<LastRead<v1::Snapshot>>,
+    last_read: Arc<LastRead<Bytes>>,
     /// What is done about a commit that failed; nothing is answered after it.
     failed: fn(&CommitError),
     /// What the next commit takes.
@@ -285,7 +285,11 @@ impl Keeper {
                 break;
             }
             match queue.try_recv() {
-                Ok((event, _)) => go_on = self.take(event),
+                // Its place is free before its answer goes: whoever has been answered may need it for the next request.
+                Ok((event, place)) => {
+                    drop(place);
+                    go_on = self.take(event);
+                }
                 Err(_) => break,
             }
         }

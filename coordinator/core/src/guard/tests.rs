@@ -431,6 +431,17 @@ fn a_severance_from_before_a_restore_of_the_provider_does_not_bind_after_it() {
 }
 
 #[test]
+fn a_candidate_that_the_restored_provider_knows_nothing_of_gives_way() {
+    for (generation, gives_up) in [(1, false), (2, true)] {
+        let mut hand = candidate();
+        let epoch = Epoch { generation, number: 2 };
+        hand.direct(epoch, Version(1), Order::Sever { master: None, reach: None, relinquished: false });
+        let forgotten = Note::GivingUp { term: Term(1), why: GaveUp::Forgotten };
+        assert_eq!(hand.actions.contains(&Action::Note(forgotten)), gives_up, "generation {generation}");
+    }
+}
+
+#[test]
 fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back() {
     for (generation, holds) in [(1, false), (2, true)] {
         let hand = started(probe(false), None, Epoch { generation, number: 1 });

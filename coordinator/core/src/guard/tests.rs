@@ -442,6 +442,17 @@ fn a_candidate_that_the_restored_provider_knows_nothing_of_gives_way() {
 }
 
 #[test]
+fn a_provider_read_that_comes_late_still_tells_of_an_epoch() {
+    for (read, heeded) in [(EPOCH, true), (Epoch { generation: 2, number: 1 }, false)] {
+        let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
+        hand.step(Time(0), Input::ProviderRead { record: None, epoch: read });
+        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()) };
+        hand.direct(EPOCH, Version(1), lead);
+        assert_eq!(hand.actions.contains(&Action::Note(Note::Candidate(Term(1)))), heeded, "read {read}");
+    }
+}
+
+#[test]
 fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back() {
     for (generation, holds) in [(1, false), (2, true)] {
         let hand = started(probe(false), None, Epoch { generation, number: 1 });

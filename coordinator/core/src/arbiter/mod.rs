@@ -8,6 +8,7 @@ mod direct;
 mod evidence;
 mod insync;
 mod io;
+mod issues;
 mod lock;
 mod observe;
 mod restored;
@@ -20,6 +21,7 @@ mod tests;
 mod view;
 
 pub use io::{Action, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome};
+pub use issues::{Issue, Norms, Severity, issues_of};
 pub use view::{MasterState, MemberView, SetView};
 
 use crate::ids::{CoordinatorName, Epoch, InstanceName, OpId, ReplicaSetName};

@@ -3,13 +3,13 @@
 
 use crate::endpoint::{self, BadEndpoint};
 use crate::refusal;
-use crate::status::ClusterStatus;
+use crate::status::{ClusterStatus, IssueStatus};
 use crate::wire;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    ClusterStatusRequest, ExplainRequest, GetMastersRequest, MastersChange, OperatorTask, Refusal,
-    SetHistory, SetHistoryRequest, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
+    ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, MastersChange, OperatorTask,
+    Refusal, SetHistory, SetHistoryRequest, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -197,6 +197,17 @@ impl OperatorClient {
             async move { wire_of(channel).explain(request).await }
         });
         Ok(answer.await?.decision)
+    }
+
+    /// What a person should look at, the most urgent first.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn issues(&self) -> Result<Vec<IssueStatus>, OperatorError> {
+        let answer = self.call(Repeat::Safe, move |channel| async move {
+            wire_of(channel).issues(IssuesRequest { cluster: String::new() }).await
+        });
+        Ok(answer.await?.issues.into_iter().map(wire::issue_from_wire).collect())
     }
 
     /// The timing that holds in the cluster.

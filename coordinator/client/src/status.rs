@@ -93,6 +93,25 @@ pub struct MemberStatus {
     pub electable: bool,
 }
 
+/// Something that a person should look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueStatus {
+    /// A stable word for programs.
+    pub code: String,
+    /// `critical`, `warning` or `notice`.
+    pub severity: String,
+    /// The set; absent where it is the cluster's.
+    pub replicaset: Option<String>,
+    /// Whom it is about, if one member.
+    pub instance: Option<String>,
+    /// What is wrong, with the evidence.
+    pub text: String,
+    /// What to do about it.
+    pub suggestion: String,
+    /// A command that is safe now and shows more, or mends it.
+    pub command: String,
+}
+
 /// The appointment in the JSON of the contracts, the same that is kept in etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordStatus {

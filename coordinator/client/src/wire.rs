@@ -2,7 +2,8 @@
 
 use crate::decision::{BadDecision, DecisionRecord};
 use crate::status::{
-    ArbiterStatus, ClusterStatus, MemberStatus, RECORD_FORMAT, RecordStatus, ReplicaSetStatus, rfc3339,
+    ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RECORD_FORMAT, RecordStatus, ReplicaSetStatus,
+    rfc3339,
 };
 use baton_core::ids::{BadName, Epoch, Incarnation};
 use baton_core::position::{BadPosition, Position};
@@ -110,6 +111,34 @@ pub fn record_from_wire(record: &v1::Record) -> RecordStatus {
         decided_by: record.decided_by.clone(),
         epoch: epoch_from_wire(record.epoch).to_string(),
         at: rfc3339(record.at_unix_millis),
+    }
+}
+
+/// An issue for the wire.
+#[must_use]
+pub fn issue_to_wire(issue: &IssueStatus) -> v1::IssueItem {
+    v1::IssueItem {
+        replicaset: issue.replicaset.clone().unwrap_or_default(),
+        text: issue.text.clone(),
+        code: issue.code.clone(),
+        severity: issue.severity.clone(),
+        instance: issue.instance.clone().unwrap_or_default(),
+        suggestion: issue.suggestion.clone(),
+        command: issue.command.clone(),
+    }
+}
+
+/// An issue from the wire, for people.
+#[must_use]
+pub fn issue_from_wire(issue: v1::IssueItem) -> IssueStatus {
+    IssueStatus {
+        replicaset: none_if_empty(&issue.replicaset),
+        instance: none_if_empty(&issue.instance),
+        text: issue.text,
+        code: issue.code,
+        severity: issue.severity,
+        suggestion: issue.suggestion,
+        command: issue.command,
     }
 }
 

@@ -12,6 +12,8 @@ Examples:
   batonctl status --watch                      the cluster, renewed every second
   batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
   batonctl explain orders-1                    why the last decision was what it was
+  batonctl issues                              what is wrong, and what to do about it
+  batonctl wait --until healthy orders-1       go on in a script once all is well
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
   batonctl stateboard backup FILE              a backup of the stateboard, while it serves
 
@@ -69,6 +71,14 @@ pub enum Command {
     Masters,
     /// Change the master of a replica set by plan: no acknowledged write is lost
     Switchover(SwitchoverArgs),
+    /// List what should be looked at, the most urgent first, each with what to do about it
+    Issues {
+        /// Of this replica set only
+        #[arg(value_name = "SET")]
+        replicaset: Option<String>,
+    },
+    /// Wait until the cluster, a replica set or an instance is as wanted: for scripts
+    Wait(WaitArgs),
     /// List the appointments of a replica set, newest first
     History {
         /// The replica set
@@ -105,6 +115,31 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// A wait.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// What for
+    #[arg(long, value_enum)]
+    pub until: Until,
+    /// Of which replica set (healthy, master; all of them, if left out) or which instance (replica)
+    #[arg(value_name = "NAME", required_if_eq("until", "replica"))]
+    pub name: Option<String>,
+    /// How long at most (then exit code 4)
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub timeout: Duration,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// Every set has an active master, every member is in sync, and nothing critical or a warning is to be looked at.
+    Healthy,
+    /// Every set has an active master.
+    Master,
+    /// The instance follows its master and is in the in-sync set.
+    Replica,
 }
 
 /// A planned change of master.

@@ -5,6 +5,7 @@ pub mod args;
 mod json;
 pub mod render;
 mod stateboard;
+mod wait;
 
 use args::{Cli, ColorChoice, Command, SwitchoverArgs};
 use baton_client::decision::DecisionRecord;
@@ -156,6 +157,18 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
                 write!(io.out, "{}", render::masters(&masters, io.palette))?;
             }
         }
+        Command::Issues { replicaset } => {
+            let mut issues = client.issues().await?;
+            if let Some(wanted) = replicaset {
+                issues.retain(|issue| issue.replicaset.as_ref().is_none_or(|name| name == wanted));
+            }
+            if cli.json {
+                write_json(io, &serde_json::json!({"issues": issues}))?;
+            } else {
+                write!(io.out, "{}", render::issues(&issues, io.palette))?;
+            }
+        }
+        Command::Wait(args) => return wait::run(cli, io, &client, args).await,
         Command::Switchover(args) => return switchover(cli, io, &client, args).await,
         Command::History { replicaset, limit } => {
             let history = client.history(replicaset, *limit).await?;

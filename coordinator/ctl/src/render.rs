@@ -2,11 +2,13 @@
 //! thing. Pure: values in, text out.
 
 mod decision;
+mod issues;
 mod stateboard;
 mod status;
 mod table;
 
 pub use decision::{decision, history, task};
+pub use issues::issues;
 pub use stateboard::{board_backup, board_restored, board_status};
 pub use status::{masters, status};
 

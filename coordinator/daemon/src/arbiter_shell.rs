@@ -1,6 +1,7 @@
 //! The shell of the arbiter: one task that owns the machine. It decides nothing. The lock, the writes and the streams
 //! are tasks of their own that answer with events.
 
+mod issues;
 pub mod lock;
 mod publish;
 mod status;

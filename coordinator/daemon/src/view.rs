@@ -5,7 +5,7 @@
 //! can delay a step.
 
 use baton_client::MasterState;
-use baton_client::status::ClusterStatus;
+use baton_client::status::{ClusterStatus, IssueStatus};
 use baton_core::ids::{Endpoint, Epoch, InstanceName, ReplicaSetName, Revision, Term, Version};
 use baton_core::message::Health;
 use baton_core::position::Position;
@@ -55,6 +55,8 @@ impl MastersView {
 pub struct ClusterView {
     /// Everything that is shown.
     pub status: ClusterStatus,
+    /// What a person should look at, the most urgent first.
+    pub issues: Vec<IssueStatus>,
     /// The settings that hold, for `timing`.
     pub settings: Settings,
     /// When it was published.
@@ -65,7 +67,20 @@ impl ClusterView {
     /// A view that was made just now.
     #[must_use]
     pub fn new(status: ClusterStatus, settings: Settings) -> Self {
-        Self { status, settings, published: Instant::now() }
+        Self { status, issues: Vec::new(), settings, published: Instant::now() }
+    }
+
+    /// The same with what is to be looked at.
+    #[must_use]
+    pub fn with_issues(mut self, mut issues: Vec<IssueStatus>) -> Self {
+        let rank = |issue: &IssueStatus| match issue.severity.as_str() {
+            "critical" => 0,
+            "warning" => 1,
+            _ => 2,
+        };
+        issues.sort_by_key(rank);
+        self.issues = issues;
+        self
     }
 
     /// The status with its ages brought up to `now`: a view that nobody renewed shows its age instead of hiding it.

@@ -59,6 +59,45 @@ async fn a_status_as_json_is_the_shared_shape_on_one_line() {
 }
 
 #[tokio::test]
+async fn an_issue_says_what_to_do_about_it() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "issues orders-1").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(
+        out,
+        "\
+critical  cluster  the provider is away
+  bring it back (store_blind)
+  $ batonctl status
+warning  orders-1  a1: no coordinator is attached (heard 5s ago)
+  start it (not_attached)
+  $ systemctl status baton-coordinator
+"
+    );
+    let (_, out, _) = run(server.address, "issues other --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown["issues"].as_array().map(Vec::len), Some(1), "the cluster's concerns every set");
+    assert_eq!(shown["issues"][0]["code"], "store_blind");
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_what_is_still_missing() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "wait --until master orders-1").await;
+    assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Done, "", ""));
+    let (exit, out, err) = run(server.address, "wait --until healthy orders-1 --timeout 300ms").await;
+    assert_eq!((exit, out.as_str()), (Exit::Running, ""));
+    let waiting = "waiting: orders-1: the provider is away\n";
+    assert_eq!(err, format!("{waiting}not reached in 300ms: orders-1: the provider is away\n"));
+    let (exit, out, _) = run(server.address, "wait --until replica a2 --timeout 1ms --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(
+        (exit, &shown["met"], &shown["missing"]),
+        (Exit::Running, &false.into(), &"a2 is master".into())
+    );
+}
+
+#[tokio::test]
 async fn a_decision_shows_what_it_rests_on() {
     let server = Server::start([]).await;
     let (exit, out, _) = run(server.address, "explain orders-1").await;

@@ -1,7 +1,9 @@
 //! A coordinator with canned answers on a port that the kernel chose.
 
 use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Phase, Ranked};
-use baton_client::status::{ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus};
+use baton_client::status::{
+    ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RecordStatus, ReplicaSetStatus,
+};
 use baton_client::{refusal, wire};
 use baton_core::record::Settings;
 use baton_core::timing::Timing;
@@ -85,8 +87,31 @@ impl Operator for Canned {
     }
 
     async fn issues(&self, _: Request<v1::IssuesRequest>) -> Result<Response<v1::IssuesResponse>, Status> {
-        Err(Status::unimplemented("batonctl shows them in its status"))
+        let issues = issues().iter().map(wire::issue_to_wire).collect();
+        Ok(Response::new(v1::IssuesResponse { issues }))
     }
+}
+
+pub fn issues() -> Vec<IssueStatus> {
+    let of_set = IssueStatus {
+        code: "not_attached".into(),
+        severity: "warning".into(),
+        replicaset: Some("orders-1".into()),
+        instance: Some("a1".into()),
+        text: "a1: no coordinator is attached (heard 5s ago)".into(),
+        suggestion: "start it".into(),
+        command: "systemctl status baton-coordinator".into(),
+    };
+    let of_cluster = IssueStatus {
+        code: "store_blind".into(),
+        severity: "critical".into(),
+        replicaset: None,
+        instance: None,
+        text: "the provider is away".into(),
+        suggestion: "bring it back".into(),
+        command: "batonctl status".into(),
+    };
+    vec![of_cluster, of_set]
 }
 
 /// Serves until dropped.

@@ -1,14 +1,13 @@
 //! The cluster as people see it, made from the machine at a pace that never costs it much.
 
-use super::Parts;
+use super::{Parts, issues};
 use crate::clock;
 use crate::view::ClusterView;
 use baton_client::decision::DecisionRecord;
 use baton_client::status::{
-    ArbiterStatus, ClusterStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes,
+    ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RecordStatus, ReplicaSetStatus, lag_bytes,
 };
-use baton_core::arbiter::{Arbiter, MasterState, MemberView, SetView};
-use baton_core::engine::DataState;
+use baton_core::arbiter::{Arbiter, MemberView, SetView};
 use baton_core::ids::ReplicaSetName;
 use baton_core::message::{Health, Stand};
 use baton_core::record::Settings;
@@ -89,32 +88,30 @@ pub(super) fn cluster_view(
         epoch: arbiter.epoch().or(lock.as_ref().map(|lock| lock.epoch)).map(|epoch| epoch.to_string()),
         lock_valid_ms: active.then(|| arbiter.lock_left(now).as_millis()),
     };
-    let views = arbiter.set_names().filter_map(|name| arbiter.set_view(now, name));
-    // One whose lock could not be renewed decides nothing, and still knows best.
-    let replicasets = if arbiter.epoch().is_some() {
-        views.map(|view| set_status(&view, decisions.get(&view.name))).collect()
-    } else {
-        Vec::new()
-    };
-    let mut issues = parts.config.issues.clone();
+    let mut issues: Vec<_> = parts.config.issues.iter().map(|text| issues::of_configuration(text)).collect();
     if arbiter.epoch().is_some() && !active {
-        issues.push(
-            "store-blind: the arbiter's lock cannot be renewed at the state provider; nothing is decided, and masters go \
-             on by the promises of their in-sync members"
-                .to_owned(),
-        );
+        issues.push(issues::store_blind());
+    }
+    let of_cluster = issues.iter().map(|issue| issue.text.clone()).collect();
+    let mut replicasets = Vec::new();
+    // One whose lock could not be renewed decides nothing, and still knows best.
+    let known = arbiter.set_names().filter(|_| arbiter.epoch().is_some());
+    for view in known.filter_map(|name| arbiter.set_view(now, name)) {
+        let found = issues::of_set(&view, arbiter.timing(), settings);
+        replicasets.push(set_status(&view, decisions.get(&view.name), &found));
+        issues.extend(found);
     }
     let status = ClusterStatus {
         cluster: parts.config.identity.cluster.to_string(),
         answered_by: parts.config.name.to_string(),
         arbiter: arbiter_status,
         replicasets,
-        issues,
+        issues: of_cluster,
     };
-    ClusterView::new(status, settings.clone())
+    ClusterView::new(status, settings.clone()).with_issues(issues)
 }
 
-fn set_status(view: &SetView, decision: Option<&DecisionRecord>) -> ReplicaSetStatus {
+fn set_status(view: &SetView, decision: Option<&DecisionRecord>, issues: &[IssueStatus]) -> ReplicaSetStatus {
     let record = view.record.as_ref();
     let master = record.and_then(|record| record.master.as_ref());
     let position = view
@@ -140,7 +137,7 @@ fn set_status(view: &SetView, decision: Option<&DecisionRecord>) -> ReplicaSetSt
             })
             .collect(),
         phase: view.phase.clone(),
-        issues: issues(view),
+        issues: issues.iter().map(|issue| issue.text.clone()).collect(),
         last_decision: decision.cloned(),
     }
 }
@@ -182,48 +179,4 @@ fn member_status(
         priority: member.listed.priority,
         electable: member.listed.electable,
     }
-}
-
-/// What a person should look at, one sentence each.
-fn issues(view: &SetView) -> Vec<String> {
-    let mut issues = Vec::new();
-    if view.state == MasterState::None {
-        let why = view.last_decision.as_ref().and_then(|decision| decision.missing.clone());
-        issues.push(format!("no active master: {}", why.unwrap_or_else(|| view.phase.clone())));
-    }
-    if view.held && view.state != MasterState::None {
-        issues.push(view.phase.clone());
-    }
-    let Some(record) = &view.record else { return issues };
-    for member in &view.members {
-        let name = &member.listed.instance;
-        // That its stream is still open says nothing: a link that drops everything ends no connection.
-        if let Some(by) = &member.relayed_by {
-            issues.push(format!(
-                "{name}: isolated: its link to the arbiter is broken, it is heard through {by}"
-            ));
-        } else if member.attached_by.is_none() {
-            issues.push(format!("{name}: no coordinator is attached"));
-            continue;
-        }
-        let Some(beat) = &member.beat else { continue };
-        match beat.engine.health {
-            Health::Up => {}
-            Health::Down => issues.push(format!("{name}: the engine is down")),
-            Health::Stalled => issues.push(format!("{name}: the engine is stalled")),
-        }
-        let foreign = match &beat.engine.data {
-            DataState::Marked { id, .. } => Some(id) != record.data_id.as_ref(),
-            DataState::Unmarked => beat.engine.follows.is_none() && record.master.as_ref() != Some(name),
-            DataState::Empty => false,
-        };
-        if foreign {
-            issues.push(format!(
-                "{name}: its data is not this set's; it is kept as it is and does not follow. Empty it to let it join"
-            ));
-        } else if !member.in_sync && beat.engine.health == Health::Up {
-            issues.push(format!("{name}: not in the in-sync set"));
-        }
-    }
-    issues
 }

@@ -292,14 +292,7 @@ impl Operator for OperatorService {
         request: Request<v1::IssuesRequest>,
     ) -> Result<Response<v1::IssuesResponse>, Status> {
         let view = self.active(&request.into_inner().cluster)?;
-        let item = |replicaset: &str, text: &String| v1::IssueItem {
-            replicaset: replicaset.to_owned(),
-            text: text.clone(),
-        };
-        let mut issues: Vec<_> = view.status.issues.iter().map(|text| item("", text)).collect();
-        for set in &view.status.replicasets {
-            issues.extend(set.issues.iter().map(|text| item(&set.replicaset, text)));
-        }
+        let issues = view.issues.iter().map(wire::issue_to_wire).collect();
         Ok(Response::new(v1::IssuesResponse { issues }))
     }
 }

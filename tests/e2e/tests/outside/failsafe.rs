@@ -179,7 +179,13 @@ fn broken_link(
     });
     let shown = stage.ctl(&["status"]);
     assert!(shown.out.contains("heard through"), "{shown:?}");
+    let listed = stage.ctl(&["issues", "--json"]);
+    assert!(listed.out.contains(r#""code":"isolated""#), "{listed:?}");
+    let waited = stage.ctl(&["wait", "--until", "healthy", "orders", "--timeout", "300ms"]);
+    assert_eq!(waited.code, 4, "{waited:?}");
     stage.network().mend();
+    let waited = stage.ctl(&["wait", "--until", "healthy", "orders", "--timeout", "30s"]);
+    assert_eq!(waited.code, 0, "{waited:?}");
     poll::within(MENDED, "the issue is gone", || {
         if isolated(stage)? { Err("it is there".to_owned()) } else { Ok(()) }
     });

@@ -6,6 +6,7 @@
 mod bootstrap;
 mod direct;
 mod evidence;
+mod forecast;
 mod insync;
 mod io;
 mod issues;
@@ -20,6 +21,7 @@ mod switchover;
 mod tests;
 mod view;
 
+pub use forecast::{Fate, Forecast, Loss};
 pub use io::{Action, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome};
 pub use issues::{Issue, Norms, Severity, issues_of};
 pub use view::{MasterState, MemberView, SetView};

@@ -80,7 +80,7 @@ impl Arbiter {
         replicas.any(missing) && now < succession.since + self.timing.sever_wait
     }
 
-    fn question(&self, now: Time, set: &SetState, record: &Record) -> Question {
+    pub(super) fn question(&self, now: Time, set: &SetState, record: &Record) -> Question {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
         let in_time = set.task.as_ref().filter(|task| now < task.deadline && reach.is_some());
         let old = record.master.as_ref();
@@ -133,7 +133,11 @@ impl Arbiter {
 
     /// The replicas whose acknowledgements may have counted: those of the in-sync set, and whoever was not heard when it
     /// last followed this very master, at an earlier term.
-    fn who_may_have_acknowledged(&self, set: &SetState, record: &Record) -> BTreeSet<InstanceName> {
+    pub(super) fn who_may_have_acknowledged(
+        &self,
+        set: &SetState,
+        record: &Record,
+    ) -> BTreeSet<InstanceName> {
         let counted = self.keep(Rule::CountStragglers);
         let of_master = record.stragglers.iter().filter(|(_, master)| counted && set.is_master(master));
         let in_sync = record.in_sync.iter().filter(|instance| !set.is_master(instance));
@@ -364,7 +368,7 @@ fn severed<'a>(guard: Option<&'a GuardState>, record: &Record) -> Option<&'a Sev
     beat.severed.as_ref().filter(|severed| severed.stamp.version == record.version)
 }
 
-fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> Candidate {
+pub(super) fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> Candidate {
     let hello = &guard.hello;
     let old_master = set.is_master(&hello.instance);
     let beat = guard.beat.as_ref();

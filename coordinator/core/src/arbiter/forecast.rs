@@ -1,0 +1,160 @@
+//! What would become of a set if members, or the provider, were lost now: the rules of the succession, run on what is known at
+//! this moment. Pure: changes nothing, promises nothing.
+//!
+//! It must not know how members are named by a person (zones, hosts).
+
+use super::Arbiter;
+use super::select::{Candidate, choose};
+use super::set::{GuardState, SetState};
+use super::succession::candidate;
+use crate::decision::Ranked;
+use crate::ids::{InstanceName, ReplicaSetName};
+use crate::message::Health;
+use crate::record::Record;
+use crate::time::{Span, Time};
+use crate::timing::FailureClass;
+use std::collections::BTreeSet;
+
+/// What is imagined to be lost, silently and at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Members: guard and engine.
+    pub instances: BTreeSet<InstanceName>,
+    /// The state provider.
+    pub provider: bool,
+}
+
+/// What would become of the set's master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has none now.
+    NoneNow,
+    /// It stays.
+    Stays,
+    /// It goes on without an arbiter's leases, by the promises of its in-sync members.
+    GoesOn,
+    /// Nobody could extend its right: writes stop when the lease ends. Why.
+    Stops(String),
+    /// This one takes over.
+    Replaced(InstanceName),
+    /// Nobody takes over. Why.
+    NoSuccessor(String),
+}
+
+/// The answer for one set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// The set.
+    pub replicaset: ReplicaSetName,
+    /// The master now.
+    pub master: Option<InstanceName>,
+    /// Which of its members would be lost.
+    pub lost: BTreeSet<InstanceName>,
+    /// What would become of the master.
+    pub fate: Fate,
+    /// The members as the choice would rank them; empty where none is made.
+    pub ranking: Vec<Ranked>,
+    /// The longest that writes would be refused where somebody takes over.
+    pub within: Option<Span>,
+    /// Commits wait for so many replicas, and so many would be left, where that is too few.
+    pub commits_short: Option<(u32, usize)>,
+}
+
+impl Arbiter {
+    /// What would become of one set.
+    #[must_use]
+    pub fn forecast(&self, now: Time, name: &ReplicaSetName, loss: &Loss) -> Option<Forecast> {
+        let set = self.sets.get(name)?;
+        let known = set.members.keys().chain(set.guards.keys());
+        let lost: BTreeSet<_> =
+            known.filter(|instance| loss.instances.contains(*instance)).cloned().collect();
+        let record = set.record.as_ref();
+        let master = record.and_then(|record| record.master.clone());
+        let mut forecast = Forecast {
+            replicaset: name.clone(),
+            master: master.clone(),
+            lost,
+            fate: Fate::NoneNow,
+            ranking: Vec::new(),
+            within: None,
+            commits_short: None,
+        };
+        let (Some(record), Some(master), true) = (record, master, set.confirmed && set.evidence.is_none())
+        else {
+            return Some(forecast);
+        };
+        let is_left = |instance: &&InstanceName| is_left(set, instance, &forecast.lost);
+        if !forecast.lost.contains(&master) {
+            let others = record.in_sync.iter().filter(|instance| **instance != master);
+            let away: Vec<_> = others.clone().filter(|instance| !is_left(instance)).cloned().collect();
+            forecast.commits_short = short(record, others.filter(is_left).count());
+            forecast.fate = if loss.provider { self.without_provider(&away) } else { Fate::Stays };
+        } else if loss.provider {
+            let why = "an appointment cannot be recorded while the state provider is away";
+            forecast.fate = Fate::NoSuccessor(why.to_owned());
+        } else {
+            self.forecast_succession(now, set, record, &mut forecast);
+        }
+        Some(forecast)
+    }
+
+    fn without_provider(&self, away: &[InstanceName]) -> Fate {
+        if !self.settings.failsafe {
+            return Fate::Stops("failsafe is off".to_owned());
+        }
+        match away {
+            [] => Fate::GoesOn,
+            away => {
+                let names: Vec<_> = away.iter().map(ToString::to_string).collect();
+                Fate::Stops(format!("{} cannot promise to lead nothing", names.join(", ")))
+            }
+        }
+    }
+
+    fn forecast_succession(&self, now: Time, set: &SetState, record: &Record, forecast: &mut Forecast) {
+        let mut question = self.question(now, set, record);
+        let lost = &forecast.lost;
+        let imagined = |guard: &GuardState| imagined(candidate(now, set, record, guard), guard, lost);
+        question.candidates = set.guards.values().map(imagined).collect();
+        let choice = choose(&question);
+        let replicas = self.who_may_have_acknowledged(set, record);
+        let k = record.ack_quorum as usize;
+        let needed = (replicas.len() + 1).saturating_sub(k);
+        let whole = |instance: &&InstanceName| {
+            let beat = set.guards.get(*instance).and_then(|guard| guard.beat.as_ref());
+            is_left(set, instance, lost) && beat.is_some_and(|beat| beat.engine.whole)
+        };
+        let reports = replicas.iter().filter(whole).count();
+        forecast.fate = match &choice.chosen {
+            None => Fate::NoSuccessor("no member could be appointed".to_owned()),
+            Some(_) if k > 0 && reports < needed => Fate::NoSuccessor(format!(
+                "{reports} of {needed} replicas would sever and report (commits wait for {k})"
+            )),
+            Some((chosen, _)) => {
+                let left = record.in_sync.iter().filter(|instance| *instance != chosen);
+                let left = left.filter(|instance| is_left(set, instance, lost)).count();
+                forecast.commits_short = short(record, left);
+                forecast.within = Some(self.timing.worst_outage(FailureClass::Silent));
+                Fate::Replaced(chosen.clone())
+            }
+        };
+        forecast.ranking = choice.ranking;
+    }
+}
+
+/// Not among the lost, attached, and with an engine that is up.
+fn is_left(set: &SetState, instance: &InstanceName, lost: &BTreeSet<InstanceName>) -> bool {
+    let guard = set.guards.get(instance).filter(|_| !lost.contains(instance));
+    guard.is_some_and(|guard| guard.session.is_some() && guard.is_up())
+}
+
+/// A candidate as it would be once it has severed: what it holds now is what it would report.
+fn imagined(candidate: Candidate, guard: &GuardState, lost: &BTreeSet<InstanceName>) -> Candidate {
+    let beat = guard.beat.as_ref().filter(|beat| beat.engine.health == Health::Up);
+    let attached = candidate.attached && !lost.contains(&candidate.instance);
+    Candidate { attached, reported: beat.map(|beat| beat.engine.position), ..candidate }
+}
+
+fn short(record: &Record, left: usize) -> Option<(u32, usize)> {
+    (left < record.ack_quorum as usize).then_some((record.ack_quorum, left))
+}

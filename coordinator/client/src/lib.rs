@@ -8,6 +8,7 @@ mod cache;
 pub mod decision;
 pub mod endpoint;
 mod follow;
+pub mod forecast;
 pub mod operator;
 pub mod refusal;
 pub mod status;

@@ -2,6 +2,7 @@
 //! reachable" and "nobody knows whether it happened" apart, because a person acts differently on each.
 
 use crate::endpoint::{self, BadEndpoint};
+use crate::forecast::ForecastStatus;
 use crate::refusal;
 use crate::status::{ClusterStatus, IssueStatus};
 use crate::wire;
@@ -10,6 +11,7 @@ use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
     ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, MastersChange, OperatorTask,
     Refusal, SetHistory, SetHistoryRequest, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
+    WhatIfRequest,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -208,6 +210,29 @@ impl OperatorClient {
             wire_of(channel).issues(IssuesRequest { cluster: String::new() }).await
         });
         Ok(answer.await?.issues.into_iter().map(wire::issue_from_wire).collect())
+    }
+
+    /// What would become of each set if these instances, zones, or the provider were lost now.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn what_if(
+        &self,
+        instances: &[String],
+        zones: &[String],
+        provider: bool,
+    ) -> Result<Vec<ForecastStatus>, OperatorError> {
+        let request = WhatIfRequest {
+            cluster: String::new(),
+            lose_instances: instances.to_vec(),
+            lose_zones: zones.to_vec(),
+            lose_provider: provider,
+        };
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).what_if(request).await }
+        });
+        Ok(answer.await?.forecasts.into_iter().map(ForecastStatus::from).collect())
     }
 
     /// The timing that holds in the cluster.

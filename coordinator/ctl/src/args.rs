@@ -13,6 +13,7 @@ Examples:
   batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
   batonctl explain orders-1                    why the last decision was what it was
   batonctl issues                              what is wrong, and what to do about it
+  batonctl what-if --lose zone:dc2             who would be master without a data centre
   batonctl wait --until healthy orders-1       go on in a script once all is well
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
   batonctl stateboard backup FILE              a backup of the stateboard, while it serves
@@ -73,6 +74,15 @@ pub enum Command {
     Switchover(SwitchoverArgs),
     /// List what should be looked at, the most urgent first, each with what to do about it
     Issues {
+        /// Of this replica set only
+        #[arg(value_name = "SET")]
+        replicaset: Option<String>,
+    },
+    /// Say what would become of each replica set if something were lost now; changes nothing
+    WhatIf {
+        /// An instance, `zone:NAME` for all instances of a zone, or `provider`; several are lost together
+        #[arg(long, value_name = "WHAT", required = true, value_delimiter = ',')]
+        lose: Vec<String>,
         /// Of this replica set only
         #[arg(value_name = "SET")]
         replicaset: Option<String>,

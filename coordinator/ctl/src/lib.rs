@@ -168,6 +168,9 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
                 write!(io.out, "{}", render::issues(&issues, io.palette))?;
             }
         }
+        Command::WhatIf { lose, replicaset } => {
+            what_if(cli, io, &client, lose, replicaset.as_deref()).await?
+        }
         Command::Wait(args) => return wait::run(cli, io, &client, args).await,
         Command::Switchover(args) => return switchover(cli, io, &client, args).await,
         Command::History { replicaset, limit } => {
@@ -203,6 +206,31 @@ async fn show_status(cli: &Cli, io: &mut Io<'_>, client: &OperatorClient) -> Res
         write_json(io, &status)?;
     } else {
         write!(io.out, "{}", render::status(&status, io.palette))?;
+    }
+    Ok(())
+}
+
+async fn what_if(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    client: &OperatorClient,
+    lose: &[String],
+    replicaset: Option<&str>,
+) -> Result<(), Failure> {
+    let (mut instances, mut zones, mut provider) = (Vec::new(), Vec::new(), false);
+    for what in lose {
+        match what.strip_prefix("zone:") {
+            Some(zone) => zones.push(zone.to_owned()),
+            None if what == "provider" => provider = true,
+            None => instances.push(what.clone()),
+        }
+    }
+    let mut forecasts = client.what_if(&instances, &zones, provider).await?;
+    forecasts.retain(|forecast| replicaset.is_none_or(|name| name == forecast.replicaset));
+    if cli.json {
+        write_json(io, &serde_json::json!({"forecasts": forecasts}))?;
+    } else {
+        write!(io.out, "{}", render::forecasts(&forecasts, io.palette))?;
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 //! thing. Pure: values in, text out.
 
 mod decision;
+mod forecast;
 mod issues;
 mod stateboard;
 mod status;
 mod table;
 
 pub use decision::{decision, history, task};
+pub use forecast::forecasts;
 pub use issues::issues;
 pub use stateboard::{board_backup, board_restored, board_status};
 pub use status::{masters, status};

@@ -370,6 +370,12 @@ impl Shell {
                 self.tasks.insert(task, Waiting { reply, replicaset: replicaset.clone(), term_before });
                 self.step(Input::Switchover { task, replicaset, target: to, timeout });
             }
+            OperatorCommand::WhatIf { loss, reply } => {
+                let now = clock::now();
+                let forecast = |name| self.arbiter.forecast(now, name, &loss);
+                let forecasts = self.arbiter.set_names().filter_map(forecast).collect();
+                let _ = reply.send(self.token.as_ref().map(|_| forecasts).ok_or_else(not_active));
+            }
             OperatorCommand::History { replicaset, limit, reply } => {
                 tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
             }

@@ -496,6 +496,7 @@ async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
     while let Some(command) = commands.recv().await {
         match command {
             OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::WhatIf { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::History { reply, .. } => drop(reply.send(Err(refused()))),
         }
     }

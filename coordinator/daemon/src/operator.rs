@@ -4,6 +4,7 @@
 mod command;
 mod service;
 mod tasks;
+mod what_if;
 
 pub use command::{
     COMMANDS_MAX, HISTORY_MAX, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone, channel,

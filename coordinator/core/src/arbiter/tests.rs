@@ -347,6 +347,19 @@ fn a_set_that_the_restored_state_does_not_know_waits_for_a_master_that_somebody_
 }
 
 #[test]
+fn in_a_held_set_only_a_master_that_leads_already_is_granted_anything() {
+    // The predecessor bound keeps the set held.
+    for (stand, grants) in
+        [(Stand::Candidate(Term(3)), 0), (Stand::Leading { term: Term(3), writable: true }, 1)]
+    {
+        let mut arbiter = after_a_restore(Time(9_000_000));
+        let beat = Beat { stand, relinquished: None, ..beat(Term(3)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        assert_eq!(writes_and_grants(&mut arbiter).1, grants, "{stand:?}");
+    }
+}
+
+#[test]
 fn a_leader_that_was_heard_long_ago_is_not_written_back() {
     let bound = Time(2_000_000);
     for (heard, written) in [(Time(10), None), (Time(1_900_000), Some(Term(5)))] {

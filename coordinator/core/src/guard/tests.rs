@@ -289,6 +289,10 @@ impl Hand {
 
     /// A master of this term asks it, at its own time 7.
     fn is_asked(&mut self, now: Time, term: u64) {
+        self.is_asked_for(now, term, timing().lease_ttl);
+    }
+
+    fn is_asked_for(&mut self, now: Time, term: u64, ttl: Span) {
         let beat = Beat {
             instance: member("a9"),
             incarnation: Incarnation { home: 9, boot: 1, run: 1 },
@@ -312,7 +316,7 @@ impl Hand {
                 whole: false,
             },
         };
-        let ask = Ask { beat: Box::new(beat), term: Term(term), ttl: timing().lease_ttl };
+        let ask = Ask { beat: Box::new(beat), term: Term(term), ttl };
         self.step(now, Input::Asked { from: member("a9"), ask: Box::new(ask) });
     }
 
@@ -458,6 +462,21 @@ fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back()
         let hand = started(probe(false), None, Epoch { generation, number: 1 });
         assert_eq!(hand.guard.held_until() > Time(0), holds, "generation {generation}");
     }
+}
+
+#[test]
+fn a_shorter_promise_does_not_shorten_an_earlier_one() {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.step(Time(0), Input::Detached);
+    let beat = timing().beat_master;
+    hand.is_asked(Time(0) + beat, 2);
+    let long = hand.guard.held_until();
+    hand.persisted(Time(0) + beat * 2);
+    hand.is_asked_for(Time(0) + beat * 3, 2, Span::from_millis(1));
+    assert_eq!(hand.guard.held_until(), long);
+    assert_eq!(long, Time(0) + beat + timing().lease_ttl);
 }
 
 #[test]

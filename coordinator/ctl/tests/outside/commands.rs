@@ -81,6 +81,30 @@ warning  orders-1  a1: no coordinator is attached (heard 5s ago)
 }
 
 #[tokio::test]
+async fn a_loss_that_is_imagined_shows_who_would_take_over() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "what-if --lose a2,zone:dc1").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(
+        out,
+        "\
+orders-1  a3 replaces a2, within 4.5s
+  commits would wait: for 1 replicas, and 0 would be left
+  a1: its engine is down
+1 replica sets would lose nothing
+"
+    );
+    let (_, out, _) = run(server.address, "what-if --lose a2,zone:dc1 orders-1 --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown["forecasts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        shown["forecasts"][0]["lost"],
+        serde_json::json!(["a2", "dc1"]),
+        "names and zones are told apart"
+    );
+}
+
+#[tokio::test]
 async fn a_wait_ends_with_what_is_still_missing() {
     let server = Server::start([]).await;
     let (exit, out, err) = run(server.address, "wait --until master orders-1").await;

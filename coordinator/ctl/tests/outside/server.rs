@@ -1,6 +1,7 @@
 //! A coordinator with canned answers on a port that the kernel chose.
 
 use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Phase, Ranked};
+use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus};
 use baton_client::status::{
     ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RecordStatus, ReplicaSetStatus,
 };
@@ -84,6 +85,32 @@ impl Operator for Canned {
     async fn timing(&self, _: Request<v1::TimingRequest>) -> Result<Response<v1::TimingResponse>, Status> {
         let timing = Timing::new(&Settings::default()).expect("the defaults are safe");
         Ok(Response::new(wire::timing_to_wire(&timing, 5_000)))
+    }
+
+    async fn what_if(
+        &self,
+        request: Request<v1::WhatIfRequest>,
+    ) -> Result<Response<v1::WhatIfResponse>, Status> {
+        let request = request.into_inner();
+        let lost = [request.lose_instances, request.lose_zones].concat();
+        let replaced = ForecastStatus {
+            replicaset: "orders-1".into(),
+            master: Some("a2".into()),
+            lost,
+            fate: "replaced".into(),
+            successor: Some("a3".into()),
+            within_ms: Some(4_500),
+            ranking: vec![
+                ForecastRank { instance: "a3".into(), verdict: "chosen".into() },
+                ForecastRank { instance: "a1".into(), verdict: "its engine is down".into() },
+            ],
+            commits_short: Some(CommitsShort { wait_for: 1, left: 0 }),
+            ..ForecastStatus::default()
+        };
+        let idle =
+            ForecastStatus { fate: "stays".into(), replicaset: "orders-2".into(), ..Default::default() };
+        let forecasts = [replaced, idle].iter().map(v1::Forecast::from).collect();
+        Ok(Response::new(v1::WhatIfResponse { forecasts }))
     }
 
     async fn issues(&self, _: Request<v1::IssuesRequest>) -> Result<Response<v1::IssuesResponse>, Status> {

@@ -2,6 +2,7 @@
 //! consumes them and answers each exactly once.
 
 use baton_client::decision::DecisionRecord;
+use baton_core::arbiter::{Forecast, Loss};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term};
 use baton_core::record::HistoryEntry;
 use baton_core::time::Span;
@@ -26,6 +27,13 @@ pub enum OperatorCommand {
         timeout: Span,
         /// Where to answer.
         reply: Reply<SwitchoverDone>,
+    },
+    /// What would become of each set.
+    WhatIf {
+        /// What is imagined to be lost.
+        loss: Loss,
+        /// Where to answer.
+        reply: Reply<Vec<Forecast>>,
     },
     /// Read the history of a set from the provider, newest first.
     History {

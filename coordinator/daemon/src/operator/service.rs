@@ -2,6 +2,7 @@
 
 use super::command::{HISTORY_MAX, OperatorCommand, Refused, RefusedKind};
 use super::tasks::{Tasks, refusal_to_wire, unanswered};
+use super::what_if;
 use crate::view::{ClusterView, Views};
 use baton_client::decision::DecisionRecord;
 use baton_client::refusal;
@@ -285,6 +286,23 @@ impl Operator for OperatorService {
             timing.lock_ttl = provider.lock_ttl(&timing);
         }
         Ok(Response::new(wire::timing_to_wire(&timing, view.settings.clock_drift_ppm)))
+    }
+
+    async fn what_if(
+        &self,
+        request: Request<v1::WhatIfRequest>,
+    ) -> Result<Response<v1::WhatIfResponse>, Status> {
+        let request = request.into_inner();
+        let view = self.active(&request.cluster)?;
+        let loss = what_if::loss(&view.status, &request).map_err(|refused| self.refuse(&refused))?;
+        let (reply, answer) = oneshot::channel();
+        self.send(OperatorCommand::WhatIf { loss, reply }).await?;
+        let forecasts = match tokio::time::timeout(READ_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer.map_err(|refused| self.refuse(&refused))?,
+            Ok(Err(_)) | Err(_) => return Err(self.refuse(&unanswered())),
+        };
+        let forecasts = forecasts.iter().map(|forecast| v1::Forecast::from(&what_if::shown(forecast)));
+        Ok(Response::new(v1::WhatIfResponse { forecasts: forecasts.collect() }))
     }
 
     async fn issues(

@@ -5,7 +5,8 @@ use baton_client::decision::DecisionRecord;
 use baton_client::status::ArbiterStatus;
 use baton_client::{OperatorClient, OperatorError};
 use baton_coordinator::operator::{OperatorCommand, Refused, RefusedKind, SwitchoverDone};
-use baton_core::ids::Term;
+use baton_core::arbiter::{Fate, Forecast};
+use baton_core::ids::{ReplicaSetName, Term};
 use baton_core::time::Span;
 use baton_proto::v1::operator_task::State;
 use std::net::SocketAddr;
@@ -164,4 +165,37 @@ async fn nothing_reachable_is_told_apart_from_a_refusal() {
     let OperatorError::Unreachable { tried } = error else { panic!("{error:?}") };
     assert_eq!(tried.len(), 1);
     assert!(tried[0].1.contains("refused"), "{tried:?}");
+}
+
+#[tokio::test]
+async fn a_loss_is_named_in_words_that_the_cluster_knows() {
+    let mut fake = Fake::new("host-a", &[]);
+    fake.make_active();
+    let (address, mut commands) = fake.operator().await;
+    let shell = tokio::spawn(async move {
+        let Some(OperatorCommand::WhatIf { loss, reply }) = commands.recv().await else {
+            panic!("a forecast was asked for")
+        };
+        assert_eq!((loss.instances.len(), loss.provider), (1, true));
+        let forecast = Forecast {
+            replicaset: ReplicaSetName::parse("orders-1").expect("a good name"),
+            master: Some(crate::support::instance("a2")),
+            lost: loss.instances,
+            fate: Fate::Stops("failsafe is off".into()),
+            ranking: Vec::new(),
+            within: None,
+            commits_short: Some((1, 0)),
+        };
+        reply.send(Ok(vec![forecast])).expect("the service waits");
+    });
+    let client = client(&[address]);
+    let forecasts = client.what_if(&["a1".to_owned()], &[], true).await.expect("it was answered");
+    let told = &forecasts[0];
+    assert_eq!((told.fate.as_str(), told.why.as_deref()), ("stops", Some("failsafe is off")));
+    assert_eq!(told.lost, ["a1"]);
+    shell.await.expect("the shell saw what it should");
+    for (instances, zones) in [(vec!["a9".to_owned()], vec![]), (vec![], vec!["dc9".to_owned()])] {
+        let refused = client.what_if(&instances, &zones, false).await;
+        assert!(matches!(refused, Err(OperatorError::Refused { code: Code::NotFound, .. })), "{refused:?}");
+    }
 }

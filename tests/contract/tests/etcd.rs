@@ -55,7 +55,7 @@ async fn a_person_reads_the_keys() {
             "{{\"format\":1,\"replicaset\":\"orders-1\",\"term\":7,\"version\":1,\"master\":\"a1\",\"endpoint\":\
              \"10.0.0.1:6379\",\"start\":\"7:0\",\"in_sync\":[\"a1\",\"a2\",\"a3\"],\"ack_quorum\":0,\"data_id\":null,\
              \"pinned\":false,\"reason\":\"a test\",\"decided_by\":\"host-a\",\"epoch\":\"{epoch}\",\"at\":\
-             \"1970-01-01T00:00:00.001Z\",\"incarnation\":null}}"
+             \"1970-01-01T00:00:00.001Z\",\"incarnation\":null,\"term_generation\":1}}"
         )
     );
     for kv in raw.all().await {

@@ -186,6 +186,8 @@ fn broken_link(
     stage.network().mend();
     let waited = stage.ctl(&["wait", "--until", "healthy", "orders", "--timeout", "30s"]);
     assert_eq!(waited.code, 0, "{waited:?}");
+    let imagined = stage.ctl(&["what-if", "--lose", "a1"]);
+    assert!(imagined.out.contains("replaces a1, within"), "{imagined:?}");
     poll::within(MENDED, "the issue is gone", || {
         if isolated(stage)? { Err("it is there".to_owned()) } else { Ok(()) }
     });

@@ -222,12 +222,30 @@ impl OperatorClient {
         zones: &[String],
         provider: bool,
     ) -> Result<Vec<ForecastStatus>, OperatorError> {
-        let request = WhatIfRequest {
-            cluster: String::new(),
-            lose_instances: instances.to_vec(),
-            lose_zones: zones.to_vec(),
+        let (lose_instances, lose_zones) = (instances.to_vec(), zones.to_vec());
+        self.forecast(WhatIfRequest {
+            lose_instances,
+            lose_zones,
             lose_provider: provider,
-        };
+            ..Default::default()
+        })
+        .await
+    }
+
+    /// What would become of a set if a switchover were asked for now; refused where it would be.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn what_if_switchover(
+        &self,
+        replicaset: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<ForecastStatus>, OperatorError> {
+        let (switchover, to) = (replicaset.to_owned(), to.unwrap_or_default().to_owned());
+        self.forecast(WhatIfRequest { switchover, to, ..Default::default() }).await
+    }
+
+    async fn forecast(&self, request: WhatIfRequest) -> Result<Vec<ForecastStatus>, OperatorError> {
         let answer = self.call(Repeat::Safe, move |channel| {
             let request = request.clone();
             async move { wire_of(channel).what_if(request).await }

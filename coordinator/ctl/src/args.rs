@@ -164,6 +164,9 @@ pub struct SwitchoverArgs {
     /// How long writes may be held back until the target has everything; then the old master leads again
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub timeout: Duration,
+    /// Only say what would happen, and why the others would not be chosen
+    #[arg(long)]
+    pub dry_run: bool,
     /// How long to wait for the end before leaving it to itself (exit code 4); by default the timeout and 30 s more
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<Duration>,

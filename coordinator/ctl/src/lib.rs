@@ -9,6 +9,7 @@ mod wait;
 
 use args::{Cli, ColorChoice, Command, SwitchoverArgs};
 use baton_client::decision::DecisionRecord;
+use baton_client::forecast::ForecastStatus;
 use baton_client::{OperatorClient, OperatorError, wire};
 use baton_core::record::Settings;
 use baton_core::time::Span;
@@ -227,10 +228,14 @@ async fn what_if(
     }
     let mut forecasts = client.what_if(&instances, &zones, provider).await?;
     forecasts.retain(|forecast| replicaset.is_none_or(|name| name == forecast.replicaset));
+    show_forecasts(cli, io, &forecasts)
+}
+
+fn show_forecasts(cli: &Cli, io: &mut Io<'_>, forecasts: &[ForecastStatus]) -> Result<(), Failure> {
     if cli.json {
         write_json(io, &serde_json::json!({"forecasts": forecasts}))?;
     } else {
-        write!(io.out, "{}", render::forecasts(&forecasts, io.palette))?;
+        write!(io.out, "{}", render::forecasts(forecasts, io.palette))?;
     }
     Ok(())
 }
@@ -264,6 +269,12 @@ async fn switchover(
     const SLACK: Duration = Duration::from_secs(30);
     /// How long one request waits; the server would not wait longer than a minute.
     const ONE_WAIT: Duration = Duration::from_secs(20);
+    if args.dry_run {
+        let forecasts = client.what_if_switchover(&args.replicaset, args.to.as_deref()).await?;
+        show_forecasts(cli, io, &forecasts)?;
+        let possible = forecasts.iter().all(|forecast| forecast.fate == "replaced");
+        return Ok(if possible { Exit::Done } else { Exit::Failed });
+    }
     let until = Instant::now() + args.wait.unwrap_or(args.timeout + SLACK);
     let left = || until.saturating_duration_since(Instant::now()).min(ONE_WAIT);
     let mut task = client.switchover(&args.replicaset, args.to.as_deref(), args.timeout, left()).await?;

@@ -11,12 +11,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::metrics::Metrics;
-use crate::operator::{OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
+use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
 use crate::report;
 use crate::view::ClusterView;
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
-    Action, Arbiter, Config as ArbiterConfig, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome,
+    Action, Arbiter, Config as ArbiterConfig, Forecast, Input, RelayId, SessionId, TaskId, TaskState,
+    WriteOutcome,
 };
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term};
 use baton_core::message::{Beat, Hello, ToGuard};
@@ -370,14 +371,30 @@ impl Shell {
                 self.tasks.insert(task, Waiting { reply, replicaset: replicaset.clone(), term_before });
                 self.step(Input::Switchover { task, replicaset, target: to, timeout });
             }
-            OperatorCommand::WhatIf { loss, reply } => {
-                let now = clock::now();
-                let forecast = |name| self.arbiter.forecast(now, name, &loss);
-                let forecasts = self.arbiter.set_names().filter_map(forecast).collect();
-                let _ = reply.send(self.token.as_ref().map(|_| forecasts).ok_or_else(not_active));
+            OperatorCommand::WhatIf { imagined, reply } => {
+                let active = self.token.is_some();
+                let _ = reply.send(if active { self.forecasts(&imagined) } else { Err(not_active()) });
             }
             OperatorCommand::History { replicaset, limit, reply } => {
                 tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
+            }
+        }
+    }
+
+    fn forecasts(&self, imagined: &Imagined) -> Result<Vec<Forecast>, Refused> {
+        let now = clock::now();
+        match imagined {
+            Imagined::Loss(loss) => Ok(self
+                .arbiter
+                .set_names()
+                .filter_map(|name| self.arbiter.forecast(now, name, loss))
+                .collect()),
+            Imagined::Switchover { replicaset, to } => {
+                let forecast = self.arbiter.forecast_switchover(now, replicaset, to.as_ref());
+                let refused = |why| {
+                    Refused::new(RefusedKind::NotPossible, why, "look at the members with: batonctl status")
+                };
+                forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
         }
     }

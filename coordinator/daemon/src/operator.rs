@@ -7,6 +7,7 @@ mod tasks;
 mod what_if;
 
 pub use command::{
-    COMMANDS_MAX, HISTORY_MAX, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone, channel,
+    COMMANDS_MAX, HISTORY_MAX, Imagined, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone,
+    channel,
 };
 pub use service::OperatorService;

@@ -79,3 +79,35 @@ fn whatever_is_lost_the_set_ends_as_was_said() {
         "every fate is met"
     );
 }
+
+#[test]
+fn a_switchover_ends_as_its_dry_run_said() {
+    let set = ReplicaSetName::parse("r").expect("a good name");
+    for k in [0, 1] {
+        for target in [None, Some("a1"), Some("a2"), Some("a3"), Some("a9")] {
+            let mut world = at_rest(if k == 0 { setup() } else { synchronous(k) });
+            // Its engine is down: it is refused as a target, and not chosen.
+            let a2 = name("a2");
+            if target == Some("a2") {
+                world.kill_host(&a2);
+                world.millis(100);
+            }
+            let target = target.map(name);
+            let said = world.arbiters.values().find_map(|arbiter| {
+                let machine = arbiter.machine.as_ref().filter(|machine| machine.epoch().is_some())?;
+                Some(machine.forecast_switchover(arbiter.clock.read(world.now), &set, target.as_ref()))
+            });
+            let said = said.expect("an arbiter is active");
+            world.switchover(target.clone(), baton_core::time::Span::from_secs(2));
+            world.millis(5_000);
+            let expected = match said.map(|forecast| forecast.fate) {
+                Ok(Fate::Replaced(successor)) => successor,
+                Ok(_) | Err(_) => name("a1"),
+            };
+            let record = world.provider.record().expect("there is one");
+            assert_eq!(record.master, Some(expected.clone()), "to {target:?}, {k} waited for");
+            let moves = matches!(target.as_ref().map(|target| target.as_str()), None | Some("a3"));
+            assert_eq!(expected != name("a1"), moves, "to {target:?}: {expected}");
+        }
+    }
+}

@@ -4,9 +4,10 @@
 //! It must not know how members are named by a person (zones, hosts).
 
 use super::Arbiter;
-use super::select::{Candidate, choose};
+use super::select::{Candidate, Question, choose};
 use super::set::{GuardState, SetState};
 use super::succession::candidate;
+use super::switchover::check_switchover;
 use crate::decision::Ranked;
 use crate::ids::{InstanceName, ReplicaSetName};
 use crate::message::Health;
@@ -98,6 +99,60 @@ impl Arbiter {
         Some(forecast)
     }
 
+    /// What would become of one set if a switchover were asked for now.
+    ///
+    /// # Errors
+    /// Why it would be refused at once, for people.
+    pub fn forecast_switchover(
+        &self,
+        now: Time,
+        name: &ReplicaSetName,
+        target: Option<&InstanceName>,
+    ) -> Result<Forecast, String> {
+        let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
+        let master = check_switchover(set, target)?;
+        let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
+        let lost = BTreeSet::new();
+        let question = Question {
+            target: target.cloned(),
+            spare_old_master: true,
+            candidates: self.imagined_candidates(now, set, record, &lost),
+            ..self.question(now, set, record)
+        };
+        let choice = choose(&question);
+        let wanted = |chosen: &InstanceName| target.is_none_or(|target| target == chosen);
+        let fate = match &choice.chosen {
+            Some((chosen, _)) if wanted(chosen) => Fate::Replaced(chosen.clone()),
+            _ => Fate::NoSuccessor("nobody who is asked for could be appointed".to_owned()),
+        };
+        let replicas = record
+            .in_sync
+            .iter()
+            .filter(|instance| !matches!(&fate, Fate::Replaced(chosen) if chosen == *instance));
+        let commits_short = short(record, replicas.filter(|instance| is_left(set, instance, &lost)).count());
+        Ok(Forecast {
+            replicaset: name.clone(),
+            master: Some(master),
+            lost,
+            within: matches!(fate, Fate::Replaced(_))
+                .then(|| self.timing.worst_outage(FailureClass::Switchover)),
+            fate,
+            ranking: choice.ranking,
+            commits_short,
+        })
+    }
+
+    fn imagined_candidates(
+        &self,
+        now: Time,
+        set: &SetState,
+        record: &Record,
+        lost: &BTreeSet<InstanceName>,
+    ) -> Vec<Candidate> {
+        let imagined = |guard: &GuardState| imagined(candidate(now, set, record, guard), guard, lost);
+        set.guards.values().map(imagined).collect()
+    }
+
     fn without_provider(&self, away: &[InstanceName]) -> Fate {
         if !self.settings.failsafe {
             return Fate::Stops("failsafe is off".to_owned());
@@ -114,8 +169,7 @@ impl Arbiter {
     fn forecast_succession(&self, now: Time, set: &SetState, record: &Record, forecast: &mut Forecast) {
         let mut question = self.question(now, set, record);
         let lost = &forecast.lost;
-        let imagined = |guard: &GuardState| imagined(candidate(now, set, record, guard), guard, lost);
-        question.candidates = set.guards.values().map(imagined).collect();
+        question.candidates = self.imagined_candidates(now, set, record, lost);
         let choice = choose(&question);
         let replicas = self.who_may_have_acknowledged(set, record);
         let k = record.ack_quorum as usize;

@@ -65,7 +65,10 @@ impl Arbiter {
 }
 
 /// Whether a switchover can begin; the old master if so, the reason for people if not.
-fn check_switchover(set: &SetState, target: Option<&InstanceName>) -> Result<InstanceName, String> {
+pub(super) fn check_switchover(
+    set: &SetState,
+    target: Option<&InstanceName>,
+) -> Result<InstanceName, String> {
     let name = &set.name;
     let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
     let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;

@@ -94,6 +94,8 @@ orders-1  a3 replaces a2, within 4.5s
 1 replica sets would lose nothing
 "
     );
+    let (exit, out, _) = run(server.address, "switchover orders-1 --dry-run").await;
+    assert_eq!((exit, out.lines().next()), (Exit::Failed, Some("orders-1  nobody replaces a2: a dry run")));
     let (_, out, _) = run(server.address, "what-if --lose a2,zone:dc1 orders-1 --json").await;
     let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(shown["forecasts"].as_array().map(Vec::len), Some(1));

@@ -92,6 +92,16 @@ impl Operator for Canned {
         request: Request<v1::WhatIfRequest>,
     ) -> Result<Response<v1::WhatIfResponse>, Status> {
         let request = request.into_inner();
+        if !request.switchover.is_empty() {
+            let none = ForecastStatus {
+                replicaset: request.switchover,
+                master: Some("a2".into()),
+                fate: "no_successor".into(),
+                why: Some("a dry run".into()),
+                ..ForecastStatus::default()
+            };
+            return Ok(Response::new(v1::WhatIfResponse { forecasts: vec![v1::Forecast::from(&none)] }));
+        }
         let lost = [request.lose_instances, request.lose_zones].concat();
         let replaced = ForecastStatus {
             replicaset: "orders-1".into(),

@@ -30,8 +30,8 @@ pub enum OperatorCommand {
     },
     /// What would become of each set.
     WhatIf {
-        /// What is imagined to be lost.
-        loss: Loss,
+        /// If what.
+        imagined: Imagined,
         /// Where to answer.
         reply: Reply<Vec<Forecast>>,
     },
@@ -43,6 +43,20 @@ pub enum OperatorCommand {
         limit: u32,
         /// Where to answer.
         reply: Reply<Vec<HistoryEntry>>,
+    },
+}
+
+/// What a person imagines to happen now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imagined {
+    /// Something is lost.
+    Loss(Loss),
+    /// A switchover is asked for.
+    Switchover {
+        /// Of this set.
+        replicaset: ReplicaSetName,
+        /// To whom; `None`: the arbiter chooses.
+        to: Option<InstanceName>,
     },
 }
 

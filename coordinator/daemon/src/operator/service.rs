@@ -294,9 +294,9 @@ impl Operator for OperatorService {
     ) -> Result<Response<v1::WhatIfResponse>, Status> {
         let request = request.into_inner();
         let view = self.active(&request.cluster)?;
-        let loss = what_if::loss(&view.status, &request).map_err(|refused| self.refuse(&refused))?;
+        let imagined = what_if::imagined(&view.status, &request).map_err(|refused| self.refuse(&refused))?;
         let (reply, answer) = oneshot::channel();
-        self.send(OperatorCommand::WhatIf { loss, reply }).await?;
+        self.send(OperatorCommand::WhatIf { imagined, reply }).await?;
         let forecasts = match tokio::time::timeout(READ_TIMEOUT, answer).await {
             Ok(Ok(answer)) => answer.map_err(|refused| self.refuse(&refused))?,
             Ok(Err(_)) | Err(_) => return Err(self.refuse(&unanswered())),

@@ -1,16 +1,31 @@
 //! What a person imagines to be lost, in names that the cluster knows; and the machine's forecasts in the shape that is shown.
 
-use super::command::{Refused, RefusedKind};
+use super::command::{Imagined, Refused, RefusedKind};
 use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus};
 use baton_client::status::{ClusterStatus, MemberStatus};
 use baton_core::arbiter::{Fate, Forecast, Loss};
 use baton_core::decision::{Ranked, Verdict};
-use baton_core::ids::InstanceName;
+use baton_core::ids::{InstanceName, ReplicaSetName};
 use baton_proto::v1;
 use std::collections::BTreeSet;
 
+/// What a request is about.
+pub(super) fn imagined(status: &ClusterStatus, request: &v1::WhatIfRequest) -> Result<Imagined, Refused> {
+    if request.switchover.is_empty() {
+        return loss(status, request).map(Imagined::Loss);
+    }
+    let bad = |error: baton_core::ids::BadName| {
+        Refused::new(RefusedKind::NotPossible, error.to_string(), "look at the names with: batonctl status")
+    };
+    let to = Some(request.to.as_str()).filter(|to| !to.is_empty());
+    Ok(Imagined::Switchover {
+        replicaset: ReplicaSetName::parse(&request.switchover).map_err(bad)?,
+        to: to.map(InstanceName::parse).transpose().map_err(bad)?,
+    })
+}
+
 /// The loss that a request names: instances by name, and all instances of a zone.
-pub(super) fn loss(status: &ClusterStatus, request: &v1::WhatIfRequest) -> Result<Loss, Refused> {
+fn loss(status: &ClusterStatus, request: &v1::WhatIfRequest) -> Result<Loss, Refused> {
     let members = || status.replicasets.iter().flat_map(|set| &set.members);
     let mut instances = BTreeSet::new();
     for wanted in &request.lose_instances {

@@ -4,7 +4,7 @@ use crate::support::Fake;
 use baton_client::decision::DecisionRecord;
 use baton_client::status::ArbiterStatus;
 use baton_client::{OperatorClient, OperatorError};
-use baton_coordinator::operator::{OperatorCommand, Refused, RefusedKind, SwitchoverDone};
+use baton_coordinator::operator::{Imagined, OperatorCommand, Refused, RefusedKind, SwitchoverDone};
 use baton_core::arbiter::{Fate, Forecast};
 use baton_core::ids::{ReplicaSetName, Term};
 use baton_core::time::Span;
@@ -173,7 +173,8 @@ async fn a_loss_is_named_in_words_that_the_cluster_knows() {
     fake.make_active();
     let (address, mut commands) = fake.operator().await;
     let shell = tokio::spawn(async move {
-        let Some(OperatorCommand::WhatIf { loss, reply }) = commands.recv().await else {
+        let Some(OperatorCommand::WhatIf { imagined: Imagined::Loss(loss), reply }) = commands.recv().await
+        else {
             panic!("a forecast was asked for")
         };
         assert_eq!((loss.instances.len(), loss.provider), (1, true));

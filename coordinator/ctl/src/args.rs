@@ -70,6 +70,15 @@ pub enum Command {
     },
     /// List who is master of what, as routers see it
     Masters,
+    /// Print who is master, then each change as it happens, until interrupted
+    Watch {
+        /// Of this replica set only
+        #[arg(value_name = "SET")]
+        replicaset: Option<String>,
+        /// End after so long
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        span: Option<Duration>,
+    },
     /// Change the master of a replica set by plan: no acknowledged write is lost
     Switchover(SwitchoverArgs),
     /// List what should be looked at, the most urgent first, each with what to do about it

@@ -6,6 +6,7 @@ mod json;
 pub mod render;
 mod stateboard;
 mod wait;
+mod watch;
 
 use args::{Cli, ColorChoice, Command, SwitchoverArgs};
 use baton_client::decision::DecisionRecord;
@@ -141,6 +142,15 @@ async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
             stateboard::run(args, cli.request_timeout, cli.json, io).await?;
             Ok(Exit::Done)
         }
+        Command::Watch { replicaset, span } => {
+            let watching = watch::run(cli, io, replicaset.as_deref());
+            match span {
+                None => watching.await?,
+                // It writes whole lines between two waits; where it is cut, nothing is half written.
+                Some(span) => tokio::time::timeout(*span, watching).await.unwrap_or(Ok(()))?,
+            }
+            Ok(Exit::Done)
+        }
         asking => ask(cli, io, asking).await,
     }
 }
@@ -194,8 +204,8 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
             let timing = client.timing().await?;
             show_timing(cli, io, &timing)?;
         }
-        Command::Stateboard(_) | Command::Completions { .. } | Command::Man => {
-            unreachable!("these ask no coordinator, dispatch has done them")
+        Command::Stateboard(_) | Command::Watch { .. } | Command::Completions { .. } | Command::Man => {
+            unreachable!("dispatch has done them")
         }
     }
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ pub use decision::{decision, history, task};
 pub use forecast::forecasts;
 pub use issues::issues;
 pub use stateboard::{board_backup, board_restored, board_status};
-pub use status::{masters, status};
+pub use status::{change, masters, status};
 
 use baton_client::OperatorError;
 use baton_core::time::Span;

@@ -2,6 +2,7 @@
 
 use super::{Palette, line, table};
 use baton_client::status::{ClusterStatus, MemberStatus, ReplicaSetStatus};
+use baton_client::{Master, MasterState};
 use baton_core::time::Span;
 use baton_proto::v1::MastersChange;
 
@@ -124,6 +125,20 @@ pub fn masters(change: &MastersChange, palette: Palette) -> String {
         ]);
     }
     table::indented(masters, palette.color, "")
+}
+
+/// One change of master, in a line that can be searched for.
+#[must_use]
+pub fn change(at: &str, replicaset: &str, master: &Master, palette: Palette) -> String {
+    let state = match master.state {
+        MasterState::Active => palette.good("active"),
+        MasterState::Appointed => palette.doubtful("appointed"),
+        MasterState::None => palette.bad("no master"),
+    };
+    let (instance, endpoint) =
+        (table::or_dash(Some(&master.instance)), table::or_dash(Some(&master.endpoint)));
+    let name = palette.strong(replicaset);
+    format!("{at}  {name}  term {}  {instance} at {endpoint}  {state}\n", master.term)
 }
 
 #[cfg(test)]

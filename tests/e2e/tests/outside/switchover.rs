@@ -26,6 +26,8 @@ fn a_master_is_moved_by_plan_and_keeps_everything() {
         let after = stage.whole("orders", &["a1", "b1", "c1"]);
         assert_eq!((after.master.as_deref(), after.term), (Some("a1"), before.term + 2), "the preferred one");
         assert_eq!(store::get(stage.instance(0).port, "more").as_deref(), Ok("yes"));
+        let seen = stage.ctl(&["watch", "orders", "--for", "1s", "--json"]).json();
+        assert_eq!((&seen["master"], &seen["state"]), (&"a1".into(), &"active".into()), "{seen}");
         let history = stage.ctl(&["history", "orders", "--json"]).json();
         assert_eq!(history[0]["decision"]["class"], "switchover", "{history}");
     });

@@ -1,6 +1,6 @@
 //! How a call to the state provider ends without an answer. Answers, refusals among them, are values of the calls.
 
-use baton_board::ForeignCluster;
+use baton_board::{AppointOutcome, ForeignCluster, Refusal, RefusalReason, SettingsOutcome, WriteOutcome};
 
 /// A call without an answer. A time-out is [`ProviderError::Unknown`], never a failure: the write may have happened,
 /// or may happen yet, and only a conditional write that raises the version settles it.
@@ -42,5 +42,48 @@ impl ProviderError {
             Self::NotApplied(_) | Self::Fatal(_) => true,
             Self::Unknown(_) => false,
         }
+    }
+}
+
+/// An outcome that may be a refusal.
+pub(crate) trait MayBeRefused {
+    fn refusal(&self) -> Option<&Refusal>;
+}
+
+impl MayBeRefused for AppointOutcome {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Applied(_) | Self::Conflict(_) | Self::StaleEpoch(_) => None,
+        }
+    }
+}
+
+impl MayBeRefused for WriteOutcome {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Applied(_) | Self::StaleEpoch(_) => None,
+        }
+    }
+}
+
+impl MayBeRefused for SettingsOutcome {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Applied(_) | Self::Conflict(_) => None,
+        }
+    }
+}
+
+/// A refusal because the state moves says nothing of the request: it was not applied, and may be made again when the move
+/// is over. So it is no answer, or the caller would take its change for a wrong one.
+pub(crate) fn unless_moving<O: MayBeRefused>(outcome: O) -> Result<O, ProviderError> {
+    match outcome.refusal() {
+        Some(refusal) if refusal.reason == RefusalReason::Moving => {
+            Err(ProviderError::NotApplied(refusal.detail.clone()))
+        }
+        Some(_) | None => Ok(outcome),
     }
 }

@@ -10,9 +10,11 @@ pub mod etcd;
 pub mod files;
 mod identity;
 pub mod memory;
+pub mod moving;
 pub mod password;
 pub mod stateboard;
 mod status;
+pub mod switching;
 pub mod tls;
 pub mod wire;
 
@@ -25,7 +27,7 @@ pub use identity::identity_of;
 
 use async_trait::async_trait;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, Version};
-use baton_core::record::{Change, HistoryEntry, Member, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use std::pin::Pin;
@@ -111,6 +113,17 @@ pub trait StateProvider: Send + Sync + 'static {
         &self,
         expected: Version,
         settings: Settings,
+    ) -> Result<SettingsOutcome, ProviderError>;
+
+    /// One step of a move of the cluster's state to another provider, only from the version of the settings that is
+    /// expected; changes nothing else of the settings. A step that is none from where this end stands is refused.
+    ///
+    /// # Errors
+    /// No answer; see [`ProviderError`].
+    async fn put_move(
+        &self,
+        expected: Version,
+        moving: Option<Move>,
     ) -> Result<SettingsOutcome, ProviderError>;
 
     /// Past appointments of one set, newest first, at most `limit`. Bounded by the provider as well.

@@ -1,7 +1,7 @@
 //! The state provider in memory: the stateboard's own machine without a process, a disk or a network, with switches
 //! for what those do wrong. For tests and simulations; it keeps nothing.
 
-use crate::error::ProviderError;
+use crate::error::{ProviderError, unless_moving};
 use crate::{LockGrant, LockSession, Renewal, StateProvider, WatchEvent, WatchStream};
 use async_trait::async_trait;
 use baton_board::{
@@ -10,7 +10,7 @@ use baton_board::{
     WatchStart, Write, WriteOutcome,
 };
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
-use baton_core::record::{Change, HistoryEntry, Member, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,6 +111,18 @@ impl MemoryBoard {
         inner.replies.clear();
         inner.watchers.clear();
         inner.board = Board::new((self.0.clock)(), inner.durable.clone(), inner.limits.clone());
+    }
+
+    /// What a disk would hold.
+    #[must_use]
+    pub fn durable(&self) -> Durable {
+        self.lock().durable.clone()
+    }
+
+    /// Puts another state in the place of everything, as a restore does: connections and watches end.
+    pub fn replace(&self, durable: Durable) {
+        self.lock().durable = durable;
+        self.restart();
     }
 
     /// Hands over what has expired by the clock. Needed only where the clock is the caller's own.
@@ -410,7 +422,7 @@ impl StateProvider for MemoryProvider {
     }
 
     async fn appoint(&self, token: LockToken, changes: Vec<Change>) -> Result<AppointOutcome, ProviderError> {
-        expect_reply!(self.ask(Request::Appoint { token, changes }).await?, Appointed)
+        expect_reply!(self.ask(Request::Appoint { token, changes }).await?, Appointed).and_then(unless_moving)
     }
 
     async fn read(&self) -> Result<Snapshot, ProviderError> {
@@ -428,7 +440,7 @@ impl StateProvider for MemoryProvider {
 
     async fn put_member(&self, token: LockToken, member: Member) -> Result<WriteOutcome, ProviderError> {
         let member = Box::new(member);
-        expect_reply!(self.ask(Request::PutMember { token, member }).await?, Written)
+        expect_reply!(self.ask(Request::PutMember { token, member }).await?, Written).and_then(unless_moving)
     }
 
     async fn remove_member(
@@ -439,6 +451,7 @@ impl StateProvider for MemoryProvider {
     ) -> Result<WriteOutcome, ProviderError> {
         let (replicaset, instance) = (replicaset.clone(), instance.clone());
         expect_reply!(self.ask(Request::RemoveMember { token, replicaset, instance }).await?, Written)
+            .and_then(unless_moving)
     }
 
     async fn put_settings(
@@ -448,6 +461,15 @@ impl StateProvider for MemoryProvider {
     ) -> Result<SettingsOutcome, ProviderError> {
         let settings = Box::new(settings);
         expect_reply!(self.ask(Request::PutSettings { expected, settings }).await?, Settings)
+            .and_then(unless_moving)
+    }
+
+    async fn put_move(
+        &self,
+        expected: Version,
+        moving: Option<Move>,
+    ) -> Result<SettingsOutcome, ProviderError> {
+        expect_reply!(self.ask(Request::PutMove { expected, moving }).await?, Settings)
     }
 
     async fn history(

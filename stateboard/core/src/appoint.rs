@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 
 impl Board {
     pub(crate) fn appoint(&mut self, token: LockToken, changes: Vec<Change>) -> AppointOutcome {
+        if let Some(refusal) = self.standstill() {
+            return AppointOutcome::Refused(refusal);
+        }
         if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
             return AppointOutcome::StaleEpoch(self.lock.durable.epoch);
         }

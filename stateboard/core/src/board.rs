@@ -103,7 +103,8 @@ impl Board {
                 Request::Appoint { .. }
                 | Request::PutMember { .. }
                 | Request::RemoveMember { .. }
-                | Request::PutSettings { .. } => true,
+                | Request::PutSettings { .. }
+                | Request::PutMove { .. } => true,
                 Request::Read | Request::Watch { .. } | Request::History { .. } | Request::Status => false,
             },
             Input::Renew { .. }
@@ -143,6 +144,10 @@ impl Board {
     /// When the shell must feed [`Input::Tick`] at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        // Where nobody is given the lock, its end is no reason to wake up.
+        if self.standstill().is_some() {
+            return None;
+        }
         self.lock.next_deadline()
     }
 
@@ -163,6 +168,7 @@ impl Board {
             Request::PutSettings { expected, settings } => {
                 Reply::Settings(self.put_settings(expected, *settings))
             }
+            Request::PutMove { expected, moving } => Reply::Settings(self.put_move(expected, moving)),
             Request::History { replicaset, limit } => Reply::History(self.past(&replicaset, limit)),
             Request::Status => Reply::Status(Box::new(self.status())),
         };

@@ -14,16 +14,19 @@ pub enum BreakRule {
     ReplyBeforeDurable,
     /// A new holder of the lock is told that it has to wait for nobody (I2).
     ForgetPredecessorBound,
+    /// A board that was left goes on as if it had not been (I2, I6).
+    ServeThoughMoved,
 }
 
 #[cfg(feature = "break")]
 impl BreakRule {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::IgnoreEpoch,
         Self::IgnoreVersion,
         Self::AllowTermReuse,
         Self::ReplyBeforeDurable,
         Self::ForgetPredecessorBound,
+        Self::ServeThoughMoved,
     ];
 }

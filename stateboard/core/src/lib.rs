@@ -17,17 +17,20 @@
 //!    its could live. After a restart the machine knows no renewals, so it counts the longest ttl that it ever gave
 //!    from the restart, and keeps the lock for its recorded holder as long.
 //!
+//! 7. A board whose state was moved away, is being copied, or has not arrived yet changes no record and gives nobody a new
+//!    epoch.
+//!
 //! What the shell promises:
-//! 7. `now` never goes back, is read after the input was received, and runs on while the host sleeps.
-//! 8. The writes of one [`Persist`] are applied atomically, together with its revision, in the order of emission, and
+//! 8. `now` never goes back, is read after the input was received, and runs on while the host sleeps.
+//! 9. The writes of one [`Persist`] are applied atomically, together with its revision, in the order of emission, and
 //!    survive power loss before `Persisted` is given. A sync that failed ends the process: what a failed sync left on
 //!    disk is unknown, and so is everything that would be said after it.
-//! 9. `Closed` is given once for every session whose connection ended, and no session or request number is used
+//! 10. `Closed` is given once for every session whose connection ended, and no session or request number is used
 //!    twice while it is open.
-//! 10. [`Board::next_deadline`] is honoured by an [`Input::Tick`] at or after it; after each step all actions are
+//! 11. [`Board::next_deadline`] is honoured by an [`Input::Tick`] at or after it; after each step all actions are
 //!     popped, and carried out in order.
-//! 11. Secrets are drawn from a cryptographic source.
-//! 12. Who may speak at all (the identity of the cluster) is checked before the machine is asked: [`Identity::check`].
+//! 12. Secrets are drawn from a cryptographic source.
+//! 13. Who may speak at all (the identity of the cluster) is checked before the machine is asked: [`Identity::check`].
 
 mod appoint;
 mod board;
@@ -41,6 +44,7 @@ mod limits;
 mod lock;
 mod members;
 mod message;
+mod moving;
 mod outcome;
 pub mod rules;
 mod settings;

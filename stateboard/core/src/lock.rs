@@ -7,6 +7,7 @@ use crate::outcome::{Refusal, RefusalReason};
 use crate::state::DurableLock;
 use crate::watch::Item;
 use baton_core::ids::{CoordinatorName, Endpoint, Epoch};
+use baton_core::record::MovePhase;
 use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use std::collections::VecDeque;
@@ -114,6 +115,11 @@ impl Lock {
         }
     }
 
+    /// Somebody whom this board does not know may believe in a lock for so long.
+    pub(crate) fn wait_for_others(&mut self, now: Time, span: Span) {
+        self.bound = self.bound.max(now + span);
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         if self.waiting.is_empty() {
             return None;
@@ -140,6 +146,15 @@ impl Board {
         resume: Option<Resume>,
         secret: LockSecret,
     ) {
+        if self.settings.phase() == Some(MovePhase::Moved)
+            && let Some(refusal) = self.standstill()
+        {
+            let current = self.lock.durable.epoch;
+            let lost = resume.is_some_and(|resume| resume.only);
+            let message =
+                if lost { SessionMessage::Lost { current } } else { SessionMessage::Refused(refusal) };
+            return self.tell(session, message);
+        }
         if let Some(resume) = resume {
             if self.lock.is_current(resume.token) {
                 return self.resume(session, resume);
@@ -219,7 +234,8 @@ impl Board {
 
     /// Gives a free lock to the first in line.
     pub(crate) fn hand_over(&mut self) {
-        if !self.lock.is_free(self.now) {
+        // A copy that is being made knows nothing of an epoch that is given meanwhile.
+        if self.standstill().is_some() || !self.lock.is_free(self.now) {
             return;
         }
         let Some(waiter) = self.lock.waiting.pop_front() else { return };
@@ -241,6 +257,18 @@ impl Board {
         let token = LockToken { epoch: self.lock.durable.epoch, secret: waiter.secret };
         let predecessor_bound = self.lock.bound.since(self.now);
         self.tell(waiter.session, SessionMessage::Granted { token, ttl, predecessor_bound, resumed: false });
+    }
+
+    /// The state was moved away: whoever holds the lock or waits for it is told so.
+    pub(crate) fn end_all_candidates(&mut self) {
+        if let Hold::Held(holder, _) = self.lock.hold {
+            self.tell(holder, SessionMessage::Lost { current: self.lock.durable.epoch });
+        }
+        self.lock.hold = Hold::Free;
+        let Some(refusal) = self.standstill() else { return };
+        for waiter in std::mem::take(&mut self.lock.waiting) {
+            self.tell(waiter.session, SessionMessage::Refused(refusal.clone()));
+        }
     }
 
     fn commit_lock(&mut self) {

@@ -13,6 +13,9 @@ use baton_core::record::Member;
 impl Board {
     /// Adds or changes a member. Its version is decided here; an equal one changes nothing.
     pub(crate) fn put_member(&mut self, token: LockToken, mut member: Member) -> WriteOutcome {
+        if let Some(refusal) = self.standstill() {
+            return WriteOutcome::Refused(refusal);
+        }
         if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }
@@ -51,6 +54,9 @@ impl Board {
         replicaset: ReplicaSetName,
         instance: InstanceName,
     ) -> WriteOutcome {
+        if let Some(refusal) = self.standstill() {
+            return WriteOutcome::Refused(refusal);
+        }
         if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }

@@ -5,7 +5,7 @@ use crate::outcome::{AppointOutcome, Refusal, SettingsOutcome, WriteOutcome};
 use crate::state::{DurableLock, Snapshot, Status};
 use crate::watch::{Update, WatchStart};
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Revision, Term, Version};
-use baton_core::record::{Change, HistoryEntry, Member, Record, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, Record, Settings};
 use baton_core::time::Span;
 
 /// One connection of a candidate. The shell's number; unique while the connection is open.
@@ -108,6 +108,13 @@ pub enum Request {
         expected: Version,
         /// The settings.
         settings: Box<Settings>,
+    },
+    /// One step of a move of the state. Answered by [`Reply::Settings`].
+    PutMove {
+        /// The version of the settings that must be there.
+        expected: Version,
+        /// Where this end stands then.
+        moving: Option<Move>,
     },
     /// Past appointments, newest first. Answered by [`Reply::History`].
     History {
@@ -225,7 +232,7 @@ pub enum Reply {
     Watching(WatchStart),
     /// To [`Request::PutMember`] and [`Request::RemoveMember`].
     Written(WriteOutcome),
-    /// To [`Request::PutSettings`].
+    /// To [`Request::PutSettings`] and [`Request::PutMove`].
     Settings(SettingsOutcome),
     /// To [`Request::History`].
     History(Vec<HistoryEntry>),

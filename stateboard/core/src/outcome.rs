@@ -89,6 +89,8 @@ pub enum RefusalReason {
     InUse,
     /// Settings whose timing is not safe.
     Timing,
+    /// The state moves to another provider, or was moved there, or the step is none that a move has here.
+    Moving,
     /// A rule that this version does not know (a newer stateboard).
     Other,
 }

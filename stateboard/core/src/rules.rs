@@ -5,7 +5,7 @@
 use crate::limits::Limits;
 use crate::outcome::{Refusal, RefusalReason};
 use baton_core::ids::{Epoch, InstanceName, Term};
-use baton_core::record::{Change, Member, Record, Settings};
+use baton_core::record::{Change, Member, Move, MovePhase, Record, Settings};
 use baton_core::timing::Timing;
 use std::collections::BTreeSet;
 
@@ -130,4 +130,24 @@ pub fn check_settings(limits: &Limits, settings: &Settings) -> Result<Timing, Re
         return Err(Refusal::new(RefusalReason::Limit, None, detail));
     }
     Ok(timing)
+}
+
+/// Whether an end that stands at `before` in a move may go on to `after`.
+///
+/// # Errors
+/// Why not.
+pub fn check_move(limits: &Limits, before: Option<&Move>, after: Option<&Move>) -> Result<(), Refusal> {
+    let refuse = |detail: String| Err(Refusal::new(RefusalReason::Moving, None, detail));
+    if let Some(it) = after
+        && it.other.len() > limits.text_bytes
+    {
+        return refuse("the other end's address is too long".to_owned());
+    }
+    let (from, to) = (before.map(|it| it.phase), after.map(|it| it.phase));
+    let same = before.map(|it| it.id) == after.map(|it| it.id);
+    if MovePhase::may_step(from, to, same) {
+        return Ok(());
+    }
+    let named = |phase: Option<MovePhase>| phase.map_or_else(|| "no move".to_owned(), |it| format!("{it:?}"));
+    refuse(format!("a move makes no step from {} to {} (same move: {same})", named(from), named(to)))
 }

@@ -13,11 +13,16 @@ impl Board {
         if self.settings.version != expected {
             return SettingsOutcome::Conflict(Box::new(self.settings.clone()));
         }
+        if let Some(refusal) = self.standstill() {
+            return SettingsOutcome::Refused(refusal);
+        }
         let timing = match rules::check_settings(&self.limits, &settings) {
             Ok(timing) => timing,
             Err(refusal) => return SettingsOutcome::Refused(refusal),
         };
         settings.version = expected.next();
+        // Whoever wrote these may not know what a move is, and must not take one back by it.
+        settings.moving.clone_from(&self.settings.moving);
         self.settings = settings.clone();
         let settings = Box::new(settings);
         let mut writes = vec![Write::Settings(settings.clone())];

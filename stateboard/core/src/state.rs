@@ -3,7 +3,7 @@
 use crate::identity::Identity;
 use crate::lock::{Candidate, LockSecret, LockView};
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
-use baton_core::record::{HistoryEntry, Member, Record, Settings};
+use baton_core::record::{HistoryEntry, Member, Move, MovePhase, Record, Settings};
 use baton_core::time::Span;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -76,6 +76,29 @@ impl Durable {
         self.revision == Revision(0) && self.restored.is_none()
     }
 
+    /// Whether a state that moves to this board may take its place: nothing was ever done here, an earlier run filled it
+    /// and never committed, or the state was moved away from here. Never below an epoch that was given here.
+    #[must_use]
+    pub fn may_be_filled(&self, epoch: Epoch) -> bool {
+        let given_up = matches!(self.settings.phase(), Some(MovePhase::Arriving | MovePhase::Moved));
+        self.is_empty() || (given_up && self.lock.epoch <= epoch)
+    }
+
+    /// This, the state of the end that is left, as the board that it moves to begins with it in place of `over`. The
+    /// generation stays: what is here is what was there, so nothing has to be held back as after a restore. Nobody can get
+    /// the lock before the step that opens it.
+    #[must_use]
+    pub fn arriving_over(mut self, over: Option<&Self>, arriving: Move) -> Self {
+        self.lock.holder = None;
+        let theirs = over.map_or(Span::ZERO, |over| over.lock.longest_ttl);
+        self.lock.longest_ttl = self.lock.longest_ttl.max(theirs);
+        let revision = self.revision.max(over.map_or(Revision(0), |over| over.revision));
+        self.revision = Revision(revision.0.saturating_add(1));
+        self.settings.moving = Some(Move { phase: MovePhase::Arriving, ..arriving });
+        self.restored = None;
+        self
+    }
+
     /// This, taken from a backup, as the board begins with it in place of `over`. The generation rises above both, so
     /// that no epoch of an earlier life is given again (`generation_at_least` speaks for a life of which nothing is
     /// left); the revision too, so that no watcher sees it fall. Nobody holds the lock, and whoever held it before is
@@ -88,6 +111,8 @@ impl Durable {
         backup_at_unix_millis: u64,
         at_unix_millis: u64,
     ) -> Self {
+        // The move, if there was one, was another life's: whoever restores says that the state is here.
+        self.settings.moving = None;
         self.restored =
             Some(Restored { backup_at_unix_millis, backup_revision: self.revision, at_unix_millis });
         let (ours, theirs) = (&mut self.lock, over.map(|over| &over.lock));

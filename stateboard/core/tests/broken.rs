@@ -23,6 +23,8 @@ enum Violation {
     ToldBeforeDurable,
     /// I2.
     BoundTooShort,
+    /// I6.
+    ChangedAfterItMoved,
 }
 
 /// One story that comes near to every rule, and what goes wrong in it.
@@ -66,6 +68,13 @@ fn story(rule: Option<BreakRule>) -> BTreeSet<Violation> {
         violations.insert(Violation::ToldBeforeDurable);
     }
     driver.persist_all();
+    driver.prompt = true;
+    crate::moving::leave(&mut driver);
+    let version = next_version(&driver);
+    let late = driver.appoint(new, record(30, version, "a1", new.epoch));
+    if driver.applied(late) {
+        violations.insert(Violation::ChangedAfterItMoved);
+    }
     violations.extend(check_history(&driver));
     violations
 }
@@ -108,6 +117,7 @@ fn every_broken_rule_is_caught_by_its_check() {
             BreakRule::AllowTermReuse => Violation::TwoMastersOfOneTerm,
             BreakRule::ReplyBeforeDurable => Violation::ToldBeforeDurable,
             BreakRule::ForgetPredecessorBound => Violation::BoundTooShort,
+            BreakRule::ServeThoughMoved => Violation::ChangedAfterItMoved,
         };
         let found = story(Some(rule));
         assert!(found.contains(&expected), "{rule:?} was not caught: {found:?}");

@@ -5,4 +5,5 @@ mod broken;
 mod driver;
 mod durability;
 mod lock;
+mod moving;
 mod restore;

@@ -49,6 +49,12 @@ pub(crate) fn slow_watcher(behind: u64, allowed: u64) -> Status {
     error(Code::ResourceExhausted, "slow_watcher", message, what_to_do, &facts)
 }
 
+/// The state was moved to another provider.
+pub(crate) fn moving(why: &str) -> Status {
+    let what_to_do = "use that provider: name it in [provider], or in [provider.next] beside this one";
+    error(Code::FailedPrecondition, "moving", why.to_owned(), what_to_do, &[])
+}
+
 /// The stateboard is going.
 pub(crate) fn stopping() -> Status {
     let message = "this stateboard is stopping".to_owned();

@@ -132,7 +132,7 @@ where
 
 /// The last part of a path, where it is one of ours: it becomes a label, and those must not be drawn by strangers.
 fn method(path: &str) -> &'static str {
-    const METHODS: [&str; 15] = [
+    const METHODS: [&str; 16] = [
         "Join",
         "Campaign",
         "Appoint",
@@ -140,6 +140,7 @@ fn method(path: &str) -> &'static str {
         "Watch",
         "PutMember",
         "RemoveMember",
+        "PutMove",
         "PutSettings",
         "History",
         "Backup",

@@ -141,7 +141,9 @@ impl Keeping {
         }
         let (header, durable) = reader.finish().map_err(|error| bad_backup(&error))?;
         let generation_at_least = begin.generation_at_least;
-        let backup = Backup { header, durable, bytes: offset, force: begin.force, generation_at_least };
+        let arriving = begin.arriving.clone().map(wire::move_from_wire).transpose().map_err(malformed)?;
+        let force = begin.force;
+        let backup = Backup { header, durable, bytes: offset, force, generation_at_least, arriving };
         let answer = self.shell.restore(backup).await.map_err(rejected)?;
         answer.map(|restoration| response(&restoration)).map_err(|error| refused(&error))
     }
@@ -178,6 +180,11 @@ fn refused(fault: &RestoreError) -> Status {
     match fault {
         RestoreError::NotEmpty { .. } => {
             let what_to_do = "restore into an empty stateboard, or say that this one is to be replaced";
+            error(Code::FailedPrecondition, "not_empty", fault.to_string(), what_to_do, &[])
+        }
+        RestoreError::InUse { .. } => {
+            let what_to_do =
+                "move to a provider that holds no cluster, or to one that this cluster was moved away from";
             error(Code::FailedPrecondition, "not_empty", fault.to_string(), what_to_do, &[])
         }
         RestoreError::Backup { error, .. } => bad_backup(error),

@@ -10,8 +10,8 @@ use crate::names::Names;
 use crate::ready::framed;
 use crate::shell::{DISK_FULL, Rejected, SessionHandle, Shell};
 use baton_board::{
-    AppointOutcome, Identity, Input, LockSecret, Reply, Request, Resume, SessionMessage, SettingsOutcome,
-    Snapshot, Update, WatchStart, WriteOutcome,
+    AppointOutcome, Identity, Input, LockSecret, RefusalReason, Reply, Request, Resume, SessionMessage,
+    SettingsOutcome, Snapshot, Update, WatchStart, WriteOutcome,
 };
 use baton_core::ids::{ReplicaSetName, Revision, Version};
 use baton_core::time::Span;
@@ -267,14 +267,21 @@ impl v1::stateboard_server::Stateboard for Service {
         let settings = Box::new(wire::settings_from_wire(settings).map_err(malformed)?);
         let expected = Version(request.expected_version);
         match self.ask(Request::PutSettings { expected, settings }).await? {
-            Reply::Settings(outcome) => {
-                let ended = match &outcome {
-                    SettingsOutcome::Applied(_) => "applied",
-                    SettingsOutcome::Conflict(_) => "conflict",
-                    SettingsOutcome::Refused(_) => "refused",
-                };
-                Ok(ending(wire::settings_outcome_to_wire(&outcome), ended))
-            }
+            Reply::Settings(outcome) => Ok(settings_ending(&outcome)),
+            other => Err(other_kind(&other)),
+        }
+    }
+
+    async fn put_move(
+        &self,
+        request: tonic::Request<v1::PutMoveRequest>,
+    ) -> Result<Response<v1::PutSettingsResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.identity)?;
+        let moving = request.moving.map(wire::move_from_wire).transpose().map_err(malformed)?;
+        let expected = Version(request.expected_version);
+        match self.ask(Request::PutMove { expected, moving }).await? {
+            Reply::Settings(outcome) => Ok(settings_ending(&outcome)),
             other => Err(other_kind(&other)),
         }
     }
@@ -335,6 +342,15 @@ fn ending<T>(message: T, ended: &'static str) -> Response<T> {
     let mut response = Response::new(message);
     response.extensions_mut().insert(gate::Outcome(ended));
     response
+}
+
+fn settings_ending(outcome: &SettingsOutcome) -> Response<v1::PutSettingsResponse> {
+    let ended = match outcome {
+        SettingsOutcome::Applied(_) => "applied",
+        SettingsOutcome::Conflict(_) => "conflict",
+        SettingsOutcome::Refused(_) => "refused",
+    };
+    ending(wire::settings_outcome_to_wire(outcome), ended)
 }
 
 fn ended(outcome: &WriteOutcome) -> &'static str {
@@ -401,6 +417,9 @@ fn to_candidate(message: SessionMessage, waiting: usize) -> Result<v1::CampaignR
         }
         SessionMessage::Resigned => ToCandidate::Resigned(v1::LockResigned {}),
         SessionMessage::Refused(refusal) if refusal.detail == DISK_FULL => return Err(fault::disk_full()),
+        SessionMessage::Refused(refusal) if refusal.reason == RefusalReason::Moving => {
+            return Err(fault::moving(&refusal.detail));
+        }
         SessionMessage::Refused(refusal) => {
             let what_to_do = "run fewer candidates, or stop those that are not needed";
             let value = u64::try_from(waiting).unwrap_or(u64::MAX);

@@ -14,6 +14,7 @@ use baton_board::{
     RequestId, SessionId, SessionMessage, Update, WatchStart,
 };
 use baton_core::ids::Revision;
+use baton_core::record::MovePhase;
 use baton_core::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -382,6 +383,7 @@ impl Keeper {
             return false;
         }
         tracing::warn!(
+            arriving = durable.settings.phase() == Some(MovePhase::Arriving),
             revision = %restoration.revision,
             generation = restoration.generation,
             backup_revision = %restoration.restored.backup_revision,
@@ -401,7 +403,9 @@ impl Keeper {
         let over = self.storage.read()?;
         check_room(self.storage.path(), backup.bytes)?;
         let (durable, restored) = backup.over(Some(&over))?;
-        let kept_as = if over.is_empty() { None } else { Some(keep_backup(&self.storage, &over)?) };
+        // An earlier run's copy of what is at the other end is nothing to be kept.
+        let nothing = over.is_empty() || over.settings.phase() == Some(MovePhase::Arriving);
+        let kept_as = if nothing { None } else { Some(keep_backup(&self.storage, &over)?) };
         let restoration = Restoration::of(&durable, restored, kept_as);
         Ok((durable, restoration))
     }

@@ -57,8 +57,8 @@ async fn restore(
     within(client.restore(options, blocks.into_iter())).await
 }
 
-const FORCE: RestoreOptions = RestoreOptions { force: true, generation_at_least: 0 };
-const GENTLY: RestoreOptions = RestoreOptions { force: false, generation_at_least: 0 };
+const FORCE: RestoreOptions = RestoreOptions { force: true, generation_at_least: 0, arriving: None };
+const GENTLY: RestoreOptions = RestoreOptions { force: false, generation_at_least: 0, arriving: None };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restore_only_the_next_generation_appoints_and_nothing_goes_back() {

@@ -91,7 +91,7 @@ async fn a_full_disk_refuses_changes_serves_reads_and_takes_changes_again_when_t
             matches!(&refused, Err(ProviderError::NotApplied(text)) if text.contains("no room")),
             "{refused:?}"
         );
-        let force = RestoreOptions { force: true, generation_at_least: 0 };
+        let force = RestoreOptions { force: true, ..RestoreOptions::default() };
         let refused = within(client.restore(force, std::iter::once(backup.clone()))).await;
         assert!(
             matches!(&refused, Err(ProviderError::NotApplied(text)) if text.contains("no room")),

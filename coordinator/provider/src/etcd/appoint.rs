@@ -65,6 +65,7 @@ impl Store {
             }
         }
         let mut head = self.head(gets).await?;
+        head.open()?;
         if head.held_by(token).is_none() {
             return Ok(Judged::Ended(AppointOutcome::StaleEpoch(head.epoch())));
         }

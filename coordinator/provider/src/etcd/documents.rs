@@ -35,6 +35,7 @@ impl Store {
         for _ in 0..ATTEMPTS {
             let all = Get::Oldest(self.keys.members(&set));
             let mut head = self.head(vec![Get::Key(key.clone()), all]).await?;
+            head.open()?;
             if head.held_by(token).is_none() {
                 return Ok(WriteOutcome::StaleEpoch(head.epoch()));
             }
@@ -71,6 +72,7 @@ impl Store {
         let (key, record_key) = (self.keys.member(set, instance), self.keys.record(set));
         for _ in 0..ATTEMPTS {
             let mut head = self.head(vec![Get::Key(key.clone()), Get::Key(record_key.clone())]).await?;
+            head.open()?;
             if head.held_by(token).is_none() {
                 return Ok(WriteOutcome::StaleEpoch(head.epoch()));
             }
@@ -104,13 +106,15 @@ impl Store {
             if head.settings.version != expected {
                 return Ok(SettingsOutcome::Conflict(Box::new(head.settings)));
             }
+            head.open()?;
             if let Err(refusal) = rules::check_settings(&self.limits, &settings) {
                 return Ok(SettingsOutcome::Refused(refusal));
             }
             settings.version = expected.next();
+            // Whoever wrote these may not know what a move is, and must not take one back by it.
+            settings.moving.clone_from(&head.settings.moving);
             let key = self.keys.settings();
-            let mut unchanged = head.same_cluster(&self.keys);
-            unchanged.push(Unchanged::new(key.as_str(), head.settings_modified));
+            let unchanged = head.same_cluster(&self.keys);
             let put = Do::put(key, values::write(&SettingsDoc::from(&settings)));
             let answer = txn::write(&self.endpoints, &unchanged, &[put]).await?;
             if answer.done {

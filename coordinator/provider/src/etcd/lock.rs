@@ -27,13 +27,12 @@ use super::pause::Pause;
 use super::session::EtcdSession;
 use super::store::{Head, Store};
 use super::txn::{self, Do, Get, Kv, Unchanged};
-use super::values::{self, EpochDoc, LockDoc, ReleasedDoc, hash_of};
+use super::values::{self, EpochDoc, EpochValue, LockDoc, ReleasedDoc, hash_of};
 use super::watch::{Broken, Tail};
 use crate::error::{FatalError, ProviderError};
 use crate::{LockGrant, LockSession};
 use baton_board::{Candidate, LockSecret, LockToken};
-use baton_core::ids::Epoch;
-use baton_core::record::Settings;
+use baton_core::record::{MovePhase, Settings};
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use etcd_client::Client;
@@ -80,8 +79,10 @@ enum Attempt {
     Won(Box<EtcdSession>),
     /// Another holds the lock, as of this revision.
     Taken(i64),
-    /// Something changed under way.
+    /// Something changed under way, or nobody is given the lock now.
     Again,
+    /// The state was moved away, says this text.
+    Left(String),
 }
 
 pub(super) async fn campaign(
@@ -104,6 +105,7 @@ pub(super) async fn campaign(
                 continue;
             }
             Ok(Attempt::Again) => {}
+            Ok(Attempt::Left(why)) => return Err(ProviderError::NotApplied(why)),
             Err(error @ ProviderError::Fatal(_)) => return Err(error),
             Err(error) => tracing::debug!(%error, "the campaign was not answered, trying again"),
         }
@@ -114,10 +116,20 @@ pub(super) async fn campaign(
 impl Campaign {
     async fn attempt(&self) -> Result<Attempt, ProviderError> {
         let mut head = self.store.head(vec![Get::folder(self.store.keys.released_folder())]).await?;
-        let Some(lock) = head.lock.clone() else { return self.take(&head).await };
-        if lock.value.secret_hash == hash_of(self.secret) && lock.value.generation == head.generation {
+        let phase = head.settings.phase();
+        if phase == Some(MovePhase::Moved) {
+            return Ok(Attempt::Left(head.settings.standstill().unwrap_or_default()));
+        }
+        // A copy that is being made, or is not the state yet, knows nothing of an epoch that is given meanwhile.
+        let closed = head.settings.standstill().is_some();
+        let Some(lock) = head.lock.clone() else {
+            return if closed { Ok(Attempt::Again) } else { self.take(&head).await };
+        };
+        if lock.value.secret_hash == hash_of(self.secret)
+            && lock.value.generation == head.epoch_value.generation
+        {
             let released = head.take(0);
-            return self.won(lock.kv.created, lock.kv.lease, head.generation, released).await;
+            return self.won(lock.kv.created, lock.kv.lease, head.epoch_value, released).await;
         }
         match self.resume {
             Some(token) if head.held_by(token).is_some() => self.resumed(token, head).await,
@@ -130,7 +142,7 @@ impl Campaign {
         let store = &self.store;
         let wanted = lock_seconds(&head.settings)?;
         let lease = Unclaimed { store: Arc::clone(store), lease: Some(grant_lease(store, wanted).await?) };
-        let lock = LockDoc::new(head.generation, &self.candidate, self.secret);
+        let lock = LockDoc::new(head.epoch_value.generation, &self.candidate, self.secret);
         let mut unchanged = head.same_cluster(&store.keys);
         unchanged.push(Unchanged::new(store.keys.lock(), 0));
         let ops = [
@@ -139,7 +151,7 @@ impl Campaign {
                 value: values::write(&lock),
                 lease: lease.lease.unwrap_or_default(),
             },
-            Do::put(store.keys.epoch(), values::write(&EpochDoc::new(head.generation))),
+            Do::put(store.keys.epoch(), values::write(&EpochDoc::new(head.epoch_value))),
             Do::Read(store.keys.released_folder()),
         ];
         let mut answer = match txn::write(&store.endpoints, &unchanged, &ops).await {
@@ -154,20 +166,20 @@ impl Campaign {
             return Ok(Attempt::Again);
         }
         let released = answer.found.pop().unwrap_or_default().kvs;
-        let won = self.won(answer.revision, lease.lease.unwrap_or_default(), head.generation, released).await;
+        let won =
+            self.won(answer.revision, lease.lease.unwrap_or_default(), head.epoch_value, released).await;
         lease.claim();
         won
     }
 
     async fn won(
         &self,
-        number: i64,
+        created: i64,
         lease: i64,
-        generation: u64,
+        epoch: EpochValue,
         released: Vec<Kv>,
     ) -> Result<Attempt, ProviderError> {
-        let epoch = Epoch { generation, number: number.unsigned_abs() };
-        let token = LockToken { epoch, secret: self.secret };
+        let token = LockToken { epoch: epoch.epoch(created), secret: self.secret };
         self.session(token, lease, released, false).await
     }
 
@@ -271,6 +283,16 @@ async fn time_to_live(store: &Store, lease: i64) -> Result<Option<u64>, Provider
     };
     let left = store.endpoints.call(Repeat::Harmless, look).await?;
     Ok(u64::try_from(left).ok())
+}
+
+/// How many seconds a lease was granted for; `None` where the member that was asked does not know it.
+pub(super) async fn granted_for(store: &Store, lease: i64) -> Result<Option<u64>, ProviderError> {
+    let look = |client: Client| async move {
+        let answer = client.lease_client().time_to_live(lease, None).await;
+        answer.map(|answer| answer.granted_ttl()).map_err(|error| of_error(&error))
+    };
+    let granted = store.endpoints.call(Repeat::Harmless, look).await?;
+    Ok(u64::try_from(granted).ok().filter(|seconds| *seconds > 0))
 }
 
 /// How long the last grants of those who resigned still live. A member that does not know a lease proves nothing (it may

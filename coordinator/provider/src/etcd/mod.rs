@@ -24,6 +24,7 @@ mod documents;
 mod endpoints;
 mod keys;
 mod lock;
+mod moving;
 mod outcome;
 mod pause;
 mod read;
@@ -44,7 +45,7 @@ use baton_board::{
     AppointOutcome, Candidate, Identity, Limits, LockToken, SettingsOutcome, Snapshot, Status, WriteOutcome,
 };
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
-use baton_core::record::{Change, HistoryEntry, Member, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use std::sync::Arc;
@@ -73,6 +74,8 @@ pub struct EtcdOptions {
     pub tls: Option<TlsFiles>,
     /// The settings of a cluster that has none yet.
     pub seed_settings: Settings,
+    /// Whether a cluster that is not there is made. Off for the other end of a move: there it comes from elsewhere.
+    pub found: bool,
     /// How much is kept and taken.
     pub limits: Limits,
 }
@@ -90,6 +93,7 @@ impl EtcdOptions {
             credentials: None,
             tls: None,
             seed_settings: Settings::default(),
+            found: true,
             limits: Limits::default(),
         }
     }
@@ -186,6 +190,14 @@ impl StateProvider for EtcdProvider {
         settings: Settings,
     ) -> Result<SettingsOutcome, ProviderError> {
         self.store.put_settings(expected, settings).await
+    }
+
+    async fn put_move(
+        &self,
+        expected: Version,
+        moving: Option<Move>,
+    ) -> Result<SettingsOutcome, ProviderError> {
+        self.store.put_move(expected, moving).await
     }
 
     async fn history(

@@ -20,6 +20,7 @@ use super::values::{self, ReleasedDoc};
 use crate::error::ProviderError;
 use crate::{LockGrant, LockSession, Renewal};
 use async_trait::async_trait;
+use baton_core::record::MovePhase;
 use baton_core::time::Span;
 use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
 use std::sync::Arc;
@@ -67,7 +68,8 @@ impl EtcdSession {
             None => Kept::Gone,
         };
         let head = self.store.head(Vec::new()).await?;
-        let Some(lock) = head.held_by(self.grant.token).cloned() else {
+        let left = head.settings.phase() == Some(MovePhase::Moved);
+        let Some(lock) = head.held_by(self.grant.token).filter(|_| !left).cloned() else {
             return Ok(Some(Renewal::Lost { current: head.epoch() }));
         };
         if lock.kv.lease != self.lease {

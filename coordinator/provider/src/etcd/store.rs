@@ -6,7 +6,7 @@ use super::endpoints::Endpoints;
 use super::keys::Keys;
 use super::outcome::Failure;
 use super::txn::{self, Answer, Do, Found, Get, Kv, Unchanged};
-use super::values::{self, EpochDoc, IdentityDoc, LockDoc, LockValue, SettingsDoc, hash_of};
+use super::values::{self, EpochDoc, EpochValue, IdentityDoc, LockDoc, LockValue, SettingsDoc, hash_of};
 use crate::error::{FatalError, ProviderError};
 use baton_board::{Limits, LockToken, LockView};
 use baton_core::ids::{Epoch, Revision};
@@ -43,8 +43,8 @@ pub(super) struct Held {
 pub(super) struct Head {
     pub(super) revision: i64,
     pub(super) raft_term: u64,
-    pub(super) generation: u64,
-    identity_modified: i64,
+    pub(super) epoch_value: EpochValue,
+    pub(super) identity_modified: i64,
     pub(super) epoch_modified: i64,
     pub(super) lock: Option<Held>,
     pub(super) settings: Settings,
@@ -64,24 +64,30 @@ impl Head {
     }
 
     pub(super) fn view(&self) -> LockView {
-        view(self.generation, self.epoch_modified, self.lock.as_ref())
+        view(self.epoch_value, self.epoch_modified, self.lock.as_ref())
     }
 
     /// The lock, where `token` is its holder's: the same epoch, and the secret that its hash was made from.
     pub(super) fn held_by(&self, token: LockToken) -> Option<&Held> {
         self.lock.as_ref().filter(|lock| {
-            let epoch = Epoch { generation: lock.value.generation, number: lock.kv.created.unsigned_abs() };
-            lock.value.generation == self.generation
-                && epoch == token.epoch
+            lock.value.generation == self.epoch_value.generation
+                && self.epoch_value.epoch(lock.kv.created) == token.epoch
                 && lock.value.secret_hash == hash_of(token.secret)
         })
     }
 
-    /// That the cluster is the same, and no restore raised its generation.
+    /// Whether records, members and settings may be changed here.
+    pub(super) fn open(&self) -> Result<(), ProviderError> {
+        self.settings.standstill().map_or(Ok(()), |why| Err(ProviderError::NotApplied(why)))
+    }
+
+    /// That the cluster is the same, no restore raised its generation, and no move of its state made a step: a write that
+    /// was sent before the state was frozen must not land after it was copied.
     pub(super) fn same_cluster(&self, keys: &Keys) -> Vec<Unchanged> {
         vec![
             Unchanged::new(keys.identity(), self.identity_modified),
             Unchanged::new(keys.epoch(), self.epoch_modified),
+            Unchanged::new(keys.settings(), self.settings_modified),
         ]
     }
 
@@ -99,11 +105,10 @@ impl Head {
 }
 
 /// Who holds the lock. A lock of an older generation is nobody's: whoever raised the generation ended every epoch before.
-pub(super) fn view(generation: u64, epoch_modified: i64, lock: Option<&Held>) -> LockView {
-    let lock = lock.filter(|lock| lock.value.generation == generation);
-    let number = lock.map_or(epoch_modified, |lock| lock.kv.created);
+pub(super) fn view(epoch: EpochValue, epoch_modified: i64, lock: Option<&Held>) -> LockView {
+    let lock = lock.filter(|lock| lock.value.generation == epoch.generation);
     LockView {
-        epoch: Epoch { generation, number: number.unsigned_abs() },
+        epoch: epoch.epoch(lock.map_or(epoch_modified, |lock| lock.kv.created)),
         holder: lock.map(|lock| lock.value.holder.clone()),
     }
 }
@@ -153,6 +158,9 @@ impl Store {
                         "is gone from etcd; restore it, or start all coordinators anew for a new cluster";
                     return Err(ProviderError::NotApplied(format!("{} {gone}", self.keys.identity())));
                 }
+                None if !self.options.found => {
+                    return Err(ProviderError::NotApplied(format!("there is no {}", self.keys.identity())));
+                }
                 None => self.found_cluster().await?,
             }
         }
@@ -177,7 +185,7 @@ impl Store {
         Ok(Some(Head {
             revision: answer.revision,
             raft_term: answer.raft_term,
-            generation: values::read::<EpochDoc>(&epoch.key, &epoch.value)?,
+            epoch_value: values::read::<EpochDoc>(&epoch.key, &epoch.value)?,
             identity_modified: identity.modified,
             epoch_modified: epoch.modified,
             lock: lock.as_ref().map(held).transpose()?,
@@ -190,7 +198,7 @@ impl Store {
     /// Makes what is not there, the identity last: where it is, the rest is. Repeating it, by anybody, changes nothing.
     async fn found_cluster(&self) -> Result<(), ProviderError> {
         let documents = [
-            (self.keys.epoch(), values::write(&EpochDoc::new(1))),
+            (self.keys.epoch(), values::write(&EpochDoc::new(EpochValue { generation: 1, above: 0 }))),
             (self.keys.settings(), values::write(&SettingsDoc::from(&self.options.seed_settings))),
             (self.keys.identity(), values::write(&IdentityDoc::from(&self.options.identity))),
         ];

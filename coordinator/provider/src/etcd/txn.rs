@@ -46,6 +46,8 @@ pub(super) enum Get {
     Key(String),
     /// Everything in `from..to`, as it was at a revision (0: now).
     Range { from: String, to: Vec<u8>, revision: i64 },
+    /// At most so many keys in `from..to`, in their order, as they were at a revision (0: now).
+    Page { from: String, to: Vec<u8>, limit: i64, revision: i64 },
     /// The names of at most so many keys in `from..to`, as they were at a revision (0: now).
     Names { from: String, to: Vec<u8>, limit: i64, revision: i64 },
     /// The names in a folder, the oldest key first.
@@ -66,6 +68,10 @@ impl Get {
             Self::Key(key) => TxnOp::get(key, None),
             Self::Range { from, to, revision } => {
                 let options = GetOptions::new().with_range(to).with_revision(revision);
+                TxnOp::get(from, Some(options))
+            }
+            Self::Page { from, to, limit, revision } => {
+                let options = GetOptions::new().with_range(to).with_limit(limit).with_revision(revision);
                 TxnOp::get(from, Some(options))
             }
             Self::Names { from, to, limit, revision } => {

@@ -6,7 +6,8 @@ mod documents;
 mod record;
 
 pub(super) use documents::{
-    EpochDoc, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc, SettingsDoc, hash_of,
+    EpochDoc, EpochValue, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc, SettingsDoc,
+    hash_of,
 };
 pub(super) use record::RecordDoc;
 

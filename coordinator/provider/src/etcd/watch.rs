@@ -11,7 +11,7 @@ use super::outcome::of_error;
 use super::pause::Pause;
 use super::store::{self, Head, Held, Store, held, revision};
 use super::txn::{Kv, MESSAGE_BYTES_MAX};
-use super::values::{self, EpochDoc, SettingsDoc};
+use super::values::{self, EpochDoc, EpochValue, SettingsDoc};
 use super::{appoint, documents};
 use crate::error::{FatalError, ProviderError};
 use crate::{WatchEvent, WatchStream};
@@ -155,7 +155,7 @@ pub(super) fn watch(store: Arc<Store>, after: Option<Revision>) -> WatchStream {
 
 /// What the lock's view is made of, as far as the events have come.
 struct LockState {
-    generation: u64,
+    epoch: EpochValue,
     epoch_modified: i64,
     lock: Option<Held>,
     /// What the watcher was told last; `None` where it brought its knowledge along.
@@ -164,13 +164,13 @@ struct LockState {
 
 impl LockState {
     fn of(head: &Head, told: Option<LockView>) -> Self {
-        let (generation, epoch_modified) = (head.generation, head.epoch_modified);
-        Self { generation, epoch_modified, lock: head.lock.clone(), told }
+        let (epoch, epoch_modified) = (head.epoch_value, head.epoch_modified);
+        Self { epoch, epoch_modified, lock: head.lock.clone(), told }
     }
 
     /// The view, where it is another than was told.
     fn news(&mut self) -> Option<LockView> {
-        let view = store::view(self.generation, self.epoch_modified, self.lock.as_ref());
+        let view = store::view(self.epoch, self.epoch_modified, self.lock.as_ref());
         (self.told.replace(view.clone()).as_ref() != Some(&view)).then_some(view)
     }
 }
@@ -240,7 +240,7 @@ impl Follower {
     async fn begin(&mut self) -> Result<Option<i64>, ProviderError> {
         if let Some(after) = self.after {
             let head = self.store.head(Vec::new()).await?;
-            let restored = self.lock.as_ref().is_some_and(|known| known.generation != head.generation);
+            let restored = self.lock.as_ref().is_some_and(|known| known.epoch != head.epoch_value);
             // A revision that etcd has not reached belongs to another life of it.
             if head.revision >= after && !restored {
                 self.lock.get_or_insert_with(|| LockState::of(&head, None));
@@ -273,9 +273,9 @@ impl Follower {
                     items.push(Item::Settings(Box::new(settings)));
                 }
                 (Key::Epoch, Some(kv)) => {
-                    let generation = values::read::<EpochDoc>(&kv.key, &kv.value)?;
+                    let epoch = values::read::<EpochDoc>(&kv.key, &kv.value)?;
                     if let Some(state) = &mut self.lock {
-                        (state.generation, state.epoch_modified) = (generation, kv.modified);
+                        (state.epoch, state.epoch_modified) = (epoch, kv.modified);
                     }
                 }
                 (Key::Lock, kv) => {

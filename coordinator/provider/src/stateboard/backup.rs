@@ -5,8 +5,9 @@ use super::outcome::{malformed, of_status};
 use crate::backup::{BackupError, Header, Reader};
 use crate::error::{FatalError, ProviderError};
 use crate::wire::{self, Malformed};
-use baton_board::{Limits, Restored};
+use baton_board::{Durable, Limits, Restored};
 use baton_core::ids::Revision;
+use baton_core::record::Move;
 use baton_proto::v1;
 use sha2::{Digest as _, Sha256};
 use v1::restore_request::Message as ToStateboard;
@@ -35,12 +36,14 @@ pub enum TakeError {
 }
 
 /// How a restore is to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
     /// Also where the stateboard is not empty.
     pub force: bool,
     /// The new generation is at least this.
     pub generation_at_least: u64,
+    /// It is the state of a cluster that moves here.
+    pub arriving: Option<Move>,
 }
 
 /// What a restore made.
@@ -75,9 +78,28 @@ impl StateboardProvider {
         &self,
         mut keep: impl FnMut(&[u8], Progress) -> std::io::Result<()>,
     ) -> Result<Header, TakeError> {
+        let mut reader = Reader::new(self.options.identity.clone(), no_limits());
+        self.take_backup(&mut reader, &mut keep).await?;
+        Ok(reader.finish()?.0)
+    }
+
+    /// The whole state, as a backup holds it.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    pub async fn export(&self) -> Result<Durable, TakeError> {
+        let mut reader = Reader::new(self.options.identity.clone(), no_limits());
+        self.take_backup(&mut reader, &mut |_, _| Ok(())).await?;
+        Ok(reader.finish()?.1)
+    }
+
+    async fn take_backup(
+        &self,
+        reader: &mut Reader,
+        keep: &mut impl FnMut(&[u8], Progress) -> std::io::Result<()>,
+    ) -> Result<(), TakeError> {
         let request = v1::BackupRequest { identity: self.identity() };
         let mut pieces = self.ask(self.client.clone().backup(request)).await?;
-        let mut reader = Reader::new(self.options.identity.clone(), no_limits());
         let mut offset = 0_u64;
         loop {
             let piece = tokio::time::timeout(self.options.request_timeout, pieces.message()).await;
@@ -91,7 +113,7 @@ impl StateboardProvider {
             let progress = Progress { items_done: piece.items_done, items_total: piece.items_total };
             keep(&piece.data, progress)?;
         }
-        Ok(reader.finish()?.0)
+        Ok(())
     }
 
     /// Puts the backup that `blocks` are, one after the other, in the place of everything that the stateboard holds. It
@@ -109,6 +131,7 @@ impl StateboardProvider {
             identity: self.identity(),
             force: options.force,
             generation_at_least: options.generation_at_least,
+            arriving: options.arriving.as_ref().map(wire::move_to_wire),
         };
         let mut offset = 0_u64;
         let chunks = blocks.map(move |data| {

@@ -13,7 +13,7 @@ mod watch;
 
 pub use backup::{Progress, RestoreDone, RestoreOptions, TakeError};
 
-use crate::error::{FatalError, ProviderError};
+use crate::error::{FatalError, ProviderError, unless_moving};
 use crate::password::Password;
 use crate::tls::TlsFiles;
 use crate::{LockSession, StateProvider, WatchStream, wire};
@@ -22,7 +22,7 @@ use baton_board::{
     AppointOutcome, Candidate, Identity, LockToken, SettingsOutcome, Snapshot, Status, WriteOutcome,
 };
 use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
-use baton_core::record::{Change, HistoryEntry, Member, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_proto::v1;
 use channel::Stream;
 use credentials::Credentials;
@@ -150,7 +150,7 @@ impl StateProvider for StateboardProvider {
             changes: changes.iter().map(wire::change_to_wire).collect(),
         };
         let response = self.ask(self.client.clone().appoint(request)).await?;
-        wire::appointed_from_wire(response).map_err(|error| malformed(&error))
+        wire::appointed_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
     }
 
     async fn read(&self) -> Result<Snapshot, ProviderError> {
@@ -170,7 +170,7 @@ impl StateProvider for StateboardProvider {
             member: Some(wire::member_to_wire(&member)),
         };
         let response = self.ask(self.client.clone().put_member(request)).await?;
-        wire::written_from_wire(response).map_err(|error| malformed(&error))
+        wire::written_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
     }
 
     async fn remove_member(
@@ -185,7 +185,7 @@ impl StateProvider for StateboardProvider {
             member: Some(wire::member_key_to_wire(replicaset, instance)),
         };
         let response = self.ask(self.client.clone().remove_member(request)).await?;
-        wire::written_from_wire(response).map_err(|error| malformed(&error))
+        wire::written_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
     }
 
     async fn put_settings(
@@ -199,6 +199,20 @@ impl StateProvider for StateboardProvider {
             settings: Some(wire::settings_to_wire(&settings)),
         };
         let response = self.ask(self.client.clone().put_settings(request)).await?;
+        wire::settings_outcome_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
+    }
+
+    async fn put_move(
+        &self,
+        expected: Version,
+        moving: Option<Move>,
+    ) -> Result<SettingsOutcome, ProviderError> {
+        let request = v1::PutMoveRequest {
+            identity: self.identity(),
+            expected_version: expected.0,
+            moving: moving.as_ref().map(wire::move_to_wire),
+        };
+        let response = self.ask(self.client.clone().put_move(request)).await?;
         wire::settings_outcome_from_wire(response).map_err(|error| malformed(&error))
     }
 

@@ -26,9 +26,9 @@ pub(super) fn of_status(status: &Status) -> ProviderError {
     }
 }
 
-/// Whether the stateboard is at one of its limits: asking again at once would only keep it there.
+/// Whether the stateboard is at one of its limits, where asking again at once would only keep it there, or was left.
 pub(super) fn is_limit(status: &Status) -> bool {
-    detail_of(status).is_some_and(|detail| detail.reason == "limit")
+    detail_of(status).is_some_and(|detail| detail.reason == "limit" || detail.reason == "moving")
 }
 
 fn of_detail(detail: &v1::StateboardError) -> ProviderError {
@@ -44,7 +44,7 @@ fn of_detail(detail: &v1::StateboardError) -> ProviderError {
         "malformed" => FatalError::Protocol(detail.message.clone()).into(),
         // A stateboard that is stopping, or one that is at a limit, has not looked at the request; the others say that
         // they changed nothing.
-        "stopping" | "limit" | "disk_full" | "not_empty" | "bad_backup" => {
+        "stopping" | "moving" | "limit" | "disk_full" | "not_empty" | "bad_backup" => {
             ProviderError::NotApplied(detail.message.clone())
         }
         _ => ProviderError::Unknown(detail.message.clone()),

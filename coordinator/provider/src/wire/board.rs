@@ -330,7 +330,7 @@ pub fn restored_from_wire(restored: v1::Restored) -> Restored {
 }
 
 /// The one table of reasons.
-const REASONS: [(RefusalReason, Reason); 13] = [
+const REASONS: [(RefusalReason, Reason); 14] = [
     (RefusalReason::Other, Reason::Other),
     (RefusalReason::Empty, Reason::Empty),
     (RefusalReason::Duplicate, Reason::Duplicate),
@@ -344,6 +344,7 @@ const REASONS: [(RefusalReason, Reason); 13] = [
     (RefusalReason::Limit, Reason::Limit),
     (RefusalReason::InUse, Reason::InUse),
     (RefusalReason::Timing, Reason::Timing),
+    (RefusalReason::Moving, Reason::Moving),
 ];
 
 fn refusal_to_wire(refusal: &Refusal) -> v1::Refused {

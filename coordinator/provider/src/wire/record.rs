@@ -5,7 +5,7 @@ use baton_core::ids::{
     CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version, Zone,
 };
 use baton_core::position::Position;
-use baton_core::record::{Change, HistoryEntry, Member, Record, SetSettings, Settings};
+use baton_core::record::{Change, HistoryEntry, Member, Move, MovePhase, Record, SetSettings, Settings};
 use baton_core::time::Span;
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,7 +181,35 @@ pub fn settings_to_wire(settings: &Settings) -> v1::Settings {
             .collect(),
         version: settings.version.0,
         failsafe: Some(settings.failsafe),
+        moving: settings.moving.as_ref().map(move_to_wire),
     }
+}
+
+/// Out.
+#[must_use]
+pub fn move_to_wire(it: &Move) -> v1::Move {
+    let phase = match it.phase {
+        MovePhase::Announced => v1::r#move::Phase::Announced,
+        MovePhase::Frozen => v1::r#move::Phase::Frozen,
+        MovePhase::Moved => v1::r#move::Phase::Moved,
+        MovePhase::Arriving => v1::r#move::Phase::Arriving,
+    };
+    v1::Move { id: it.id, phase: phase.into(), other: it.other.clone(), lock_us: it.lock.0 }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] where it has a phase of a newer version: what that allows is not to be guessed.
+pub fn move_from_wire(it: v1::Move) -> Result<Move, Malformed> {
+    let phase = match it.phase() {
+        v1::r#move::Phase::Announced => MovePhase::Announced,
+        v1::r#move::Phase::Frozen => MovePhase::Frozen,
+        v1::r#move::Phase::Moved => MovePhase::Moved,
+        v1::r#move::Phase::Arriving => MovePhase::Arriving,
+        v1::r#move::Phase::Unknown => return Err(Malformed::Missing("a known phase of the move")),
+    };
+    Ok(Move { id: it.id, phase, other: it.other, lock: Span(it.lock_us) })
 }
 
 /// In.
@@ -203,6 +231,7 @@ pub fn settings_from_wire(settings: v1::Settings) -> Result<Settings, Malformed>
         failsafe: settings.failsafe.unwrap_or(default.failsafe),
         clock_drift_ppm: settings.clock_drift_ppm.unwrap_or(default.clock_drift_ppm),
         overrides,
+        moving: settings.moving.map(move_from_wire).transpose()?,
         version: Version(settings.version),
     })
 }

@@ -4,7 +4,8 @@
 use super::room::{RESERVE, file_bytes, free_bytes};
 use super::{FILE_NAME, NEW_NAME, OpenError, Storage, at, belongs, check, create, lock, sync_directory};
 use baton_board::{Durable, Identity, Limits, Restored};
-use baton_core::ids::Revision;
+use baton_core::ids::{Epoch, Revision};
+use baton_core::record::Move;
 use baton_provider::backup::{self, BackupError, Header, Reader};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -27,6 +28,8 @@ pub struct Backup {
     pub force: bool,
     /// The new generation is at least this.
     pub generation_at_least: u64,
+    /// It is the state of a cluster that moves here: nothing is raised, and nothing is open before the move is committed.
+    pub arriving: Option<Move>,
 }
 
 /// What a restore made.
@@ -67,6 +70,19 @@ pub enum RestoreError {
         /// Its revision.
         revision: Revision,
         /// How many records it has.
+        records: usize,
+    },
+    /// There is a state that a move must not replace.
+    #[error(
+        "this stateboard holds a state (epoch {here}, {records} records) and was not moved away from, or it is further \
+         than the one that would come (epoch {comes}): nothing was changed"
+    )]
+    InUse {
+        /// The epoch that was given here last.
+        here: Epoch,
+        /// That of the state that would come.
+        comes: Epoch,
+        /// How many records are here.
         records: usize,
     },
     /// The disk is too full for it.
@@ -131,11 +147,25 @@ impl Backup {
             reader.feed(block.get(..length).unwrap_or_default()).map_err(bad)?;
         }
         let (header, durable) = reader.finish().map_err(bad)?;
-        Ok(Self { header, durable, bytes, force: false, generation_at_least: 0 })
+        Ok(Self { header, durable, bytes, force: false, generation_at_least: 0, arriving: None })
     }
 
     /// What a stateboard that holds `over` begins with instead. What `over` holds is not lost only if `force` says so.
     pub(crate) fn over(self, over: Option<&Durable>) -> Result<(Durable, Restored), RestoreError> {
+        if let Some(arriving) = self.arriving {
+            let comes = self.durable.lock.epoch;
+            if let Some(over) = over.filter(|over| !over.may_be_filled(comes)) {
+                let (here, records) = (over.lock.epoch, over.records.len());
+                return Err(RestoreError::InUse { here, comes, records });
+            }
+            let (backup_revision, at_unix_millis) = (self.durable.revision, unix_millis());
+            let restored = Restored {
+                backup_at_unix_millis: self.header.at_unix_millis,
+                backup_revision,
+                at_unix_millis,
+            };
+            return Ok((self.durable.arriving_over(over, arriving), restored));
+        }
         if let Some(over) = over.filter(|over| !over.is_empty() && !self.force) {
             return Err(RestoreError::NotEmpty { revision: over.revision, records: over.records.len() });
         }

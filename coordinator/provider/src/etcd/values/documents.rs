@@ -6,7 +6,7 @@ use baton_board::{Candidate, Identity, LockSecret};
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Version, Zone,
 };
-use baton_core::record::{HistoryEntry, Member, SetSettings, Settings};
+use baton_core::record::{HistoryEntry, Member, Move, MovePhase, SetSettings, Settings};
 use baton_core::time::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -71,19 +71,49 @@ impl Document for IdentityDoc {
 pub(in super::super) struct EpochDoc {
     format: u32,
     generation: u64,
+    /// Added to the revision. A cluster that was moved here goes on above the epochs that it had before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    above: u64,
+}
+
+// Serde hands a reference over.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// [`EpochDoc`], read: by it the revision of a lock is the number of its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct EpochValue {
+    pub(in super::super) generation: u64,
+    pub(in super::super) above: u64,
+}
+
+impl EpochValue {
+    /// The epoch of a lock that this revision created.
+    pub(in super::super) fn epoch(self, created: i64) -> Epoch {
+        let number = created.unsigned_abs().saturating_add(self.above);
+        Epoch { generation: self.generation, number }
+    }
 }
 
 impl EpochDoc {
-    pub(in super::super) fn new(generation: u64) -> Self {
-        Self { format: FORMAT, generation }
+    pub(in super::super) fn new(value: EpochValue) -> Self {
+        Self { format: FORMAT, generation: value.generation, above: value.above }
     }
 }
 
 impl Document for EpochDoc {
-    type Value = u64;
+    type Value = EpochValue;
 
-    fn into_value(self) -> Result<u64, String> {
-        if self.generation == 0 { Err("generations count from 1".to_owned()) } else { Ok(self.generation) }
+    fn into_value(self) -> Result<EpochValue, String> {
+        let Self { generation, above, .. } = self;
+        if generation == 0 {
+            Err("generations count from 1".to_owned())
+        } else if above > u64::MAX / 2 {
+            Err("above leaves no room to count on".to_owned())
+        } else {
+            Ok(EpochValue { generation, above })
+        }
     }
 }
 
@@ -225,6 +255,42 @@ pub(in super::super) struct SettingsDoc {
     failsafe: bool,
     clock_drift_ppm: u32,
     overrides: BTreeMap<String, SetSettingsDoc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moving: Option<MoveDoc>,
+}
+
+/// Where etcd stands in a move of the cluster's state.
+#[derive(Serialize, Deserialize)]
+struct MoveDoc {
+    /// In hexadecimal.
+    id: String,
+    phase: String,
+    other: String,
+    lock: String,
+}
+
+const PHASES: [(MovePhase, &str); 4] = [
+    (MovePhase::Announced, "announced"),
+    (MovePhase::Frozen, "frozen"),
+    (MovePhase::Moved, "moved"),
+    (MovePhase::Arriving, "arriving"),
+];
+
+impl From<&Move> for MoveDoc {
+    fn from(it: &Move) -> Self {
+        let phase = PHASES.iter().find(|(phase, _)| *phase == it.phase).map_or("", |(_, name)| name);
+        let (other, lock) = (it.other.clone(), span_to_text(it.lock));
+        Self { id: format!("{:016x}", it.id), phase: phase.to_owned(), other, lock }
+    }
+}
+
+impl MoveDoc {
+    fn into_value(self) -> Result<Move, String> {
+        let phase = PHASES.iter().find(|(_, name)| *name == self.phase);
+        let (phase, _) = phase.ok_or_else(|| format!("{:?} is no phase of a move", self.phase))?;
+        let id = u64::from_str_radix(&self.id, 16).map_err(text)?;
+        Ok(Move { id, phase: *phase, other: self.other, lock: span_from_text(&self.lock)? })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -257,6 +323,7 @@ impl From<&Settings> for SettingsDoc {
             failsafe: settings.failsafe,
             clock_drift_ppm: settings.clock_drift_ppm,
             overrides: settings.overrides.iter().map(|(set, it)| (set.to_string(), own(it))).collect(),
+            moving: settings.moving.as_ref().map(MoveDoc::from),
         }
     }
 }
@@ -283,6 +350,7 @@ impl Document for SettingsDoc {
             failsafe: self.failsafe,
             clock_drift_ppm: self.clock_drift_ppm,
             overrides,
+            moving: self.moving.map(MoveDoc::into_value).transpose()?,
             version: Version(self.version),
         })
     }

@@ -74,7 +74,10 @@ fn every_document_is_read_back() {
     }
     let identity = crate::identity_of(ClusterName::parse("orders").expect("a name"), "open sesame");
     assert_eq!(again(&IdentityDoc::from(&identity)), identity);
-    assert_eq!(again(&EpochDoc::new(3)), 3);
+    for above in [0, 7] {
+        let epoch = EpochValue { generation: 3, above };
+        assert_eq!(again(&EpochDoc::new(epoch)), epoch);
+    }
     let holder = Candidate {
         coordinator: CoordinatorName::parse("host-a").expect("a name"),
         address: Endpoint(Arc::from("host-a:4402")),

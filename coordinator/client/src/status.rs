@@ -20,6 +20,31 @@ pub struct ClusterStatus {
     pub replicasets: Vec<ReplicaSetStatus>,
     /// What is wrong with the cluster as a whole, in words.
     pub issues: Vec<String>,
+    /// The move of the state to another provider, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<MovingStatus>,
+}
+
+/// A move of the state to another provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovingStatus {
+    /// Drawn for this run of the move, in hexadecimal.
+    pub id: String,
+    /// `announced`, `frozen` or `moved`.
+    pub phase: String,
+    /// Where it is moved to.
+    pub to: String,
+    /// The attached hosts.
+    pub hosts: Vec<MovingHost>,
+}
+
+/// Whether one host reaches the new provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovingHost {
+    /// Its coordinator.
+    pub coordinator: String,
+    /// Why it does not; absent where it does.
+    pub problem: Option<String>,
 }
 
 /// Who decides.

@@ -2,8 +2,8 @@
 
 use crate::decision::{BadDecision, DecisionRecord};
 use crate::status::{
-    ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RECORD_FORMAT, RecordStatus, ReplicaSetStatus,
-    rfc3339,
+    ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, MovingHost, MovingStatus, RECORD_FORMAT,
+    RecordStatus, ReplicaSetStatus, rfc3339,
 };
 use baton_core::ids::{BadName, Epoch, Incarnation};
 use baton_core::position::{BadPosition, Position};
@@ -186,7 +186,34 @@ pub fn status_to_wire(status: &ClusterStatus) -> Result<v1::ClusterStatus, BadSt
         }),
         replicasets: status.replicasets.iter().map(set_to_wire).collect::<Result<_, _>>()?,
         issues: status.issues.clone(),
+        moving: status.moving.as_ref().map(moving_to_wire),
     })
+}
+
+fn moving_to_wire(moving: &MovingStatus) -> v1::MovingStatus {
+    let host = |host: &MovingHost| v1::MovingHost {
+        coordinator: host.coordinator.clone(),
+        problem: empty_if_none(host.problem.as_ref()),
+    };
+    v1::MovingStatus {
+        id: moving.id.clone(),
+        phase: moving.phase.clone(),
+        to: moving.to.clone(),
+        hosts: moving.hosts.iter().map(host).collect(),
+    }
+}
+
+fn moving_from_wire(moving: &v1::MovingStatus) -> MovingStatus {
+    let host = |host: &v1::MovingHost| MovingHost {
+        coordinator: host.coordinator.clone(),
+        problem: none_if_empty(&host.problem),
+    };
+    MovingStatus {
+        id: moving.id.clone(),
+        phase: moving.phase.clone(),
+        to: moving.to.clone(),
+        hosts: moving.hosts.iter().map(host).collect(),
+    }
 }
 
 fn set_to_wire(set: &ReplicaSetStatus) -> Result<v1::ReplicaSetStatus, BadStatus> {
@@ -246,6 +273,7 @@ pub fn status_from_wire(status: &v1::ClusterStatus) -> Result<ClusterStatus, Bad
         },
         replicasets: status.replicasets.iter().map(set_from_wire).collect::<Result<_, _>>()?,
         issues: status.issues.clone(),
+        moving: status.moving.as_ref().map(moving_from_wire),
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod issues;
 pub mod lock;
+mod moving;
 mod publish;
 mod status;
 mod writes;
@@ -25,6 +26,7 @@ use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Time;
 use baton_proto::v1;
+use baton_provider::switching::MovingView;
 use baton_provider::{LockToken, LockView, Snapshot, StateProvider};
 use publish::Sessions;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +98,15 @@ pub enum Event {
         /// The reports.
         beats: Vec<Beat>,
     },
+    /// Whether a host reaches the provider that a move leads to.
+    NextProvider {
+        /// Its stream.
+        session: SessionId,
+        /// Which move.
+        move_id: u64,
+        /// Why not; empty where it does.
+        problem: String,
+    },
     /// A host's stream ended.
     Detached {
         /// Its stream.
@@ -117,6 +128,8 @@ pub struct Parts {
     pub cluster: watch::Sender<Arc<ClusterView>>,
     /// Who holds the lock.
     pub lock: watch::Receiver<Option<LockView>>,
+    /// Where the state moves.
+    pub moving: watch::Receiver<MovingView>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -133,6 +146,7 @@ struct Shell {
     token: Option<LockToken>,
     settings: Settings,
     sessions: Sessions,
+    hosts: moving::Hosts,
     events: mpsc::Sender<Event>,
     tasks: BTreeMap<TaskId, Waiting>,
     last_task: u64,
@@ -170,6 +184,7 @@ pub fn start(
         token: None,
         settings,
         sessions: Sessions::default(),
+        hosts: moving::Hosts::default(),
         events,
         tasks: BTreeMap::new(),
         last_task: 0,
@@ -195,7 +210,7 @@ impl Shell {
         mut commands: mpsc::Receiver<OperatorCommand>,
         stop: CancellationToken,
     ) -> Time {
-        let mut lock = self.parts.lock.clone();
+        let (mut lock, mut moving) = (self.parts.lock.clone(), self.parts.moving.clone());
         self.status.touch();
         loop {
             let deadline = self.arbiter.next_deadline();
@@ -216,6 +231,7 @@ impl Shell {
                 () = alarm => self.step(Input::Tick),
                 // Whoever is not the arbiter still has to say who is.
                 Ok(()) = lock.changed() => self.status.touch(),
+                Ok(()) = moving.changed() => self.status.touch(),
                 () = self.status.due() => {}
             }
             self.flush();
@@ -236,6 +252,7 @@ impl Shell {
                 self.token = None;
                 self.decisions.clear();
                 self.sessions.clear();
+                self.hosts.clear();
                 self.step(Input::LockLost);
                 self.refuse_tasks();
             }
@@ -245,6 +262,7 @@ impl Shell {
                 let active = self.token.is_some();
                 if admitted.send(active).is_ok() && active {
                     self.sessions.add(session, out);
+                    self.hosts.add(session, &guards);
                     self.sessions.introduce(session, &guards, &address);
                     self.step(Input::Attached { session, guards });
                 }
@@ -262,8 +280,13 @@ impl Shell {
                 // Not answered: not ours to answer, and the caller is told so.
                 self.relaying = None;
             }
+            Event::NextProvider { session, move_id, problem } => {
+                self.hosts.said(session, move_id, problem);
+                self.status.touch();
+            }
             Event::Detached { session } => {
                 self.sessions.remove(session);
+                self.hosts.remove(session);
                 self.step(Input::Detached { session });
             }
         }
@@ -342,6 +365,7 @@ impl Shell {
     /// Sends what the steps left: messages, the map of masters, the status.
     fn flush(&mut self) {
         for session in self.sessions.flush() {
+            self.hosts.remove(session);
             // It comes back, with everything; its beats in the queue are nobody's.
             self.arbiter.step(clock::now(), Input::Detached { session });
         }
@@ -350,7 +374,10 @@ impl Shell {
             self.sessions.publish(&self.arbiter, &changed);
         }
         if self.status.take_due() {
-            let view = status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions);
+            let mut view = status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions);
+            let moving = self.parts.moving.borrow().clone();
+            view.status.issues.extend(moving::issues(&moving));
+            view.status.moving = self.hosts.status(&moving);
             self.parts.metrics.hosts_attached(self.sessions.len());
             self.parts.cluster.send_replace(Arc::new(view));
             self.status.published();

@@ -31,6 +31,8 @@ pub struct Config {
     pub identity: Identity,
     /// Where the durable record is kept.
     pub provider: ProviderConfig,
+    /// Where the record moves to, or came from: the other end of a move.
+    pub next: Option<ProviderConfig>,
     /// The daemon's name among the coordinators.
     pub name: CoordinatorName,
     /// gRPC for guards, routers and operators.

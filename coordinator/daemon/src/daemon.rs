@@ -3,7 +3,7 @@
 
 use crate::arbiter_shell;
 use crate::clock;
-use crate::config::{Config, EngineKind as ConfiguredKind, EtcdSection, InstanceConfig, ProviderConfig};
+use crate::config::{Config, EngineKind as ConfiguredKind, InstanceConfig};
 use crate::directory::DirectoryService;
 use crate::guard_shell;
 use crate::http;
@@ -12,6 +12,7 @@ use crate::link::peers::Peers;
 use crate::link::service::CoordinationService;
 use crate::metrics::Metrics;
 use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
+use crate::provider;
 use crate::view::{self, ClusterView, ViewPublishers, Views};
 use anyhow::Context as _;
 use baton_client::status::ClusterStatus;
@@ -22,8 +23,7 @@ use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
 use baton_proto::v1;
-use baton_provider::etcd::{EtcdOptions, EtcdProvider};
-use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
+use baton_provider::switching::MovingView;
 use baton_provider::{FatalError, Item, LockView, ProviderError, StateProvider, WatchEvent};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,8 +41,6 @@ const BEATS_MAX: usize = 4_096;
 const STREAMS_MAX: u32 = 4_096;
 /// How long the tasks may take to end once the shutdown has come.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a request to the provider may take before the lease is known.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The ports, bound before anything else starts, so that a port in use is the first thing that is said.
 pub struct Listeners {
@@ -80,6 +78,7 @@ struct Common {
     timing: Timing,
     metrics: Arc<Metrics>,
     lock: watch::Receiver<Option<LockView>>,
+    moving: watch::Receiver<MovingView>,
 }
 
 /// What runs, in the order in which it has to end.
@@ -130,6 +129,7 @@ pub async fn run(
         guards: guarded,
         beats: beat_queue,
         lock: common.lock.clone(),
+        moving: common.moving.clone(),
         masters,
     };
     let link_stop = CancellationToken::new();
@@ -174,7 +174,9 @@ async fn prepare(
     shutdown: &CancellationToken,
     board_stop: CancellationToken,
 ) -> anyhow::Result<Option<Common>> {
-    let provider = provider(&config, board_stop).await?;
+    let provider = provider::open(&config, board_stop).await?;
+    let moving = provider.view();
+    let provider: Arc<dyn StateProvider> = Arc::new(provider);
     let settings = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(None),
@@ -182,7 +184,15 @@ async fn prepare(
     };
     let timing = Timing::new(&settings).context("the settings in the provider are not safe together")?;
     let lock = follow_lock(Arc::clone(&provider));
-    Ok(Some(Common { config, provider, settings, timing, metrics: Arc::new(Metrics::default()), lock }))
+    Ok(Some(Common {
+        config,
+        provider,
+        settings,
+        timing,
+        metrics: Arc::new(Metrics::default()),
+        lock,
+        moving,
+    }))
 }
 
 fn channels(common: &Common) -> (ViewPublishers, Views) {
@@ -210,6 +220,7 @@ impl Common {
             provider: Arc::clone(&self.provider),
             cluster,
             lock: self.lock.clone(),
+            moving: self.moving.clone(),
             metrics: Arc::clone(&self.metrics),
         }
     }
@@ -266,47 +277,6 @@ async fn settle(views: &Views, at_most: Duration) {
     // Views are published every tenth of a second; the one at hand may be older than the stop.
     tokio::time::sleep(Duration::from_millis(150)).await;
     let _ = tokio::time::timeout(at_most, settled).await;
-}
-
-/// The provider that the configuration names. An embedded stateboard serves this daemon's own port on loopback.
-async fn provider(config: &Config, board_stop: CancellationToken) -> anyhow::Result<Arc<dyn StateProvider>> {
-    let identity = config.identity.clone();
-    let options = match &config.provider {
-        ProviderConfig::Stateboard { endpoints, tls, password } => StateboardOptions {
-            tls: tls.clone(),
-            password: password.clone(),
-            ..StateboardOptions::new(endpoints.clone(), identity, FIRST_TIMEOUT)
-        },
-        ProviderConfig::Etcd(section) => return Ok(Arc::new(etcd(section, identity)?)),
-        ProviderConfig::Embedded { data_dir } => {
-            let options = baton_stateboard::Options {
-                identity: config.identity.clone(),
-                data_dir: data_dir.clone(),
-                seed_settings: Settings::default(),
-                limits: baton_board::Limits::default(),
-            };
-            let board = tokio::task::spawn_blocking(move || baton_stateboard::open(options)).await??;
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let endpoint = format!("http://{}", listener.local_addr()?);
-            tokio::spawn(async move {
-                if let Err(error) = board.serve(listener, None, board_stop).await {
-                    tracing::error!(%error, "the embedded stateboard failed");
-                }
-            });
-            StateboardOptions::new(vec![endpoint], identity, FIRST_TIMEOUT)
-        }
-    };
-    Ok(Arc::new(StateboardProvider::new(options)?))
-}
-
-fn etcd(section: &EtcdSection, identity: baton_provider::Identity) -> anyhow::Result<EtcdProvider> {
-    Ok(EtcdProvider::new(EtcdOptions {
-        prefix: section.prefix.clone(),
-        credentials: section.credentials.clone(),
-        tls: section.tls.clone(),
-        seed_settings: section.seed_settings.clone(),
-        ..EtcdOptions::new(section.endpoints.clone(), identity, FIRST_TIMEOUT)
-    })?)
 }
 
 /// Waits for the provider and reads the cluster's settings: without them no lease is known.

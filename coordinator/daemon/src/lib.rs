@@ -13,6 +13,7 @@ pub mod link;
 pub mod logging;
 pub mod metrics;
 pub mod operator;
+pub mod provider;
 pub mod report;
 pub mod view;
 

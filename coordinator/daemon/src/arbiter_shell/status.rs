@@ -107,6 +107,7 @@ pub(super) fn cluster_view(
         arbiter: arbiter_status,
         replicasets,
         issues: of_cluster,
+        moving: None,
     };
     ClusterView::new(status, settings.clone()).with_issues(issues)
 }

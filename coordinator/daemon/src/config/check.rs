@@ -40,6 +40,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     let common_tls = provider::TlsSection::read(&mut tls);
     tls.finish();
     let mut provider_section = root.section("provider");
+    let next = provider::next(&mut provider_section, &common_tls, &state_dir);
     let provider = provider::check(&mut provider_section, &common_tls, &state_dir);
     provider_section.finish();
 
@@ -60,6 +61,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     Some(Config {
         identity: identity?,
         provider: provider?,
+        next,
         name: name?,
         listen: listen.value,
         http_listen: http_listen.value,

@@ -47,6 +47,23 @@ impl TlsSection {
     }
 }
 
+/// Reads `[provider.next]`, the other end of a move, in the same words.
+pub(super) fn next(provider: &mut Section, common: &TlsSection, state_dir: &Path) -> Option<ProviderConfig> {
+    let given = provider.has("next");
+    let mut section = provider.section("next");
+    if !given {
+        return None;
+    }
+    let next = check(&mut section, common, state_dir);
+    if matches!(next, Some(ProviderConfig::Embedded { .. })) {
+        let rule =
+            "must be \"stateboard\" or \"etcd\": the other coordinators reach no stateboard in this process";
+        section.problem("kind", rule);
+    }
+    section.finish();
+    next
+}
+
 /// Reads the section. `common` is `[tls]`, which holds where `[provider]` names no file of its own.
 pub(super) fn check(section: &mut Section, common: &TlsSection, state_dir: &Path) -> Option<ProviderConfig> {
     let given = section.has("kind");

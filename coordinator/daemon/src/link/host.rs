@@ -4,6 +4,7 @@
 //! It must not know what any of it means.
 
 use super::peers::Peers;
+use super::service::PROBLEM_BYTES_MAX;
 use super::wire;
 use crate::config::Config;
 use crate::directory;
@@ -15,6 +16,7 @@ use baton_core::timing::Timing;
 use baton_proto::v1;
 use baton_proto::v1::coordination_client::CoordinationClient;
 use baton_provider::LockView;
+use baton_provider::switching::MovingView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,8 @@ pub struct HostLink {
     pub peers: Arc<Peers>,
     /// Who holds the lock.
     pub lock: watch::Receiver<Option<LockView>>,
+    /// Where the state moves.
+    pub moving: watch::Receiver<MovingView>,
     /// The host's map of masters.
     pub masters: watch::Sender<Arc<MastersView>>,
 }
@@ -162,6 +166,8 @@ impl HostLink {
         out: &mpsc::Sender<v1::FromHost>,
         inbound: &mut tonic::Streaming<v1::ToHost>,
     ) -> String {
+        // A new arbiter was told nothing yet.
+        self.moving.mark_changed();
         loop {
             tokio::select! {
                 biased;
@@ -182,6 +188,13 @@ impl HostLink {
                     }
                     let beats = v1::from_host::Message::Beats(v1::Beats { beats });
                     if out.try_send(v1::FromHost { message: Some(beats) }).is_err() {
+                        return "it does not take what is sent".to_owned();
+                    }
+                }
+                Ok(()) = self.moving.changed() => {
+                    let Some(next) = next_provider(&self.moving.borrow_and_update()) else { continue };
+                    let next = v1::from_host::Message::Next(next);
+                    if out.try_send(v1::FromHost { message: Some(next) }).is_err() {
                         return "it does not take what is sent".to_owned();
                     }
                 }
@@ -224,4 +237,14 @@ impl HostLink {
             let _ = guard.inbox.send(message()).await;
         }
     }
+}
+
+/// What the arbiter is told of a move, where there is anything to be told.
+fn next_provider(view: &MovingView) -> Option<v1::NextProvider> {
+    let (move_id, reached) = view.next.as_ref()?;
+    let mut problem = reached.as_ref().err().cloned().unwrap_or_default();
+    while problem.len() > PROBLEM_BYTES_MAX {
+        problem.pop();
+    }
+    Some(v1::NextProvider { move_id: *move_id, problem })
 }

@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 const HELLO: Duration = Duration::from_secs(5);
 /// Longest address of a host, in bytes.
 const ADDRESS_BYTES_MAX: usize = 512;
+/// Longest reason why a host does not reach a provider, in bytes.
+pub(super) const PROBLEM_BYTES_MAX: usize = 1_024;
 /// Most messages that wait for a host; a host that does not take them is cut off, it comes back.
 pub const OUT_MAX: usize = 256;
 
@@ -176,7 +178,17 @@ async fn read(session: SessionId, mut inbound: Streaming<v1::FromHost>, events: 
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => break,
         };
-        let Some(v1::from_host::Message::Beats(beats)) = message.message else { break };
+        let beats = match message.message {
+            Some(v1::from_host::Message::Beats(beats)) => beats,
+            Some(v1::from_host::Message::Next(next)) if next.problem.len() <= PROBLEM_BYTES_MAX => {
+                let v1::NextProvider { move_id, problem } = next;
+                if events.send(Event::NextProvider { session, move_id, problem }).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Some(v1::from_host::Message::Next(_) | v1::from_host::Message::Hello(_)) | None => break,
+        };
         if beats.beats.len() > wire::GUARDS_MAX {
             break;
         }

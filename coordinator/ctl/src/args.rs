@@ -1,7 +1,9 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
+mod provider;
 mod stateboard;
 
+pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -127,6 +129,8 @@ pub enum Command {
     },
     /// Ask the stateboard itself: how it stands, a backup, a restore
     Stateboard(StateboardArgs),
+    /// Move the state of a live cluster from one state provider to another
+    Provider(ProviderArgs),
     /// Print completions for a shell
     Completions {
         /// For which one
@@ -181,6 +185,6 @@ pub struct SwitchoverArgs {
     pub wait: Option<Duration>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 300ms, 3s or 5m"))
 }

@@ -3,6 +3,7 @@
 
 pub mod args;
 mod json;
+mod provider;
 pub mod render;
 mod stateboard;
 mod wait;
@@ -77,6 +78,8 @@ enum Failure {
     Decision(#[from] baton_client::decision::BadDecision),
     #[error(transparent)]
     Stateboard(#[from] stateboard::StateboardFailure),
+    #[error(transparent)]
+    Provider(#[from] provider::ProviderFailure),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -86,6 +89,7 @@ impl Failure {
         match self {
             Self::Operator(OperatorError::Unreachable { .. }) => Exit::Unreachable,
             Self::Stateboard(failure) => failure.exit(),
+            Self::Provider(failure) => failure.exit(),
             Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
             Self::Operator(_) | Self::Decision(_) | Self::Output(_) => Exit::Failed,
         }
@@ -111,6 +115,7 @@ fn report(cli: &Cli, io: &mut Io<'_>, failure: &Failure) -> std::io::Result<()> 
     if cli.json {
         let value = match failure {
             Failure::Stateboard(failure) => json::board_failure(failure.reason(), &failure.to_string()),
+            Failure::Provider(failure) => json::board_failure(failure.reason(), &failure.to_string()),
             _ => json::failure(&failure.to_string(), operator_error(failure)),
         };
         write_json(io, &value)?;
@@ -149,6 +154,11 @@ async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
                 // It writes whole lines between two waits; where it is cut, nothing is half written.
                 Some(span) => tokio::time::timeout(*span, watching).await.unwrap_or(Ok(()))?,
             }
+            Ok(Exit::Done)
+        }
+        Command::Provider(args) => {
+            let client = OperatorClient::new(cli.endpoint.iter().map(String::as_str), cli.request_timeout)?;
+            provider::run(args, &client, cli.request_timeout, cli.json, io).await?;
             Ok(Exit::Done)
         }
         asking => ask(cli, io, asking).await,
@@ -204,7 +214,11 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
             let timing = client.timing().await?;
             show_timing(cli, io, &timing)?;
         }
-        Command::Stateboard(_) | Command::Watch { .. } | Command::Completions { .. } | Command::Man => {
+        Command::Stateboard(_)
+        | Command::Provider(_)
+        | Command::Watch { .. }
+        | Command::Completions { .. }
+        | Command::Man => {
             unreachable!("dispatch has done them")
         }
     }

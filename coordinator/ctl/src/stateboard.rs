@@ -121,7 +121,8 @@ pub(crate) async fn run(
             // Whether it is a good backup needs no stateboard to be said.
             let (header, bytes) = examine(file, &identity)?;
             reach(args, &board).await?;
-            let options = RestoreOptions { force: *force, generation_at_least: *generation_at_least };
+            let options =
+                RestoreOptions { force: *force, generation_at_least: *generation_at_least, arriving: None };
             let done = board.restore(options, blocks(file, bytes)?).await;
             let done = done.map_err(StateboardFailure::Provider)?;
             let value = json::board_restored(&header, &done);

@@ -81,6 +81,7 @@ pub struct Stage {
     board_port: u16,
     network: Option<Wires>,
     engines: Vec<(u16, Daemon)>,
+    etcd: Option<(u16, Daemon)>,
     _place: Place,
 }
 
@@ -138,6 +139,7 @@ impl Stage {
             board_port: ports::free(),
             network,
             engines: Vec::new(),
+            etcd: None,
             _place: place,
         }
     }
@@ -187,6 +189,50 @@ impl Stage {
                 .map_err(|error| error.to_string())
         });
         self.board = Some(daemon);
+    }
+
+    /// Starts an etcd of one member; hosts that are prepared from now on have it in `[provider.next]`.
+    pub fn start_etcd(&mut self) {
+        let (clients, peers) = (ports::free(), ports::free());
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(self.path().join("etcd"));
+        command.args(["--name", "n0", "--initial-cluster", &format!("n0={}", url(peers))]);
+        command.args(["--listen-client-urls", &url(clients), "--advertise-client-urls", &url(clients)]);
+        command.args(["--listen-peer-urls", &url(peers), "--initial-advertise-peer-urls", &url(peers)]);
+        let etcd = self.spawn(None, &mut command, "etcd.output");
+        poll::until("etcd leads itself", || match http::get(clients, "/health")? {
+            (200, body) if body["health"] == "true" => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        self.etcd = Some((clients, etcd));
+    }
+
+    /// Where the etcd is.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    pub fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd.as_ref().expect("an etcd was started").0)
+    }
+
+    /// Where the stateboard is.
+    #[must_use]
+    pub fn board_url(&self) -> String {
+        format!("http://{}", self.board_address())
+    }
+
+    /// `batonctl provider migrate`, ready to be run.
+    #[must_use]
+    pub fn migrate(&self, from: &str, to: &str) -> Command {
+        let reached = |host: &Host| format!("{}:{}", host.ports.address, host.ports.grpc);
+        let endpoints: Vec<String> = self.hosts.iter().map(reached).collect();
+        let mut command = Command::new(Self::program("batonctl"));
+        command.args(["--json", "--endpoint", &endpoints.join(",")]);
+        command.args(["provider", "migrate", "--cluster", files::CLUSTER, "--secret-file"]);
+        command.arg(self.path().join("secret")).args(["--from", from, "--to", to]);
+        command
     }
 
     fn board_address(&self) -> SocketAddrV4 {
@@ -243,8 +289,11 @@ impl Stage {
         }
         let ports = Ports { address, grpc: ports::free(), http: ports::free() };
         let board = (!plan.embedded).then(|| self.board_address());
-        fs::write(self.config_of(plan.name), files::coordinator(&folder, &plan, ports, board))
-            .expect("writable");
+        let mut config = files::coordinator(&folder, &plan, ports, board);
+        if self.etcd.is_some() {
+            config += &format!("\n[provider.next]\nkind = \"etcd\"\nendpoints = [\"{}\"]\n", self.etcd_url());
+        }
+        fs::write(self.config_of(plan.name), config).expect("writable");
         self.hosts.push(Host { plan, ports, node, daemon: None });
         self.hosts.len() - 1
     }

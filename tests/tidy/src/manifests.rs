@@ -33,7 +33,7 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("baton-stateboard", &["baton-board", "baton-config", "baton-core", "baton-proto", "baton-provider"]),
     ("baton-client", &["baton-core", "baton-proto"]),
     // Layer 3: people.
-    ("batonctl", &["baton-client", "baton-core", "baton-proto", "baton-provider"]),
+    ("batonctl", &["baton-client", "baton-config", "baton-core", "baton-proto", "baton-provider"]),
     // Tests.
     ("baton-oracle", &["baton-core"]),
     ("scenario", &["baton-board", "baton-core", "baton-oracle", "baton-provider"]),

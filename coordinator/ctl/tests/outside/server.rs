@@ -284,5 +284,6 @@ pub fn status() -> ClusterStatus {
             last_decision: Some(decision()),
         }],
         issues: vec![],
+        moving: None,
     }
 }

@@ -6,6 +6,7 @@ mod bootstrap;
 mod crash;
 mod daemon;
 mod failsafe;
+mod moving;
 mod parts;
 mod provider;
 mod refusals;

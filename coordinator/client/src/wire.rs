@@ -341,6 +341,19 @@ pub fn timing_to_wire(timing: &Timing, clock_drift_ppm: u32) -> v1::TimingRespon
 mod tests {
     use super::*;
 
+    fn moving() -> MovingStatus {
+        let host = |name: &str, problem: Option<&str>| MovingHost {
+            coordinator: name.into(),
+            problem: problem.map(str::to_owned),
+        };
+        MovingStatus {
+            id: "00000000000000a7".into(),
+            phase: "announced".into(),
+            to: "etcd http://10.0.0.7:2379".into(),
+            hosts: vec![host("host-a", None), host("host-b", Some("it is away"))],
+        }
+    }
+
     fn full() -> ClusterStatus {
         let record = RecordStatus {
             format: 1,
@@ -377,6 +390,7 @@ mod tests {
         let unheard =
             MemberStatus { instance: "a1".into(), position: "unknown".into(), ..MemberStatus::default() };
         ClusterStatus {
+            moving: Some(moving()),
             cluster: "orders".into(),
             answered_by: "host-b".into(),
             arbiter: ArbiterStatus {

@@ -376,7 +376,6 @@ impl Shell {
         if self.status.take_due() {
             let mut view = status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions);
             let moving = self.parts.moving.borrow().clone();
-            view.status.issues.extend(moving::issues(&moving));
             view.status.moving = self.hosts.status(&moving);
             self.parts.metrics.hosts_attached(self.sessions.len());
             self.parts.cluster.send_replace(Arc::new(view));

@@ -1,8 +1,8 @@
 //! Which of the attached hosts reach the provider that an announced move leads to. Kept for whoever makes the move: nothing
 //! is decided from it here.
 
-use baton_client::status::{MovingHost, MovingStatus};
-use baton_core::arbiter::SessionId;
+use baton_client::status::{IssueStatus, MovingHost, MovingStatus};
+use baton_core::arbiter::{SessionId, Severity};
 use baton_core::ids::CoordinatorName;
 use baton_core::message::Hello;
 use baton_core::record::MovePhase;
@@ -65,17 +65,38 @@ impl Hosts {
 }
 
 /// What of a move a person has to know.
-pub(super) fn issues(view: &MovingView) -> Vec<String> {
+pub(super) fn issues(view: &MovingView) -> Vec<IssueStatus> {
     let mut issues = Vec::new();
+    let mut issue = |code: &str, severity: Severity, text: String, suggestion: &str, command: &str| {
+        issues.push(IssueStatus {
+            code: code.to_owned(),
+            severity: severity.name().to_owned(),
+            text,
+            suggestion: suggestion.to_owned(),
+            command: command.to_owned(),
+            ..IssueStatus::default()
+        });
+    };
     if let Some(moving) = &view.moving {
-        issues.push(format!("the cluster's state is being moved to {}", moving.other));
-        if let Some((_, Err(problem))) = &view.next {
-            issues.push(format!("this coordinator does not follow the move: {problem}"));
-        }
+        let problem = match &view.next {
+            Some((_, Err(problem))) => format!("; the arbiter's coordinator does not follow it: {problem}"),
+            Some((_, Ok(()))) | None => String::new(),
+        };
+        issue(
+            "provider_moving",
+            Severity::Notice,
+            format!("the cluster's state is being moved to {}{problem}", moving.other),
+            "if the command that moves it was cut off, run it again: it completes the move or takes it back",
+            "batonctl status --json",
+        );
     }
     if view.on_next {
-        issues.push(
-            "the provider in use is that of [provider.next]: name it in [provider] of this coordinator's file".to_owned(),
+        issue(
+            "provider_moved",
+            Severity::Warning,
+            "the provider in use is that of [provider.next]".to_owned(),
+            "name it in [provider] of the coordinators' files, and keep the old provider until all are changed",
+            "baton-coordinator check-config",
         );
     }
     issues

@@ -1,6 +1,6 @@
 //! The cluster as people see it, made from the machine at a pace that never costs it much.
 
-use super::{Parts, issues};
+use super::{Parts, issues, moving};
 use crate::clock;
 use crate::view::ClusterView;
 use baton_client::decision::DecisionRecord;
@@ -92,6 +92,7 @@ pub(super) fn cluster_view(
     if arbiter.epoch().is_some() && !active {
         issues.push(issues::store_blind());
     }
+    issues.extend(moving::issues(&parts.moving.borrow()));
     let of_cluster = issues.iter().map(|issue| issue.text.clone()).collect();
     let mut replicasets = Vec::new();
     // One whose lock could not be renewed decides nothing, and still knows best.

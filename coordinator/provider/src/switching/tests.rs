@@ -92,7 +92,7 @@ async fn a_lock_is_lost_by_the_move_and_taken_at_the_other_end_and_a_watch_misse
     // And back, by the same provider.
     run(&two, &one, &provider).await.expect("moved back");
     assert_eq!(provider.read().await.expect("answered").records.len(), 1);
-    assert!(!provider.view().borrow().on_next || provider.shared.end().1 % 2 == 0);
+    provider.view().wait_for(|view| !view.on_next && view.moving.is_none()).await.expect("it is told");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,8 +40,8 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     let common_tls = provider::TlsSection::read(&mut tls);
     tls.finish();
     let mut provider_section = root.section("provider");
-    let next = provider::next(&mut provider_section, &common_tls, &state_dir);
     let provider = provider::check(&mut provider_section, &common_tls, &state_dir);
+    let next = provider::next(&mut provider_section, &common_tls, &state_dir);
     provider_section.finish();
 
     let arbiter_enabled = enabled(&mut root, "arbiter");

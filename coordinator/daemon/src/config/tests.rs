@@ -150,7 +150,7 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
         ),
         (
             "instance = 3\n",
-            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, prefix, endpoints, password_file, password, cert_file, key_file, ca_file, data_dir, seed_settings"#,
+            r#"c.toml:8: provider.instance: unknown key; known here: kind, username, prefix, endpoints, password_file, password, cert_file, key_file, ca_file, data_dir, seed_settings, next"#,
         ),
     ];
     for (added, said) in cases {
@@ -422,4 +422,13 @@ fn a_file_that_is_not_there_is_told() {
         missing.expect_err("it is not there").to_string(),
         "/nonexistent/c.toml: cannot be read: No such file or directory (os error 2)"
     );
+}
+
+#[test]
+fn the_other_end_of_a_move_is_named_in_the_same_words() {
+    let with = |next: &str| format!("{SMALL}[provider.next]\n{next}\n");
+    let config = good(&with("kind = \"etcd\"\nendpoints = [\"http://10.0.0.7:2379\"]"));
+    assert!(matches!(config.next, Some(ProviderConfig::Etcd(_))), "{:?}", config.next);
+    let refused = problems(&with("kind = \"embedded\""));
+    assert!(refused.contains("provider.next.kind"), "{refused}");
 }

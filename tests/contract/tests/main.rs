@@ -9,6 +9,7 @@ mod flaky;
 mod identity;
 mod killed;
 mod lock;
+mod moving;
 mod quorum;
 mod unknown;
 mod watch;
@@ -85,6 +86,8 @@ contract! {
         appointments::an_expelled_set_leaves_its_tombstone_only,
         appointments::appointments_survive_a_restart,
         appointments::a_read_sees_every_answered_write,
+        moving::a_frozen_end_keeps_its_holder_and_changes_nothing,
+        moving::an_end_that_was_left_renews_no_lock_and_gives_none,
         documents::members_come_and_go,
         documents::too_many_members_or_too_much_of_one_is_refused,
         documents::settings_are_versioned_and_checked,

@@ -109,6 +109,13 @@ async fn a_coordinator_that_comes_late_goes_where_the_state_went_and_one_that_ca
     let wrong = MemoryBoard::new(identity(), Settings::default());
     let error = over(&one, Some(&wrong)).read().await.expect_err("not there").to_string();
     assert!(error.contains("is not where the state was moved to"), "{error}");
+    // Nor does it open what another run began to fill, and gave up.
+    let mark = Move { id: 8, phase: MovePhase::Arriving, other: "one".into(), lock: Span::from_secs(4) };
+    let given_up = MemoryBoard::new(identity(), Settings::default());
+    given_up.replace(one.durable().arriving_over(Some(&given_up.durable()), mark));
+    let error = over(&one, Some(&given_up)).read().await.expect_err("not there").to_string();
+    assert!(error.contains("is not where the state was moved to"), "{error}");
+    assert_eq!(given_up.durable().settings.phase(), Some(MovePhase::Arriving), "it stays closed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,7 @@ use baton_proto::v1;
 use baton_provider::switching::MovingView;
 use baton_provider::{FatalError, Item, LockView, ProviderError, StateProvider, WatchEvent};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,16 @@ pub struct Listeners {
     grpc: TcpListener,
     http: TcpListener,
     health: BTreeMap<InstanceName, TcpListener>,
+}
+
+impl Listeners {
+    /// Where guards, routers and operators connect: for whoever let the kernel choose the port.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn grpc_address(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
 }
 
 /// Binds what the configuration says.
@@ -298,7 +309,8 @@ async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Set
 
 /// Follows who holds the lock, for as long as anybody wants to know: the link of a daemon that stops still has to reach
 /// the arbiter with its guards' last words, and must not take the end of this watch for a change of the lock.
-fn follow_lock(provider: Arc<dyn StateProvider>) -> watch::Receiver<Option<LockView>> {
+#[must_use]
+pub fn follow_lock(provider: Arc<dyn StateProvider>) -> watch::Receiver<Option<LockView>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         tokio::select! {

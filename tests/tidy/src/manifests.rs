@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 17] = [
+const MAY_KNOW: [(&str, &[&str]); 18] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),
@@ -40,6 +40,18 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("model", &["baton-board", "baton-core", "baton-oracle"]),
     ("contract", &["baton-board", "baton-core", "baton-proto", "baton-provider", "baton-stateboard"]),
     ("e2e", &["baton-client", "baton-core", "baton-proto"]),
+    // Plays the hosts with the daemon's own link, and watches as a router does.
+    (
+        "load",
+        &[
+            "baton-board",
+            "baton-client",
+            "baton-coordinator",
+            "baton-core",
+            "baton-provider",
+            "baton-stateboard",
+        ],
+    ),
     // For the values in docs/timing.md.
     ("tidy", &["baton-core"]),
     // Chaos knows binaries and wire only, so that a wrong belief inside the code cannot excuse itself.

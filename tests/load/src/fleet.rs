@@ -1,0 +1,251 @@
+//! All hosts of one process, and what can be done to them.
+
+use crate::engine::Engines;
+use crate::host;
+use crate::instance::{Counts, Inboxes, Member, Order, Pace, Parts};
+use crate::plan::{Plan, Seat};
+use crate::reads;
+use anyhow::Context as _;
+use baton_coordinator::config::Config;
+use baton_coordinator::link::host::{Guarded, HostLink};
+use baton_coordinator::link::peers::Peers;
+use baton_coordinator::view::MastersView;
+use baton_coordinator::{clock, daemon, provider};
+use baton_core::guard::{Config as GuardConfig, Guard, Saved};
+use baton_core::ids::{CoordinatorName, Endpoint, Incarnation, InstanceName, ReplicaSetName, Zone};
+use baton_core::message::{Beat, Hello};
+use baton_core::record::Settings;
+use baton_core::rules::Rules;
+use baton_core::timing::Timing;
+use baton_provider::switching::MovingView;
+use baton_provider::{LockView, StateProvider};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Most messages that wait for a member, as in the daemon.
+const INBOX_MAX: usize = 256;
+/// Most beats of one host that wait for its link, as in the daemon.
+const BEATS_MAX: usize = 4_096;
+/// Between two looks at a provider that is not there yet.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What a fleet is made from.
+#[derive(Clone, Debug)]
+pub struct FleetConfig {
+    /// What is attached to: cluster and provider. Its name and instances are not used.
+    pub cluster: Config,
+    /// Who stands where.
+    pub plan: Plan,
+    /// How fast what is acted is.
+    pub pace: Pace,
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Heartbeats that guards sent.
+    pub beats: u64,
+    /// Promotions that engines carried out.
+    pub promotions: u64,
+    /// Times that two engines of one set could be written: the first promise broken.
+    pub two_writable: u64,
+    /// Times that a master asked for a promise, since no grant came in time.
+    pub promises_asked: u64,
+    /// Engines that a deadman killed, since its guard was late.
+    pub killed: u64,
+}
+
+/// The hosts of this process. They end when it is dropped.
+pub struct Fleet {
+    orders: BTreeMap<String, mpsc::Sender<Order>>,
+    frozen: BTreeMap<String, watch::Sender<bool>>,
+    counts: Arc<Counts>,
+    _stop: DropGuard,
+}
+
+/// What the members of a fleet share.
+struct Common {
+    config: FleetConfig,
+    settings: Settings,
+    timing: Timing,
+    lock: watch::Receiver<Option<LockView>>,
+    moving: watch::Receiver<MovingView>,
+    reads: mpsc::Sender<reads::Ask>,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+}
+
+impl Fleet {
+    /// Starts all hosts, once the provider answers.
+    ///
+    /// # Errors
+    /// The provider's configuration, or a timing that is not safe.
+    pub async fn start(config: FleetConfig) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let opened = provider::open(&config.cluster, stop.clone()).await?;
+        let moving = opened.view();
+        let provider: Arc<dyn StateProvider> = Arc::new(opened);
+        let settings = loop {
+            match provider.read().await {
+                Ok(snapshot) => break snapshot.settings,
+                // tidy: waits because the provider may start at the same time
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        let seats = config.plan.seats();
+        let (reads, asks) = mpsc::channel(seats.len().max(1));
+        tokio::spawn(reads::answer(Arc::clone(&provider), asks));
+        let common = Common {
+            timing: Timing::new(&settings).context("the settings in the provider")?,
+            settings,
+            lock: daemon::follow_lock(provider),
+            moving,
+            reads,
+            counts: Arc::default(),
+            stop,
+            config,
+        };
+        let mut hosts: BTreeMap<String, Vec<Seat>> = BTreeMap::new();
+        let mut sets: BTreeMap<String, Arc<Engines>> = BTreeMap::new();
+        for seat in seats {
+            sets.entry(seat.replicaset.clone()).or_default();
+            hosts.entry(seat.host.clone()).or_default().push(seat);
+        }
+        let (mut orders, mut frozen) = (BTreeMap::new(), BTreeMap::new());
+        for (name, seats) in hosts {
+            let (still, stands_still) = watch::channel(false);
+            common.start_host(&name, &seats, &sets, &stands_still, &mut orders)?;
+            frozen.insert(name, still);
+        }
+        Ok(Self { orders, frozen, counts: common.counts, _stop: guard })
+    }
+
+    /// Ends engines, by their instances' names, as if their processes had crashed. Names of other fleets are skipped.
+    pub fn end_engines<'a>(&self, instances: impl IntoIterator<Item = &'a str>) {
+        for instance in instances {
+            if let Some(orders) = self.orders.get(instance) {
+                // A member whose queue is full of ends has one to carry out already.
+                let _ = orders.try_send(Order::EndEngine);
+            }
+        }
+    }
+
+    /// Stops hosts, or lets them go on; what they do in between is nothing. Names of other fleets are skipped.
+    pub fn freeze<'a>(&self, hosts: impl IntoIterator<Item = &'a str>, frozen: bool) {
+        for host in hosts {
+            if let Some(still) = self.frozen.get(host) {
+                still.send_if_modified(|known| std::mem::replace(known, frozen) != frozen);
+            }
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let counts = &self.counts;
+        Seen {
+            beats: counts.beats.load(Ordering::Relaxed),
+            promotions: counts.promotions.load(Ordering::Relaxed),
+            two_writable: counts.two_writable.load(Ordering::Relaxed),
+            promises_asked: counts.promises_asked.load(Ordering::Relaxed),
+            killed: counts.killed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Common {
+    fn start_host(
+        &self,
+        name: &str,
+        seats: &[Seat],
+        sets: &BTreeMap<String, Arc<Engines>>,
+        frozen: &watch::Receiver<bool>,
+        orders: &mut BTreeMap<String, mpsc::Sender<Order>>,
+    ) -> anyhow::Result<()> {
+        let config = Arc::new(Config { name: CoordinatorName::parse(name)?, ..self.config.cluster.clone() });
+        let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
+        let mut guards = BTreeMap::new();
+        for seat in seats {
+            let engines = sets.get(&seat.replicaset).context("every seat's set was made")?;
+            let (instance, order) = (InstanceName::parse(&seat.instance)?, mpsc::channel(1));
+            let guarded =
+                self.start_member(&config.name, seat, engines, beats.clone(), (order.1, frozen.clone()))?;
+            orders.insert(seat.instance.clone(), order.0);
+            guards.insert(instance, guarded);
+        }
+        let link = HostLink {
+            peers: Arc::new(Peers::new(Arc::clone(&config), &self.timing)),
+            config,
+            timing: self.timing.clone(),
+            guards,
+            beats: beat_queue,
+            // Nobody serves there.
+            address: format!("{name}.invalid:1"),
+            lock: self.lock.clone(),
+            moving: self.moving.clone(),
+            masters: watch::Sender::new(Arc::new(MastersView::default())),
+        };
+        tokio::spawn(host::link(link, frozen.clone(), self.stop.clone()));
+        Ok(())
+    }
+
+    fn start_member(
+        &self,
+        coordinator: &CoordinatorName,
+        seat: &Seat,
+        engines: &Arc<Engines>,
+        beats: mpsc::Sender<Beat>,
+        (orders, frozen): (mpsc::Receiver<Order>, watch::Receiver<bool>),
+    ) -> anyhow::Result<Guarded> {
+        let hello = hello(coordinator, seat)?;
+        engines.add(&hello.instance, &hello.endpoint);
+        let guard = GuardConfig {
+            instance: hello.instance.clone(),
+            replicaset: hello.replicaset.clone(),
+            incarnation: hello.incarnation,
+            supervised: true,
+            failsafe: self.settings.failsafe,
+            timing: self.timing.clone(),
+            rules: Rules::default(),
+        };
+        let parts = Parts {
+            // A new member of a host that never promised anything.
+            guard: Guard::new(clock::now(), guard, Saved::default(), true),
+            replicaset: hello.replicaset.clone(),
+            endpoint: hello.endpoint.clone(),
+            engines: Arc::clone(engines),
+            beats,
+            reads: self.reads.clone(),
+            counts: Arc::clone(&self.counts),
+            pace: self.config.pace,
+        };
+        let (inbox, link) = mpsc::channel(INBOX_MAX);
+        let member = Member::new(parts).run(Inboxes { link, orders, frozen });
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(member).await });
+        Ok(Guarded { hello, inbox })
+    }
+}
+
+fn hello(coordinator: &CoordinatorName, seat: &Seat) -> anyhow::Result<Hello> {
+    // Any number that no other member has.
+    let home =
+        seat.instance.bytes().fold(7, |home: u64, byte| home.wrapping_mul(131).wrapping_add(byte.into()));
+    Ok(Hello {
+        instance: InstanceName::parse(&seat.instance)?,
+        replicaset: ReplicaSetName::parse(&seat.replicaset)?,
+        incarnation: Incarnation { home, boot: 1, run: 1 },
+        coordinator: coordinator.clone(),
+        endpoint: Endpoint(format!("{}.invalid:6379", seat.instance).into()),
+        zone: Some(Zone::parse(&seat.zone)?),
+        priority: 100,
+        electable: true,
+        // All of them, so that the first masters are those of the first zone.
+        bootstrap_members: 3,
+    })
+}

@@ -31,5 +31,6 @@ pub mod position;
 pub mod record;
 pub mod rng;
 pub mod rules;
+pub mod settings;
 pub mod time;
 pub mod timing;

@@ -5,8 +5,9 @@ use crate::ids::{
     BadName, CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term,
     Version, Zone,
 };
+pub use crate::settings::{Move, MovePhase, SetSettings, Settings};
+
 use crate::position::Position;
-use crate::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The appointment of a replica set: durable before anybody acts on it (design, *The record*).
@@ -92,136 +93,6 @@ pub struct HistoryEntry {
     pub record: Record,
     /// The decision record that belongs to it.
     pub decision: String,
-}
-
-/// Cluster-wide settings; they live in the provider, so that two hosts cannot disagree (contracts, *Configuration*).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Settings {
-    /// How long a silent master may keep its right.
-    pub lease_ttl: Span,
-    /// How long a tiny write may take before the engine counts as stalled; `lease_ttl` if not set.
-    pub stall_timeout: Option<Span>,
-    /// Candidates further behind than this are refused; not set: the best wins and the loss is reported.
-    pub max_lag_bytes: Option<u64>,
-    /// For how many replicas a commit waits.
-    pub ack_quorum: u32,
-    /// Whether a master goes on while no arbiter answers, as long as every other in-sync member promises to lead nothing.
-    pub failsafe: bool,
-    /// How two hosts' clocks may differ in rate, in millionths (5,000 = 0.5 %).
-    pub clock_drift_ppm: u32,
-    /// Values of single replica sets.
-    pub overrides: BTreeMap<ReplicaSetName, SetSettings>,
-    /// Where this provider stands in a move of the cluster's state to or from another one. Part of this document so that
-    /// one version orders changes of the settings and the steps of a move; changed by none but the steps of a move.
-    pub moving: Option<Move>,
-    /// Raised by every change.
-    pub version: Version,
-}
-
-/// One end of a move of the cluster's state from one provider to another, as that end keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Move {
-    /// Drawn for each run of the move: both ends of one move have the same.
-    pub id: u64,
-    /// How far it has come, at this end.
-    pub phase: MovePhase,
-    /// The other end, in the words of the configuration, for people: `etcd http://10.0.0.1:2379`.
-    pub other: String,
-    /// How long a lock of the end that is left can be believed in after its last renewal, at most.
-    pub lock: Span,
-}
-
-/// How far a move has come, at one of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MovePhase {
-    /// This end is to be left. Nothing is different yet.
-    Announced,
-    /// It is being copied: nothing changes here and the lock changes no hands; whoever holds it keeps it.
-    Frozen,
-    /// It was left: nothing changes here any more, and nobody has the lock.
-    Moved,
-    /// The state comes here, and is no state yet: nobody has the lock.
-    Arriving,
-}
-
-impl Settings {
-    /// Why records and members cannot be changed at this end now; `None` where they can.
-    #[must_use]
-    pub fn standstill(&self) -> Option<String> {
-        let Move { phase, other, .. } = self.moving.as_ref()?;
-        match phase {
-            MovePhase::Announced => None,
-            MovePhase::Frozen => {
-                Some(format!("the cluster's state is being moved to {other}; nothing changes meanwhile"))
-            }
-            MovePhase::Moved => Some(format!("the cluster's state was moved to {other}")),
-            MovePhase::Arriving => Some(format!("the cluster's state has not arrived here yet from {other}")),
-        }
-    }
-
-    /// How far a move has come here, if there is one.
-    #[must_use]
-    pub fn phase(&self) -> Option<MovePhase> {
-        self.moving.as_ref().map(|it| it.phase)
-    }
-}
-
-impl MovePhase {
-    /// Whether an end in phase `before` of a move may go on to `after`, `same` where both are of the same move. An end that
-    /// was left comes back by being filled anew, never by a step; and only what has come may be opened.
-    #[must_use]
-    pub fn may_step(before: Option<Self>, after: Option<Self>, same: bool) -> bool {
-        match (before, after) {
-            (None | Some(Self::Announced), Some(Self::Announced))
-            | (Some(Self::Announced | Self::Frozen | Self::Arriving), None) => true,
-            (Some(Self::Announced), Some(Self::Frozen)) | (Some(Self::Frozen), Some(Self::Moved)) => same,
-            (None, None)
-            | (None, Some(Self::Frozen | Self::Moved | Self::Arriving))
-            | (Some(Self::Announced), Some(Self::Moved | Self::Arriving))
-            | (Some(Self::Frozen), Some(Self::Announced | Self::Frozen | Self::Arriving))
-            | (Some(Self::Moved), _)
-            | (Some(Self::Arriving), Some(_)) => false,
-        }
-    }
-}
-
-/// What one replica set has otherwise than the cluster. (`lease_ttl` is the cluster's: one beat serves all sets.)
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SetSettings {
-    /// See [`Settings::max_lag_bytes`].
-    pub max_lag_bytes: Option<u64>,
-    /// See [`Settings::ack_quorum`].
-    pub ack_quorum: Option<u32>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease_ttl: Span::from_secs(3),
-            stall_timeout: None,
-            max_lag_bytes: None,
-            ack_quorum: 0,
-            failsafe: true,
-            clock_drift_ppm: 5_000,
-            overrides: BTreeMap::new(),
-            moving: None,
-            version: Version(0),
-        }
-    }
-}
-
-impl Settings {
-    /// What holds for one replica set.
-    #[must_use]
-    pub fn ack_quorum_of(&self, set: &ReplicaSetName) -> u32 {
-        self.overrides.get(set).and_then(|own| own.ack_quorum).unwrap_or(self.ack_quorum)
-    }
-
-    /// What holds for one replica set.
-    #[must_use]
-    pub fn max_lag_bytes_of(&self, set: &ReplicaSetName) -> Option<u64> {
-        self.overrides.get(set).and_then(|own| own.max_lag_bytes).or(self.max_lag_bytes)
-    }
 }
 
 /// Why a change of a record is no step of the protocol, whoever asks for it. Checked by the arbiter before it writes

@@ -15,6 +15,8 @@ pub const LEASE_TTL_MAX: Span = Span::from_secs(600);
 pub struct Timing {
     /// How long a grant lets its master accept writes, counted from the send of the beat that it answers.
     pub lease_ttl: Span,
+    /// How long a guard that forgot what it promised leads nothing: the longest lease that ever was in force.
+    pub hold: Span,
     /// What every holder of a time-bound right takes off, since two clocks may differ in rate.
     pub margin: Span,
     /// How long before the end of the right the guard fences the engine.
@@ -149,7 +151,8 @@ impl Timing {
         if lease_ttl < LEASE_TTL_MIN || lease_ttl > LEASE_TTL_MAX {
             return Err(BadTiming::LeaseRange { found: lease_ttl });
         }
-        Self::derive(lease_ttl, settings.stall_timeout, settings.clock_drift_ppm)
+        let timing = Self::derive(lease_ttl, settings.stall_timeout, settings.clock_drift_ppm)?;
+        Ok(Self { hold: settings.longest(), ..timing })
     }
 
     /// The derivation without the range of `lease_ttl`: for worlds whose clock ticks in units of their own (models).
@@ -163,6 +166,7 @@ impl Timing {
         let lock_ttl = lease_ttl * 5 / 4;
         let timing = Self {
             lease_ttl,
+            hold: lease_ttl,
             margin: drift_margin(lease_ttl, drift_ppm),
             fence_budget: lease_ttl / 12,
             kill_budget: lease_ttl / 12,

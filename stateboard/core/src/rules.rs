@@ -123,8 +123,16 @@ pub fn check_removal(record: Option<&Record>, instance: &InstanceName) -> Result
 /// # Errors
 /// Why not.
 pub fn check_settings(limits: &Limits, settings: &Settings) -> Result<Timing, Refusal> {
-    let timing = Timing::new(settings)
-        .map_err(|error| Refusal::new(RefusalReason::Timing, None, error.to_string()))?;
+    let timing =
+        settings.check().map_err(|error| Refusal::new(RefusalReason::Timing, None, error.to_string()))?;
+    if settings.members.len() > limits.members {
+        let detail = format!("at most {} members have settings of their own", limits.members);
+        return Err(Refusal::new(RefusalReason::Limit, None, detail));
+    }
+    if settings.drained.len() > limits.members_per_set {
+        let detail = format!("at most {} zones are drained", limits.members_per_set);
+        return Err(Refusal::new(RefusalReason::Limit, None, detail));
+    }
     if settings.overrides.len() > limits.overrides {
         let detail = format!("at most {} sets have settings of their own", limits.overrides);
         return Err(Refusal::new(RefusalReason::Limit, None, detail));

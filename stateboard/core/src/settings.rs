@@ -23,6 +23,7 @@ impl Board {
         settings.version = expected.next();
         // Whoever wrote these may not know what a move is, and must not take one back by it.
         settings.moving.clone_from(&self.settings.moving);
+        settings.longest_lease = self.settings.longest().max(settings.longest());
         self.settings = settings.clone();
         let settings = Box::new(settings);
         let mut writes = vec![Write::Settings(settings.clone())];

@@ -67,7 +67,7 @@ pub async fn put_settings(client: &mut Raw, expected: u64, sets: usize) {
         .map(|set| {
             (
                 format!("replica-set-number-{set}"),
-                v1::SetSettings { max_lag_bytes: Some(7), ack_quorum: None },
+                v1::SetSettings { max_lag_bytes: Some(7), ..v1::SetSettings::default() },
             )
         })
         .collect();

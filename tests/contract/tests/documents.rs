@@ -78,7 +78,7 @@ pub async fn settings_are_versioned_and_checked(kind: Kind) {
     let client = world.client();
     let before = within(client.read()).await.expect("a snapshot").settings;
     assert_eq!(&before, world.settings());
-    let own = SetSettings { max_lag_bytes: Some(7), ack_quorum: Some(2) };
+    let own = SetSettings { max_lag_bytes: Some(7), ack_quorum: Some(2), ..SetSettings::default() };
     let wanted = Settings {
         ack_quorum: 1,
         max_lag_bytes: Some(1 << 40),

@@ -121,6 +121,7 @@ pub struct World {
 pub fn tiny_timing() -> Timing {
     Timing {
         lease_ttl: Span(6),
+        hold: Span(6),
         margin: Span(2),
         fence_budget: Span(1),
         kill_budget: Span(1),
@@ -140,7 +141,13 @@ pub fn tiny_timing() -> Timing {
 /// shows when it is broken.
 #[must_use]
 pub fn long_timing() -> Timing {
-    Timing { lease_ttl: Span(10), lock_ttl: Span(13), stall_timeout: Span(10), ..tiny_timing() }
+    Timing {
+        lease_ttl: Span(10),
+        hold: Span(10),
+        lock_ttl: Span(13),
+        stall_timeout: Span(10),
+        ..tiny_timing()
+    }
 }
 
 impl World {

@@ -14,6 +14,7 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("baton-board", &["baton-core"]),
     // Layer 1: the configuration of every daemon, and the two outside worlds.
     ("baton-config", &[]),
+    ("baton-settings", &["baton-config", "baton-core"]),
     ("baton-provider", &["baton-board", "baton-core", "baton-proto"]),
     ("baton-engine", &["baton-core"]),
     // Layer 2: the shells, and what routers link.
@@ -27,13 +28,20 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
             "baton-engine",
             "baton-proto",
             "baton-provider",
+            "baton-settings",
             "baton-stateboard",
         ],
     ),
-    ("baton-stateboard", &["baton-board", "baton-config", "baton-core", "baton-proto", "baton-provider"]),
+    (
+        "baton-stateboard",
+        &["baton-board", "baton-config", "baton-core", "baton-proto", "baton-provider", "baton-settings"],
+    ),
     ("baton-client", &["baton-core", "baton-proto"]),
     // Layer 3: people.
-    ("batonctl", &["baton-client", "baton-config", "baton-core", "baton-proto", "baton-provider"]),
+    (
+        "batonctl",
+        &["baton-client", "baton-config", "baton-core", "baton-proto", "baton-provider", "baton-settings"],
+    ),
     // Tests.
     ("baton-oracle", &["baton-core"]),
     ("scenario", &["baton-board", "baton-core", "baton-oracle", "baton-provider"]),

@@ -120,7 +120,7 @@ impl Arbiter {
 
     fn applied(&mut self, now: Time, name: &crate::ids::ReplicaSetName, pending: Pending) {
         let promote_wait = self.timing.promote_wait;
-        let (budget, lease_ttl) = (self.timing.request_timeout, self.timing.lease_ttl);
+        let (budget, promised) = (self.timing.request_timeout, self.timing.hold);
         let Some(set) = self.sets.get_mut(name) else { return };
         let new_term = set.record.as_ref().is_none_or(|old| old.term < pending.record.term);
         set.take_record(pending.record);
@@ -128,7 +128,7 @@ impl Arbiter {
             // Nobody was ever granted anything at this term: its bound starts now. One whose record is written back leads
             // already, by promises that nobody here has seen.
             let led = pending.decision.is_none();
-            set.outer_bound = if led { now + lease_ttl } else { now };
+            set.outer_bound = if led { now + promised } else { now };
             set.patience = now + promote_wait;
         }
         if let Some(mut decision) = pending.decision {
@@ -140,7 +140,7 @@ impl Arbiter {
     /// Somebody else's record is there, though the epoch is ours (a restored or foreign provider). It is taken as it
     /// is, with the longest right that its master could hold.
     fn adopt(&mut self, now: Time, name: &crate::ids::ReplicaSetName, current: Option<Record>) {
-        let bound = now + self.timing.lease_ttl;
+        let bound = now + self.timing.hold;
         let Some(set) = self.sets.get_mut(name) else { return };
         set.forget_decisions();
         set.outer_bound = bound;

@@ -144,10 +144,10 @@ enum Proposal {
 impl Guard {
     /// A guard that starts: fenced, ignorant, asking for the provider's word. `earlier` is its state file;
     /// `same_boot` says whether that file was written since the machine booted (`false` too where there is none): if
-    /// not, promises may be outstanding that nobody remembers, and one lease is waited out.
+    /// not, promises may be outstanding that nobody remembers, and the longest lease is waited out.
     #[must_use]
     pub fn new(now: Time, config: Config, earlier: Saved, same_boot: bool) -> Self {
-        let hold_until = if same_boot { now } else { now + config.timing.lease_ttl };
+        let hold_until = if same_boot { now } else { now + config.timing.hold };
         let mut earlier = earlier;
         if !same_boot {
             // A moment on the clock of another boot means nothing; the whole lease above covers it.

@@ -113,6 +113,7 @@ impl Store {
             settings.version = expected.next();
             // Whoever wrote these may not know what a move is, and must not take one back by it.
             settings.moving.clone_from(&head.settings.moving);
+            settings.longest_lease = head.settings.longest().max(settings.longest());
             let key = self.keys.settings();
             let unchanged = head.same_cluster(&self.keys);
             let put = Do::put(key, values::write(&SettingsDoc::from(&settings)));

@@ -4,12 +4,13 @@
 
 mod documents;
 mod record;
+mod settings;
 
 pub(super) use documents::{
-    EpochDoc, EpochValue, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc, SettingsDoc,
-    hash_of,
+    EpochDoc, EpochValue, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc, hash_of,
 };
 pub(super) use record::RecordDoc;
+pub(super) use settings::SettingsDoc;
 
 use crate::error::FatalError;
 use serde::Serialize;

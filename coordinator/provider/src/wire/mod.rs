@@ -5,9 +5,13 @@ mod board;
 #[cfg(test)]
 mod fuzz;
 mod record;
+mod settings;
 
 pub use board::*;
 pub use record::*;
+#[cfg(test)]
+pub(crate) use settings::settings_with_every_value;
+pub use settings::*;
 
 use baton_core::ids::BadName;
 

@@ -1,12 +1,11 @@
-//! Records, members, settings and history on the wire and in storage.
+//! Records, members and history on the wire and in storage.
 
 use super::{Malformed, RECORD_FORMAT, required};
 use baton_core::ids::{
     CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version, Zone,
 };
 use baton_core::position::Position;
-use baton_core::record::{Change, HistoryEntry, Member, Move, MovePhase, Record, SetSettings, Settings};
-use baton_core::time::Span;
+use baton_core::record::{Change, HistoryEntry, Member, Record};
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -162,80 +161,6 @@ pub fn member_from_wire(member: v1::Member) -> Result<Member, Malformed> {
     })
 }
 
-/// Out. Every value is written, also one that equals its default: a later version may have other defaults.
-#[must_use]
-pub fn settings_to_wire(settings: &Settings) -> v1::Settings {
-    v1::Settings {
-        lease_ttl_us: Some(settings.lease_ttl.0),
-        stall_timeout_us: settings.stall_timeout.map(|span| span.0),
-        max_lag_bytes: settings.max_lag_bytes,
-        ack_quorum: Some(settings.ack_quorum),
-        clock_drift_ppm: Some(settings.clock_drift_ppm),
-        overrides: settings
-            .overrides
-            .iter()
-            .map(|(set, own)| {
-                let own = v1::SetSettings { max_lag_bytes: own.max_lag_bytes, ack_quorum: own.ack_quorum };
-                (set.to_string(), own)
-            })
-            .collect(),
-        version: settings.version.0,
-        failsafe: Some(settings.failsafe),
-        moving: settings.moving.as_ref().map(move_to_wire),
-    }
-}
-
-/// Out.
-#[must_use]
-pub fn move_to_wire(it: &Move) -> v1::Move {
-    let phase = match it.phase {
-        MovePhase::Announced => v1::r#move::Phase::Announced,
-        MovePhase::Frozen => v1::r#move::Phase::Frozen,
-        MovePhase::Moved => v1::r#move::Phase::Moved,
-        MovePhase::Arriving => v1::r#move::Phase::Arriving,
-    };
-    v1::Move { id: it.id, phase: phase.into(), other: it.other.clone(), lock_us: it.lock.0 }
-}
-
-/// In.
-///
-/// # Errors
-/// [`Malformed`] where it has a phase of a newer version: what that allows is not to be guessed.
-pub fn move_from_wire(it: v1::Move) -> Result<Move, Malformed> {
-    let phase = match it.phase() {
-        v1::r#move::Phase::Announced => MovePhase::Announced,
-        v1::r#move::Phase::Frozen => MovePhase::Frozen,
-        v1::r#move::Phase::Moved => MovePhase::Moved,
-        v1::r#move::Phase::Arriving => MovePhase::Arriving,
-        v1::r#move::Phase::Unknown => return Err(Malformed::Missing("a known phase of the move")),
-    };
-    Ok(Move { id: it.id, phase, other: it.other, lock: Span(it.lock_us) })
-}
-
-/// In.
-///
-/// # Errors
-/// [`Malformed`] says what is wrong with it.
-pub fn settings_from_wire(settings: v1::Settings) -> Result<Settings, Malformed> {
-    let default = Settings::default();
-    let mut overrides = BTreeMap::new();
-    for (set, own) in settings.overrides {
-        let own = SetSettings { max_lag_bytes: own.max_lag_bytes, ack_quorum: own.ack_quorum };
-        overrides.insert(ReplicaSetName::parse(&set)?, own);
-    }
-    Ok(Settings {
-        lease_ttl: settings.lease_ttl_us.map_or(default.lease_ttl, Span),
-        stall_timeout: settings.stall_timeout_us.map(Span),
-        max_lag_bytes: settings.max_lag_bytes,
-        ack_quorum: settings.ack_quorum.unwrap_or(default.ack_quorum),
-        failsafe: settings.failsafe.unwrap_or(default.failsafe),
-        clock_drift_ppm: settings.clock_drift_ppm.unwrap_or(default.clock_drift_ppm),
-        overrides,
-        moving: settings.moving.map(move_from_wire).transpose()?,
-        version: Version(settings.version),
-    })
-}
-
 /// Out.
 #[must_use]
 pub fn history_to_wire(entry: &HistoryEntry) -> v1::HistoryEntry {
@@ -315,20 +240,5 @@ mod tests {
         assert!(matches!(record_from_wire(twice), Err(Malformed::Twice(_))));
         let epochless = v1::Record { epoch: None, ..good };
         assert_eq!(record_from_wire(epochless), Err(Malformed::Missing("epoch")));
-    }
-
-    #[test]
-    fn settings_go_both_ways_and_what_is_absent_is_the_default() {
-        let set = ReplicaSetName::parse("orders-1").expect("a name");
-        let settings = Settings {
-            lease_ttl: Span::from_millis(300),
-            stall_timeout: Some(Span::from_millis(200)),
-            max_lag_bytes: Some(9),
-            overrides: [(set, SetSettings { max_lag_bytes: None, ack_quorum: Some(2) })].into(),
-            version: Version(4),
-            ..Settings::default()
-        };
-        assert_eq!(settings_from_wire(settings_to_wire(&settings)), Ok(settings.clone()));
-        assert_eq!(settings_from_wire(v1::Settings::default()), Ok(Settings::default()));
     }
 }

@@ -1,12 +1,9 @@
 //! The settings that a new stateboard begins with, from a TOML file with the names that `batonctl settings` uses, and from
 //! the lock's delay as Cartridge's stateboard is told it.
 
-use baton_config::value::{duration, quoted};
-use baton_config::{Document, Problems, Section};
-use baton_core::ids::ReplicaSetName;
-use baton_core::record::{SetSettings, Settings};
+use baton_config::{Document, Problems};
+use baton_core::record::Settings;
 use baton_core::time::Span;
-use baton_core::timing::Timing;
 
 /// The bounds of a lock's delay in seconds: those of `lease_ttl`, times 5/4.
 pub const LOCK_DELAY: std::ops::RangeInclusive<u32> = 1..=750;
@@ -24,66 +21,20 @@ pub fn lease_of_lock_delay(seconds: u32) -> Span {
 /// All problems at once.
 pub fn parse(file: &str, text: &str, lock_delay: Option<u32>) -> Result<Settings, Problems> {
     let document = Document::parse(file, text);
-    let settings = read(&document, lock_delay);
+    let lease = lock_delay.map(|seconds| {
+        let why = format!("with a lock_delay of {seconds} s (the lock lives 5/4 of a lease)");
+        (lease_of_lock_delay(seconds), why)
+    });
+    let settings = baton_settings::read(&document, lease);
     let problems = document.into_problems();
     if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
-}
-
-fn read(document: &Document, lock_delay: Option<u32>) -> Settings {
-    let mut root = document.root();
-    let mut settings = Settings::default();
-    let span = |text: &str| duration(text).map(Span::from_duration);
-    let lease_ttl = root.parsed("lease_ttl", span);
-    if let (Some(read), Some(seconds)) = (&lease_ttl, lock_delay)
-        && read.value != lease_of_lock_delay(seconds)
-    {
-        let rule = format!(
-            "must be {} with a lock_delay of {seconds} s (the lock lives 5/4 of a lease); give one of the two",
-            lease_of_lock_delay(seconds)
-        );
-        root.problem_with(read, quoted(&read.value.to_string()), rule);
-    }
-    let lease_ttl = lease_ttl.map(|read| read.value).or(lock_delay.map(lease_of_lock_delay));
-    settings.lease_ttl = lease_ttl.unwrap_or(settings.lease_ttl);
-    settings.stall_timeout = root.parsed("stall_timeout", span).map(|read| read.value);
-    settings.max_lag_bytes = root.number64("max_lag", 0..=u64::MAX).map(|read| read.value);
-    if let Some(read) = root.number("ack_quorum", 0..=u32::MAX) {
-        settings.ack_quorum = read.value;
-    }
-    if let Some(read) = root.boolean("failsafe") {
-        settings.failsafe = read.value;
-    }
-    if let Some(read) = root.number("clock_drift_ppm", 0..=u32::MAX) {
-        settings.clock_drift_ppm = read.value;
-    }
-    for (name, mut own) in root.named_sections("replicaset") {
-        match ReplicaSetName::parse(&name) {
-            Ok(set) => {
-                settings.overrides.insert(set, of_set(&mut own));
-            }
-            Err(error) => own.problem_here(error.to_string()),
-        }
-        own.finish();
-    }
-    // A lease out of range says so by itself; the rest of the timing can be judged only within it.
-    if let Err(error) = Timing::new(&settings) {
-        root.problem_here(error.to_string());
-    }
-    root.finish();
-    settings
-}
-
-fn of_set(own: &mut Section) -> SetSettings {
-    SetSettings {
-        max_lag_bytes: own.number64("max_lag", 0..=u64::MAX).map(|read| read.value),
-        ack_quorum: own.number("ack_quorum", 0..=u32::MAX).map(|read| read.value),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_core::timing::{LEASE_TTL_MAX, LEASE_TTL_MIN};
+    use baton_core::ids::ReplicaSetName;
+    use baton_core::timing::{LEASE_TTL_MAX, LEASE_TTL_MIN, Timing};
 
     #[test]
     fn names_are_those_of_the_contract() {

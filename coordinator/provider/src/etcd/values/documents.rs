@@ -1,20 +1,17 @@
-//! Everything but the record: identity, epoch, lock, what an arbiter that resigned left, members, settings, history.
-//! Spans are texts that a person reads (`3s`, `375ms`).
+//! Everything but the record: identity, epoch, lock, what an arbiter that resigned left, members, history.
 
 use super::{Document, FORMAT, RecordDoc};
 use baton_board::{Candidate, Identity, LockSecret};
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Version, Zone,
 };
-use baton_core::record::{HistoryEntry, Member, Move, MovePhase, SetSettings, Settings};
+use baton_core::record::{HistoryEntry, Member};
 use baton_core::time::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 fn text(error: impl ToString) -> String {
     error.to_string()
@@ -237,120 +234,6 @@ impl Document for MemberDoc {
             priority: self.priority,
             electable: self.electable,
             bootstrap_members: self.bootstrap_members,
-            version: Version(self.version),
-        })
-    }
-}
-
-/// The settings.
-#[derive(Serialize, Deserialize)]
-pub(in super::super) struct SettingsDoc {
-    format: u32,
-    version: u64,
-    lease_ttl: String,
-    stall_timeout: Option<String>,
-    max_lag_bytes: Option<u64>,
-    ack_quorum: u32,
-    #[serde(default = "failsafe_by_default")]
-    failsafe: bool,
-    clock_drift_ppm: u32,
-    overrides: BTreeMap<String, SetSettingsDoc>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    moving: Option<MoveDoc>,
-}
-
-/// Where etcd stands in a move of the cluster's state.
-#[derive(Serialize, Deserialize)]
-struct MoveDoc {
-    /// In hexadecimal.
-    id: String,
-    phase: String,
-    other: String,
-    lock: String,
-}
-
-const PHASES: [(MovePhase, &str); 4] = [
-    (MovePhase::Announced, "announced"),
-    (MovePhase::Frozen, "frozen"),
-    (MovePhase::Moved, "moved"),
-    (MovePhase::Arriving, "arriving"),
-];
-
-impl From<&Move> for MoveDoc {
-    fn from(it: &Move) -> Self {
-        let phase = PHASES.iter().find(|(phase, _)| *phase == it.phase).map_or("", |(_, name)| name);
-        let (other, lock) = (it.other.clone(), span_to_text(it.lock));
-        Self { id: format!("{:016x}", it.id), phase: phase.to_owned(), other, lock }
-    }
-}
-
-impl MoveDoc {
-    fn into_value(self) -> Result<Move, String> {
-        let phase = PHASES.iter().find(|(_, name)| *name == self.phase);
-        let (phase, _) = phase.ok_or_else(|| format!("{:?} is no phase of a move", self.phase))?;
-        let id = u64::from_str_radix(&self.id, 16).map_err(text)?;
-        Ok(Move { id, phase: *phase, other: self.other, lock: span_from_text(&self.lock)? })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct SetSettingsDoc {
-    max_lag_bytes: Option<u64>,
-    ack_quorum: Option<u32>,
-}
-
-fn span_to_text(span: Span) -> String {
-    humantime::format_duration(span.as_duration()).to_string()
-}
-
-fn span_from_text(text: &str) -> Result<Span, String> {
-    let duration: Duration =
-        humantime::parse_duration(text).map_err(|error| format!("{text:?} is no span of time: {error}"))?;
-    Ok(Span::from_duration(duration))
-}
-
-impl From<&Settings> for SettingsDoc {
-    fn from(settings: &Settings) -> Self {
-        let own =
-            |it: &SetSettings| SetSettingsDoc { max_lag_bytes: it.max_lag_bytes, ack_quorum: it.ack_quorum };
-        Self {
-            format: FORMAT,
-            version: settings.version.0,
-            lease_ttl: span_to_text(settings.lease_ttl),
-            stall_timeout: settings.stall_timeout.map(span_to_text),
-            max_lag_bytes: settings.max_lag_bytes,
-            ack_quorum: settings.ack_quorum,
-            failsafe: settings.failsafe,
-            clock_drift_ppm: settings.clock_drift_ppm,
-            overrides: settings.overrides.iter().map(|(set, it)| (set.to_string(), own(it))).collect(),
-            moving: settings.moving.as_ref().map(MoveDoc::from),
-        }
-    }
-}
-
-/// What settings of a version that did not know it mean.
-fn failsafe_by_default() -> bool {
-    Settings::default().failsafe
-}
-
-impl Document for SettingsDoc {
-    type Value = Settings;
-
-    fn into_value(self) -> Result<Settings, String> {
-        let mut overrides = BTreeMap::new();
-        for (set, own) in self.overrides {
-            let own = SetSettings { max_lag_bytes: own.max_lag_bytes, ack_quorum: own.ack_quorum };
-            overrides.insert(ReplicaSetName::parse(&set).map_err(text)?, own);
-        }
-        Ok(Settings {
-            lease_ttl: span_from_text(&self.lease_ttl)?,
-            stall_timeout: self.stall_timeout.map(|it| span_from_text(&it)).transpose()?,
-            max_lag_bytes: self.max_lag_bytes,
-            ack_quorum: self.ack_quorum,
-            failsafe: self.failsafe,
-            clock_drift_ppm: self.clock_drift_ppm,
-            overrides,
-            moving: self.moving.map(MoveDoc::into_value).transpose()?,
             version: Version(self.version),
         })
     }

@@ -7,7 +7,7 @@ use baton_core::ids::{
     Version,
 };
 use baton_core::position::Position;
-use baton_core::record::{HistoryEntry, Member, Record, SetSettings, Settings};
+use baton_core::record::{HistoryEntry, Member, Record, Settings};
 use baton_core::time::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,15 +98,13 @@ fn every_document_is_read_back() {
         version: Version(2),
     };
     assert_eq!(again(&MemberDoc::from(&member)), member);
-    let own = SetSettings { max_lag_bytes: Some(5), ack_quorum: None };
-    let settings = Settings {
-        lease_ttl: Span(1_500_250),
-        stall_timeout: Some(Span::from_millis(700)),
-        overrides: [(record().replicaset, own)].into(),
-        version: Version(4),
-        ..Settings::default()
-    };
+    let settings = crate::wire::settings_with_every_value();
     assert_eq!(again(&SettingsDoc::from(&settings)), settings);
+    let older = br#"{"format":1,"version":2,"lease_ttl":"9s","stall_timeout":null,"max_lag_bytes":null,"ack_quorum":1,
+        "clock_drift_ppm":5000,"overrides":{"orders-1":{"max_lag_bytes":null,"ack_quorum":2}}}"#;
+    let older = read::<SettingsDoc>("/k", older).expect("what an older build wrote");
+    assert_eq!((older.longest_lease, older.ack_quorum), (Span::from_secs(9), 1));
+    assert_eq!(older.suppress_threshold, Settings::default().suppress_threshold);
 }
 
 #[test]

@@ -151,6 +151,10 @@ pub struct Endpoint(pub Arc<str>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId(pub u64);
 
+/// One task of an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u64);
+
 macro_rules! number_display {
     ($($type:ident),*) => {$(
         impl fmt::Display for $type {
@@ -160,7 +164,7 @@ macro_rules! number_display {
         }
     )*};
 }
-number_display!(Term, Version, Revision, OpId, EngineRun, DataId, Endpoint);
+number_display!(Term, Version, Revision, OpId, TaskId, EngineRun, DataId, Endpoint);
 
 impl Term {
     /// The term of the next appointment.

@@ -32,5 +32,6 @@ pub mod record;
 pub mod rng;
 pub mod rules;
 pub mod settings;
+pub mod task;
 pub mod time;
 pub mod timing;

@@ -244,8 +244,13 @@ fn finish(file: &File, part: &Path, path: &Path) -> Result<()> {
 
 /// Reads the whole file and checks it: its header and its length.
 fn examine(path: &Path, identity: &Identity) -> Result<(Header, u64)> {
-    let no_limits =
-        Limits { records: usize::MAX, members: usize::MAX, history_per_set: usize::MAX, ..Limits::default() };
+    let no_limits = Limits {
+        records: usize::MAX,
+        members: usize::MAX,
+        tasks: usize::MAX,
+        history_per_set: usize::MAX,
+        ..Limits::default()
+    };
     let bad = |error| StateboardFailure::Backup { path: path.to_owned(), error };
     let mut reader = Reader::new(identity.clone(), no_limits);
     let mut file = File::open(path).map_err(at(path))?;

@@ -154,6 +154,7 @@ pub fn encode(durable: &Durable, at_unix_millis: u64, version: &str) -> Vec<u8> 
     let mut items = vec![Item::Settings(wire::settings_to_wire(&durable.settings))];
     items.extend(durable.records.values().map(|record| Item::Record(wire::record_to_wire(record))));
     items.extend(durable.members.values().map(|member| Item::Member(wire::member_to_wire(member))));
+    items.extend(durable.tasks.values().map(|task| Item::Task(wire::task_to_wire(task))));
     let history = durable.history.values().flatten();
     items.extend(history.map(|line| Item::History(wire::history_to_wire(line))));
     let header = Header {
@@ -346,6 +347,11 @@ impl Reader {
                 let key = (member.replicaset.clone(), member.instance.clone());
                 durable.members.insert(key, member).map(|_| name)
             }
+            Item::Task(task) => {
+                let task = wire::task_from_wire(task)?;
+                let name = format!("task {}", task.id);
+                durable.tasks.insert(task.id, task).map(|_| name)
+            }
             Item::History(line) => {
                 let line = wire::history_from_wire(line)?;
                 let key = (line.record.replicaset.to_string(), line.record.term.0);
@@ -365,6 +371,7 @@ impl Reader {
         for (what, found, limit) in [
             ("records", durable.records.len(), self.limits.records),
             ("members", durable.members.len(), self.limits.members),
+            ("tasks", durable.tasks.len(), self.limits.tasks),
             ("lines of history", self.history.len(), lines),
         ] {
             if found > limit {

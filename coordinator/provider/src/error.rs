@@ -1,6 +1,8 @@
 //! How a call to the state provider ends without an answer. Answers, refusals among them, are values of the calls.
 
-use baton_board::{AppointOutcome, ForeignCluster, Refusal, RefusalReason, SettingsOutcome, WriteOutcome};
+use baton_board::{
+    AppointOutcome, ForeignCluster, Refusal, RefusalReason, SettingsOutcome, TaskOutcome, WriteOutcome,
+};
 
 /// A call without an answer. A time-out is [`ProviderError::Unknown`], never a failure: the write may have happened,
 /// or may happen yet, and only a conditional write that raises the version settles it.
@@ -64,6 +66,15 @@ impl MayBeRefused for WriteOutcome {
         match self {
             Self::Refused(refusal) => Some(refusal),
             Self::Applied(_) | Self::StaleEpoch(_) => None,
+        }
+    }
+}
+
+impl MayBeRefused for TaskOutcome {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Applied(_) | Self::Conflict(_) | Self::StaleEpoch(_) => None,
         }
     }
 }

@@ -19,15 +19,17 @@ pub mod tls;
 pub mod wire;
 
 pub use baton_board::{
-    AppointOutcome, Candidate, ForeignCluster, Identity, Item, Limits, LockSecret, LockToken, LockView,
-    Refusal, RefusalReason, Restored, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
+    AppointOutcome, Candidate, Durable, ForeignCluster, Identity, Item, Limits, LockSecret, LockToken,
+    LockView, Refusal, RefusalReason, Restored, SettingsOutcome, Snapshot, Status, TaskOutcome, Update,
+    WriteOutcome,
 };
 pub use error::{FatalError, ProviderError};
 pub use identity::identity_of;
 
 use async_trait::async_trait;
-use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, Version};
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use std::pin::Pin;
@@ -125,6 +127,25 @@ pub trait StateProvider: Send + Sync + 'static {
         expected: Version,
         moving: Option<Move>,
     ) -> Result<SettingsOutcome, ProviderError>;
+
+    /// Adds a task of an operator, or changes one, under the epoch of `token` and only from the version that is expected
+    /// (`None`: there must be no such task). The provider sets the new version (1, or `expected + 1`). On `Unknown` the
+    /// same request may be repeated as it is: if the first one was applied, the repetition shows our own task.
+    ///
+    /// # Errors
+    /// No answer; see [`ProviderError`].
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError>;
+
+    /// Forgets a task, under the epoch of `token`. May be repeated: a task that is not there counts as forgotten.
+    ///
+    /// # Errors
+    /// No answer; see [`ProviderError`].
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError>;
 
     /// Past appointments of one set, newest first, at most `limit`. Bounded by the provider as well.
     ///

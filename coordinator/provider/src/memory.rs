@@ -6,11 +6,12 @@ use crate::{LockGrant, LockSession, Renewal, StateProvider, WatchEvent, WatchStr
 use async_trait::async_trait;
 use baton_board::{
     Action, AppointOutcome, Board, Candidate, Durable, Identity, Input, Limits, LockSecret, LockToken, Reply,
-    Request, RequestId, Resume, SessionId, SessionMessage, SettingsOutcome, Snapshot, Status, Update,
-    WatchStart, Write, WriteOutcome,
+    Request, RequestId, Resume, SessionId, SessionMessage, SettingsOutcome, Snapshot, Status, TaskOutcome,
+    Update, WatchStart, Write, WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,6 +212,12 @@ fn store(durable: &mut Durable, revision: Revision, writes: Vec<Write>) {
                 durable.members.remove(&(replicaset, instance));
             }
             Write::Settings(settings) => durable.settings = *settings,
+            Write::Task(task) => {
+                durable.tasks.insert(task.id, *task);
+            }
+            Write::TaskRemoved(id) => {
+                durable.tasks.remove(&id);
+            }
         }
     }
 }
@@ -470,6 +477,21 @@ impl StateProvider for MemoryProvider {
         moving: Option<Move>,
     ) -> Result<SettingsOutcome, ProviderError> {
         expect_reply!(self.ask(Request::PutMove { expected, moving }).await?, Settings)
+    }
+
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError> {
+        let task = Box::new(task);
+        expect_reply!(self.ask(Request::PutTask { token, expected, task }).await?, Task)
+            .and_then(unless_moving)
+    }
+
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
+        expect_reply!(self.ask(Request::RemoveTask { token, id }).await?, Written).and_then(unless_moving)
     }
 
     async fn history(

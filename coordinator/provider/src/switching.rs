@@ -11,9 +11,12 @@ mod session;
 use crate::error::ProviderError;
 use crate::{LockSession, StateProvider, WatchEvent, WatchStream};
 use async_trait::async_trait;
-use baton_board::{AppointOutcome, Candidate, LockToken, SettingsOutcome, Snapshot, Status, WriteOutcome};
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
+use baton_board::{
+    AppointOutcome, Candidate, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome, WriteOutcome,
+};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, MovePhase, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use session::SwitchingSession;
@@ -258,6 +261,19 @@ impl StateProvider for SwitchingProvider {
         moving: Option<Move>,
     ) -> Result<SettingsOutcome, ProviderError> {
         self.shared.end().0.put_move(expected, moving).await
+    }
+
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError> {
+        self.shared.end().0.put_task(token, expected, task).await
+    }
+
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
+        self.shared.end().0.remove_task(token, id).await
     }
 
     async fn history(

@@ -8,8 +8,9 @@ use crate::lock::Lock;
 use crate::message::{Action, Input, Persist, Reply, Request, RequestId, Write};
 use crate::state::{Durable, Restored, Snapshot, Status};
 use crate::watch::{Item, Update, UpdateLog, WatchStart};
-use baton_core::ids::{InstanceName, OpId, ReplicaSetName, Revision};
+use baton_core::ids::{InstanceName, OpId, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Time;
 use baton_core::timing::Timing;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ pub struct Board {
     pub(crate) records: BTreeMap<ReplicaSetName, Record>,
     pub(crate) members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     pub(crate) settings: Settings,
+    pub(crate) tasks: BTreeMap<TaskId, StoredTask>,
     pub(crate) history: BTreeMap<ReplicaSetName, VecDeque<HistoryEntry>>,
     restored: Option<Restored>,
     updates: UpdateLog,
@@ -58,6 +60,7 @@ impl Board {
             records: durable.records,
             members: durable.members,
             settings: durable.settings,
+            tasks: durable.tasks,
             history: durable.history,
             restored: durable.restored,
             actions: VecDeque::new(),
@@ -104,6 +107,8 @@ impl Board {
                 | Request::PutMember { .. }
                 | Request::RemoveMember { .. }
                 | Request::PutSettings { .. }
+                | Request::PutTask { .. }
+                | Request::RemoveTask { .. }
                 | Request::PutMove { .. } => true,
                 Request::Read | Request::Watch { .. } | Request::History { .. } | Request::Status => false,
             },
@@ -169,6 +174,8 @@ impl Board {
                 Reply::Settings(self.put_settings(expected, *settings))
             }
             Request::PutMove { expected, moving } => Reply::Settings(self.put_move(expected, moving)),
+            Request::PutTask { token, expected, task } => Reply::Task(self.put_task(token, expected, *task)),
+            Request::RemoveTask { token, id } => Reply::Written(self.remove_task(token, id)),
             Request::History { replicaset, limit } => Reply::History(self.past(&replicaset, limit)),
             Request::Status => Reply::Status(Box::new(self.status())),
         };
@@ -188,6 +195,7 @@ impl Board {
             records: self.records.clone(),
             members: self.members.clone(),
             settings: self.settings.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 
@@ -241,5 +249,6 @@ impl Board {
         assert!(self.outstanding.is_some() || self.held.is_empty(), "nothing waits for what is durable");
         assert!(self.records.len() <= self.limits.records, "the limits hold");
         assert!(self.members.len() <= self.limits.members, "the limits hold");
+        assert!(self.tasks.len() <= self.limits.tasks, "the limits hold");
     }
 }

@@ -49,6 +49,7 @@ mod outcome;
 pub mod rules;
 mod settings;
 mod state;
+mod tasks;
 mod watch;
 
 pub use board::Board;
@@ -58,6 +59,6 @@ pub use lock::{Candidate, LockSecret, LockToken, LockView};
 pub use message::{
     Action, Input, Persist, Reply, Request, RequestId, Resume, SessionId, SessionMessage, Write,
 };
-pub use outcome::{AppointOutcome, Refusal, RefusalReason, SettingsOutcome, WriteOutcome};
+pub use outcome::{AppointOutcome, Refusal, RefusalReason, SettingsOutcome, TaskOutcome, WriteOutcome};
 pub use state::{Durable, DurableLock, Restored, Snapshot, Status};
 pub use watch::{Item, Update, WatchStart};

@@ -21,6 +21,10 @@ pub struct Limits {
     pub waiting: usize,
     /// Sets with settings of their own.
     pub overrides: usize,
+    /// Tasks of operators, those that have ended included.
+    pub tasks: usize,
+    /// What is kept of one task.
+    pub task_bytes: usize,
     /// Updates kept in memory, from which a watch can be resumed without a snapshot.
     pub updates_kept: usize,
 }
@@ -37,6 +41,8 @@ impl Default for Limits {
             text_bytes: 512,
             waiting: 1_024,
             overrides: 20_000,
+            tasks: 1_000,
+            task_bytes: 16 * 1024,
             updates_kept: 1_024,
         }
     }

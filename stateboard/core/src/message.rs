@@ -1,11 +1,12 @@
 //! What goes into the board and what comes out. Closed enums: the shell matches every case.
 
 use crate::lock::{Candidate, LockSecret, LockToken};
-use crate::outcome::{AppointOutcome, Refusal, SettingsOutcome, WriteOutcome};
+use crate::outcome::{AppointOutcome, Refusal, SettingsOutcome, TaskOutcome, WriteOutcome};
 use crate::state::{DurableLock, Snapshot, Status};
 use crate::watch::{Update, WatchStart};
-use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Revision, Term, Version};
+use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Revision, TaskId, Term, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 
 /// One connection of a candidate. The shell's number; unique while the connection is open.
@@ -116,6 +117,22 @@ pub enum Request {
         /// Where this end stands then.
         moving: Option<Move>,
     },
+    /// Add or change a task; its `version` is set here. Answered by [`Reply::Task`].
+    PutTask {
+        /// The asker's lock.
+        token: LockToken,
+        /// The version that must be there; `None`: there must be no such task.
+        expected: Option<Version>,
+        /// The task.
+        task: Box<StoredTask>,
+    },
+    /// Forget a task. Answered by [`Reply::Written`].
+    RemoveTask {
+        /// The asker's lock.
+        token: LockToken,
+        /// Which.
+        id: TaskId,
+    },
     /// Past appointments, newest first. Answered by [`Reply::History`].
     History {
         /// Of which set.
@@ -188,6 +205,10 @@ pub enum Write {
     },
     /// The settings.
     Settings(Box<Settings>),
+    /// A task.
+    Task(Box<StoredTask>),
+    /// A task that is gone.
+    TaskRemoved(TaskId),
 }
 
 /// What a candidate is told.
@@ -230,10 +251,12 @@ pub enum Reply {
     Snapshot(Box<Snapshot>),
     /// To [`Request::Watch`].
     Watching(WatchStart),
-    /// To [`Request::PutMember`] and [`Request::RemoveMember`].
+    /// To [`Request::PutMember`], [`Request::RemoveMember`] and [`Request::RemoveTask`].
     Written(WriteOutcome),
     /// To [`Request::PutSettings`] and [`Request::PutMove`].
     Settings(SettingsOutcome),
+    /// To [`Request::PutTask`].
+    Task(TaskOutcome),
     /// To [`Request::History`].
     History(Vec<HistoryEntry>),
     /// To [`Request::Status`].

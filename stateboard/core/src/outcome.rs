@@ -3,6 +3,7 @@
 
 use baton_core::ids::{Epoch, ReplicaSetName, Revision};
 use baton_core::record::{BadChange, Record, Settings};
+use baton_core::task::StoredTask;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -25,6 +26,19 @@ pub enum AppointOutcome {
 pub enum WriteOutcome {
     /// Durable. The revision is the current one; it did not rise if there was nothing to change.
     Applied(Revision),
+    /// Nothing was changed: the epoch of the request is not the current one, which is this.
+    StaleEpoch(Epoch),
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// How a write of a task ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TaskOutcome {
+    /// Durable, at this revision.
+    Applied(Revision),
+    /// Nothing was changed: this is the task now; `None`: there is no such task.
+    Conflict(Option<Box<StoredTask>>),
     /// Nothing was changed: the epoch of the request is not the current one, which is this.
     StaleEpoch(Epoch),
     /// Nothing was changed.

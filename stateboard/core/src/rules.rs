@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::outcome::{Refusal, RefusalReason};
 use baton_core::ids::{Epoch, InstanceName, Term};
 use baton_core::record::{Change, Member, Move, MovePhase, Record, Settings};
+use baton_core::task::{StoredTask, TASK_ID_END};
 use baton_core::timing::Timing;
 use std::collections::BTreeSet;
 
@@ -138,6 +139,25 @@ pub fn check_settings(limits: &Limits, settings: &Settings) -> Result<Timing, Re
         return Err(Refusal::new(RefusalReason::Limit, None, detail));
     }
     Ok(timing)
+}
+
+/// Whether a task may be put. `others` counts the tasks besides a new one; `None` where it is there already.
+///
+/// # Errors
+/// The limit that it exceeds.
+pub fn check_task(limits: &Limits, task: &StoredTask, others: Option<usize>) -> Result<(), Refusal> {
+    let limit = |detail: String| Err(Refusal::new(RefusalReason::Limit, None, detail));
+    if task.id.0 == 0 || task.id.0 >= TASK_ID_END {
+        return limit(format!("a task's number is between 1 and {}, not {}", TASK_ID_END - 1, task.id));
+    }
+    if task.body.len() > limits.task_bytes {
+        let found = task.body.len();
+        return limit(format!("task {} has {found} bytes, at most {} are kept", task.id, limits.task_bytes));
+    }
+    if others.is_some_and(|count| count >= limits.tasks) {
+        return limit(format!("at most {} tasks are kept", limits.tasks));
+    }
+    Ok(())
 }
 
 /// Whether an end that stands at `before` in a move may go on to `after`.

@@ -2,8 +2,9 @@
 
 use crate::identity::Identity;
 use crate::lock::{Candidate, LockSecret, LockView};
-use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{HistoryEntry, Member, Move, MovePhase, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,6 +23,8 @@ pub struct Durable {
     pub members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     /// The settings.
     pub settings: Settings,
+    /// What operators asked for.
+    pub tasks: BTreeMap<TaskId, StoredTask>,
     /// Appointments of the past, oldest first, bounded for each set.
     pub history: BTreeMap<ReplicaSetName, VecDeque<HistoryEntry>>,
     /// From which backup it was restored last.
@@ -65,6 +68,7 @@ impl Durable {
             records: BTreeMap::new(),
             members: BTreeMap::new(),
             settings,
+            tasks: BTreeMap::new(),
             history: BTreeMap::new(),
             restored: None,
         }
@@ -141,6 +145,8 @@ pub struct Snapshot {
     pub members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     /// The settings.
     pub settings: Settings,
+    /// What operators asked for.
+    pub tasks: BTreeMap<TaskId, StoredTask>,
 }
 
 /// A glance, for people and health checks.

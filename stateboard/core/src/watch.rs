@@ -3,8 +3,9 @@
 
 use crate::lock::LockView;
 use crate::state::Snapshot;
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{Member, Record, Settings};
+use baton_core::task::StoredTask;
 use std::collections::VecDeque;
 
 /// One atomic change of the board.
@@ -32,6 +33,10 @@ pub enum Item {
     },
     /// The settings.
     Settings(Box<Settings>),
+    /// A task was put.
+    Task(Box<StoredTask>),
+    /// A task was removed.
+    TaskRemoved(TaskId),
     /// The lock changed hands or was resigned.
     Lock(LockView),
 }

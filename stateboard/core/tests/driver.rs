@@ -221,5 +221,11 @@ fn apply(disk: &mut Durable, write: Write) {
             disk.members.remove(&(replicaset, instance));
         }
         Write::Settings(settings) => disk.settings = *settings,
+        Write::Task(task) => {
+            disk.tasks.insert(task.id, *task);
+        }
+        Write::TaskRemoved(id) => {
+            disk.tasks.remove(&id);
+        }
     }
 }

@@ -7,3 +7,4 @@ mod durability;
 mod lock;
 mod moving;
 mod restore;
+mod tasks;

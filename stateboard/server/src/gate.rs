@@ -132,7 +132,7 @@ where
 
 /// The last part of a path, where it is one of ours: it becomes a label, and those must not be drawn by strangers.
 fn method(path: &str) -> &'static str {
-    const METHODS: [&str; 16] = [
+    const METHODS: [&str; 18] = [
         "Join",
         "Campaign",
         "Appoint",
@@ -142,6 +142,8 @@ fn method(path: &str) -> &'static str {
         "RemoveMember",
         "PutMove",
         "PutSettings",
+        "PutTask",
+        "RemoveTask",
         "History",
         "Backup",
         "Restore",

@@ -132,6 +132,7 @@ fn room_for(durable: &Durable, mut limits: Limits) -> Limits {
     for (name, limit, there) in [
         ("records", &mut limits.records, durable.records.len()),
         ("members", &mut limits.members, durable.members.len()),
+        ("tasks", &mut limits.tasks, durable.tasks.len()),
     ] {
         if *limit < there {
             tracing::warn!("there are {there} {name}, more than the limit {limit}: no new ones are taken");

@@ -11,9 +11,9 @@ use crate::ready::framed;
 use crate::shell::{DISK_FULL, Rejected, SessionHandle, Shell};
 use baton_board::{
     AppointOutcome, Identity, Input, LockSecret, RefusalReason, Reply, Request, Resume, SessionMessage,
-    SettingsOutcome, Snapshot, Update, WatchStart, WriteOutcome,
+    SettingsOutcome, Snapshot, TaskOutcome, Update, WatchStart, WriteOutcome,
 };
-use baton_core::ids::{ReplicaSetName, Revision, Version};
+use baton_core::ids::{ReplicaSetName, Revision, TaskId, Version};
 use baton_core::time::Span;
 use baton_proto::v1;
 use baton_provider::wire::{self, Malformed};
@@ -282,6 +282,43 @@ impl v1::stateboard_server::Stateboard for Service {
         let expected = Version(request.expected_version);
         match self.ask(Request::PutMove { expected, moving }).await? {
             Reply::Settings(outcome) => Ok(settings_ending(&outcome)),
+            other => Err(other_kind(&other)),
+        }
+    }
+
+    async fn put_task(
+        &self,
+        request: tonic::Request<v1::PutTaskRequest>,
+    ) -> Result<Response<v1::PutTaskResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.identity)?;
+        let token = wire::token_from_wire(request.token).map_err(malformed)?;
+        let task = request.task.ok_or_else(|| malformed(Malformed::Missing("task")))?;
+        let task = Box::new(wire::task_from_wire(task).map_err(malformed)?);
+        let expected = request.expected_version.map(Version);
+        match self.ask(Request::PutTask { token, expected, task }).await? {
+            Reply::Task(outcome) => {
+                let ended = match &outcome {
+                    TaskOutcome::Applied(_) => "applied",
+                    TaskOutcome::Conflict(_) => "conflict",
+                    TaskOutcome::StaleEpoch(_) => "stale_epoch",
+                    TaskOutcome::Refused(_) => "refused",
+                };
+                Ok(ending(wire::task_outcome_to_wire(&outcome), ended))
+            }
+            other => Err(other_kind(&other)),
+        }
+    }
+
+    async fn remove_task(
+        &self,
+        request: tonic::Request<v1::RemoveTaskRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.identity)?;
+        let token = wire::token_from_wire(request.token).map_err(malformed)?;
+        match self.ask(Request::RemoveTask { token, id: TaskId(request.id) }).await? {
+            Reply::Written(outcome) => Ok(ending(wire::written_to_wire(&outcome), ended(&outcome))),
             other => Err(other_kind(&other)),
         }
     }

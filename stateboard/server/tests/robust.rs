@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tonic::codegen::{Bytes, Service as _};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 13] = [
     "Join",
     "Campaign",
     "Appoint",
@@ -31,6 +31,8 @@ const METHODS: [&str; 11] = [
     "PutMember",
     "RemoveMember",
     "PutSettings",
+    "PutTask",
+    "RemoveTask",
     "History",
     "Backup",
     "Status",

@@ -264,7 +264,8 @@ impl World {
     }
 
     /// Addresses of all nodes; none where there is no network.
-    fn addresses(&self) -> Vec<SocketAddr> {
+    /// Where its servers are reached.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         match &self.backend {
             Backend::Memory(_) => Vec::new(),
             Backend::Embedded { address, .. } => vec![*address],

@@ -1,13 +1,15 @@
 //! What is true of etcd alone: its keys as a person sees them, its leases, its leader, its users. The sentences about etcd in
 //! docs/protocol.md name these cases.
 
-use baton_core::ids::ClusterName;
+use baton_core::ids::{ClusterName, TaskId, Version};
+use baton_core::record::{Move, MovePhase, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_provider::etcd::{EtcdOptions, EtcdProvider};
 use baton_provider::tls::TlsFiles;
 use baton_provider::{
-    AppointOutcome, FatalError, Identity, LockSession, ProviderError, Renewal, StateProvider, WatchEvent,
-    identity_of,
+    AppointOutcome, Durable, FatalError, Identity, LockSession, ProviderError, Renewal, StateProvider,
+    WatchEvent, identity_of,
 };
 use contract::{
     Arbiter, Direction, Kind, LONG, Plan, SHORT, SecureEtcd, Trap, World, candidate, change, record, set,
@@ -273,6 +275,29 @@ async fn a_damaged_value_is_named_and_never_written_over() {
     }
     raw.put(key, &good).await;
     arbiter.applied(vec![arbiter.record("orders-1", 2, 2, "a2")]).await;
+}
+
+/// A move of the state takes all tasks along, as long as they may be: etcd takes no request of more than 1.5 MiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_tasks_move_in_and_out() {
+    let world = World::new(Kind::Etcd1, LONG).await;
+    let endpoints = world.addresses().iter().map(ToString::to_string).collect();
+    let options = EtcdOptions {
+        prefix: "/moved".to_owned(),
+        ..EtcdOptions::new(endpoints, World::identity(), Duration::from_secs(10))
+    };
+    let end = EtcdProvider::new(options).expect("good endpoints");
+    let mut durable = Durable::genesis(World::identity(), Settings::default());
+    durable.lock.epoch.number = 1;
+    let arriving =
+        Move { id: 7, phase: MovePhase::Arriving, other: "elsewhere".to_owned(), lock: Span::from_secs(1) };
+    for tasks in [0..150_u64, 100..200] {
+        let task = |id| StoredTask { id: TaskId(id), body: "x".repeat(16 * 1024), version: Version(id) };
+        durable.tasks = tasks.map(|id| (TaskId(id + 1), task(id + 1))).collect();
+        within(end.fill(&durable, &arriving)).await.expect("there is room");
+        let moved = within(end.export()).await.expect("what was filled in");
+        assert_eq!(moved.tasks, durable.tasks, "those of before are gone, the others are as they were");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

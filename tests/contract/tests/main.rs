@@ -11,6 +11,7 @@ mod killed;
 mod lock;
 mod moving;
 mod quorum;
+mod tasks;
 mod unknown;
 mod watch;
 
@@ -94,6 +95,10 @@ contract! {
         documents::of_two_who_change_the_settings_at_once_one_wins,
         documents::the_lock_follows_the_settings,
         documents::history_is_bounded_and_newest_first,
+        tasks::tasks_are_versioned_and_kept_as_they_are,
+        tasks::tasks_are_removed_by_the_holder_of_the_lock_only,
+        tasks::too_many_tasks_and_too_long_ones_are_refused,
+        tasks::a_watch_tells_of_tasks,
         watch::a_watch_misses_and_repeats_nothing,
         watch::a_watch_tells_of_everything_that_is_kept,
         watch::a_watch_resumes_from_its_revision,
@@ -128,6 +133,7 @@ contract! {
         unknown::a_late_appointment_finds_its_version_burnt,
         unknown::an_unknown_change_of_a_member_is_settled_by_the_same_write,
         unknown::an_unknown_change_of_the_settings_is_settled_by_the_same_write,
+        tasks::an_unknown_change_of_a_task_is_settled_by_the_same_write,
         unknown::a_campaign_ends_with_a_lock_that_is_ours,
         unknown::a_renewal_without_an_answer_is_asked_again,
         unknown::a_resignation_without_an_answer_is_covered_all_the_same,

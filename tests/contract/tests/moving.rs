@@ -1,9 +1,12 @@
 //! One end of a move, as every provider keeps it: design, *The lock*; docs/protocol.md, *Moving house*.
 
-use baton_core::ids::Version;
+use baton_core::ids::{TaskId, Version};
 use baton_core::record::{Move, MovePhase, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
-use baton_provider::{AppointOutcome, ProviderError, Renewal, SettingsOutcome, StateProvider, WriteOutcome};
+use baton_provider::{
+    AppointOutcome, ProviderError, Renewal, SettingsOutcome, StateProvider, TaskOutcome, WriteOutcome,
+};
 use contract::{Arbiter, Kind, candidate, change, member, record, within};
 use std::time::Duration;
 
@@ -34,6 +37,12 @@ async fn nothing_changes(arbiter: &Arbiter, when: MovePhase) {
     assert!(
         !matches!(put, Ok(WriteOutcome::Applied(_)) | Err(ProviderError::Unknown(_))),
         "{when:?}: {put:?}"
+    );
+    let task = StoredTask { id: TaskId(7), body: "{}".to_owned(), version: Version(0) };
+    let kept = within(client.put_task(token, None, task)).await;
+    assert!(
+        !matches!(kept, Ok(TaskOutcome::Applied(_)) | Err(ProviderError::Unknown(_))),
+        "{when:?}: {kept:?}"
     );
     let known = settings(client.as_ref()).await;
     let changed = within(client.put_settings(known.version, known.clone())).await;

@@ -19,19 +19,19 @@ const EVERYWHERE: [Trap; 4] = [Trap::RequestLost, Trap::RequestLeft, Trap::Answe
 
 /// Each trap for the first message of a call and for those after it: an etcd is read before it is written, and an answer may
 /// come in parts.
-fn everywhere() -> impl Iterator<Item = (usize, Trap)> {
+pub fn everywhere() -> impl Iterator<Item = (usize, Trap)> {
     (0..4).flat_map(|skip| EVERYWHERE.map(|trap| (skip, trap)))
 }
 
 /// What the caller is told of its write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     Applied,
     NotApplied,
     Unknown,
 }
 
-fn told<T: std::fmt::Debug>(answer: &Result<T, ProviderError>) -> Told {
+pub fn told<T: std::fmt::Debug>(answer: &Result<T, ProviderError>) -> Told {
     match answer {
         Ok(_) => Told::Applied,
         Err(ProviderError::NotApplied(_)) => Told::NotApplied,
@@ -41,7 +41,7 @@ fn told<T: std::fmt::Debug>(answer: &Result<T, ProviderError>) -> Told {
 }
 
 /// Makes one call over a road with this trap, and mends the road. One for the first message must spring.
-async fn over<T>(route: &Route, (skip, trap): (usize, Trap), call: impl Future<Output = T>) -> T {
+pub async fn over<T>(route: &Route, (skip, trap): (usize, Trap), call: impl Future<Output = T>) -> T {
     connected(route).await;
     let sprung = route.set_after(skip, trap);
     let answer = within(call).await;
@@ -354,7 +354,7 @@ async fn settled(arbiter: &Arbiter, request: &[Change]) -> AppointOutcome {
     within(asked).await
 }
 
-fn told_error(error: &ProviderError) {
+pub fn told_error(error: &ProviderError) {
     assert!(!matches!(error, ProviderError::Fatal(_)), "a broken road is nothing for a person: {error}");
 }
 

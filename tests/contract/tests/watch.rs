@@ -1,7 +1,8 @@
 //! Watches: no change missed, none repeated.
 
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{Member, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_provider::{Item, LockToken, LockView, Snapshot, StateProvider, WatchEvent, WatchStream};
 use contract::{Arbiter, Dice, Direction, Kind, candidate, change, member, name, record, set, within};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub struct Known {
     members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     settings: Option<Settings>,
     lock: Option<LockView>,
+    pub tasks: BTreeMap<TaskId, StoredTask>,
     /// The versions of each record in the order in which they were told.
     versions: BTreeMap<ReplicaSetName, Vec<u64>>,
     pub snapshots: u64,
@@ -38,6 +40,7 @@ impl Known {
                 self.members = snapshot.members;
                 self.settings = Some(snapshot.settings);
                 self.lock = Some(snapshot.lock);
+                self.tasks = snapshot.tasks;
                 self.snapshots += 1;
             }
             WatchEvent::Update(update) => {
@@ -66,10 +69,17 @@ impl Known {
             }
             Item::Settings(settings) => self.settings = Some(*settings),
             Item::Lock(lock) => self.lock = Some(lock),
+            Item::Task(task) => {
+                let before = self.tasks.insert(task.id, *task.clone()).map_or(0, |it| it.version.0);
+                assert_eq!(task.version.0, before + 1, "task {}: missed or repeated", task.id);
+            }
+            Item::TaskRemoved(id) => {
+                assert!(self.tasks.remove(&id).is_some(), "task {id} was not there");
+            }
         }
     }
 
-    async fn one(&mut self, events: &mut WatchStream) {
+    pub async fn one(&mut self, events: &mut WatchStream) {
         let event = within(events.next()).await.expect("a watch does not end").expect("no error");
         self.learn(event);
     }
@@ -79,6 +89,7 @@ impl Known {
             && self.members == now.members
             && self.settings.as_ref() == Some(&now.settings)
             && self.lock.as_ref() == Some(&now.lock)
+            && self.tasks == now.tasks
     }
 
     /// Until it is what a read shows now. (Its revision may stay behind: an etcd counts other people's changes too.)

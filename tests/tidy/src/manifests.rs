@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 18] = [
+const MAY_KNOW: [(&str, &[&str]); 19] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),

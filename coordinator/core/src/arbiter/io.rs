@@ -1,6 +1,7 @@
 //! The arbiter's door: what can come in, what goes out.
 
 use crate::decision::Decision;
+pub use crate::ids::TaskId;
 use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use crate::message::{Beat, Grant, Hello, ToGuard};
 use crate::record::{Member, Record, Settings};
@@ -13,10 +14,6 @@ pub struct SessionId(pub u64);
 /// One beat that came through another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId(pub u64);
-
-/// One task of an operator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(pub u64);
 
 /// How a conditional write ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

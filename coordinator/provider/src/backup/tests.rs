@@ -2,10 +2,11 @@
 
 use super::*;
 use baton_core::ids::{
-    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Term, Version, Zone,
+    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, TaskId, Term, Version, Zone,
 };
 use baton_core::position::Position;
 use baton_core::record::{Member, Record, Settings};
+use baton_core::task::StoredTask;
 use std::sync::Arc;
 
 fn identity(secret: u8) -> Identity {
@@ -60,6 +61,10 @@ fn filled() -> Durable {
         };
         durable.members.insert((name, member.instance.clone()), member);
     }
+    for id in [1, 7] {
+        let task = StoredTask { id: TaskId(id), body: "{\"format\":9}".into(), version: Version(id) };
+        durable.tasks.insert(task.id, task);
+    }
     durable
 }
 
@@ -78,7 +83,7 @@ fn a_backup_comes_back_as_it_was_in_pieces_of_any_size() {
     for piece in [1, 7, 64, bytes.len()] {
         let (header, found) = read(&bytes, piece).expect("our own");
         assert_eq!(found, durable);
-        assert_eq!((header.items, header.at_unix_millis), (13, 5));
+        assert_eq!((header.items, header.at_unix_millis), (15, 5));
     }
 }
 

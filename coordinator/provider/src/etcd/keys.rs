@@ -1,7 +1,8 @@
 //! Where everything is kept in etcd: names of keys from and to what they are about. What stands under a key is not
 //! known here.
 
-use baton_core::ids::{ClusterName, Epoch, InstanceName, ReplicaSetName, Term};
+use baton_core::ids::{ClusterName, Epoch, InstanceName, ReplicaSetName, TaskId, Term};
+use baton_core::task::TASK_ID_END;
 
 /// The keys of one cluster, all below `PREFIX/CLUSTER/`.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub(super) enum Key {
     Settings,
     Record(ReplicaSetName),
     Member(ReplicaSetName, InstanceName),
+    Task(TaskId),
     /// The history, what an arbiter that resigned left, keys of newer versions, and what is none of ours.
     Other,
 }
@@ -85,6 +87,15 @@ impl Keys {
         format!("{}replicasets/{set}/history/{term}", self.base)
     }
 
+    /// The folder of all tasks.
+    pub(super) fn tasks(&self) -> String {
+        format!("{}tasks/", self.base)
+    }
+
+    pub(super) fn task(&self, id: TaskId) -> String {
+        format!("{}tasks/{id}", self.base)
+    }
+
     /// What a key is about.
     pub(super) fn parse(&self, key: &str) -> Key {
         let Some(rest) = key.strip_prefix(&self.base) else { return Key::Other };
@@ -95,6 +106,7 @@ impl Keys {
             ["epoch"] => Some(Key::Epoch),
             ["lock"] => Some(Key::Lock),
             ["settings"] => Some(Key::Settings),
+            ["tasks", id] => task_id(id).map(Key::Task),
             ["replicasets", name, "record"] => set(name).map(Key::Record),
             ["replicasets", name, "members", instance] => {
                 set(name).zip(InstanceName::parse(instance).ok()).map(|(set, it)| Key::Member(set, it))
@@ -103,6 +115,12 @@ impl Keys {
         };
         parsed.unwrap_or(Key::Other)
     }
+}
+
+/// As it is written here, and not otherwise: `007` would be another key for the same task.
+fn task_id(text: &str) -> Option<TaskId> {
+    let id: u64 = text.parse().ok().filter(|id| (1..TASK_ID_END).contains(id))?;
+    (id.to_string() == text).then_some(TaskId(id))
 }
 
 /// Whether a text can be the prefix of all keys.
@@ -146,6 +164,8 @@ mod tests {
             (keys.settings(), Key::Settings),
             (keys.record(&set), Key::Record(set.clone())),
             (keys.member(&set, &a1), Key::Member(set.clone(), a1)),
+            (keys.task(TaskId(9)), Key::Task(TaskId(9))),
+            ("/baton/orders/tasks/09".to_owned(), Key::Other),
             (keys.history_line(&set, Term(7)), Key::Other),
             (keys.released(Epoch { generation: 1, number: 12 }), Key::Other),
             ("/baton/orders/replicasets/a b/record".to_owned(), Key::Other),

@@ -9,6 +9,7 @@
 //! | `lock` | who holds the arbiter's lock, attached to a lease; the revision that created it is the epoch's number |
 //! | `released/EPOCH` | the last grant of an arbiter that resigned lives as long as this key |
 //! | `settings` | the cluster's settings |
+//! | `tasks/ID` | what an operator asked for |
 //! | `replicasets/NAME/record` | the appointment |
 //! | `replicasets/NAME/members/INSTANCE` | a member |
 //! | `replicasets/NAME/history/TERM` | an appointment of the past |
@@ -30,6 +31,7 @@ mod pause;
 mod read;
 mod session;
 mod store;
+mod tasks;
 mod txn;
 mod values;
 mod watch;
@@ -42,10 +44,12 @@ use crate::tls::TlsFiles;
 use crate::{LockSession, StateProvider, WatchStream};
 use async_trait::async_trait;
 use baton_board::{
-    AppointOutcome, Candidate, Identity, Limits, LockToken, SettingsOutcome, Snapshot, Status, WriteOutcome,
+    AppointOutcome, Candidate, Identity, Limits, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome,
+    WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use std::sync::Arc;
@@ -198,6 +202,19 @@ impl StateProvider for EtcdProvider {
         moving: Option<Move>,
     ) -> Result<SettingsOutcome, ProviderError> {
         self.store.put_move(expected, moving).await
+    }
+
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError> {
+        self.store.put_task(token, expected, task).await
+    }
+
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
+        self.store.remove_task(token, id).await
     }
 
     async fn history(

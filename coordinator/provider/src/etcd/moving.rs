@@ -10,9 +10,11 @@ use super::keys::{Key, end_of};
 use super::lock::{grant_lease, granted_for, lives_at_most, seconds};
 use super::outcome::Failure;
 use super::store::{ATTEMPTS, Head, Store, revision};
+use super::tasks::task_at;
 use super::txn::{self, Do, Get, Kv, Unchanged};
 use super::values::{
     self, EpochDoc, EpochValue, HistoryDoc, IdentityDoc, MemberDoc, RecordDoc, ReleasedDoc, SettingsDoc,
+    TaskDoc,
 };
 use crate::error::{FatalError, ProviderError};
 use baton_board::{Durable, DurableLock, SettingsOutcome, rules};
@@ -24,6 +26,8 @@ use std::collections::BTreeMap;
 
 /// Operations in one transaction; etcd's default allows 128, its comparisons apart.
 const OPS: usize = 100;
+/// Bytes of values in one transaction; etcd's default takes requests of 1.5 MiB.
+const BYTES: usize = 1024 * 1024;
 
 /// What stands below the cluster's folder besides its head.
 type Standing = BTreeMap<String, Kv>;
@@ -63,11 +67,18 @@ impl Store {
         Err(ProviderError::NotApplied("others wrote the same at the same time, again and again".to_owned()))
     }
 
-    /// Everything of the sets, at one revision (0: now), with the revision that it is from.
+    /// Everything of the sets and all tasks, at one revision (0: now), with the revision that it is from.
     async fn standing(&self, at: i64) -> Result<(Standing, i64), ProviderError> {
+        let (mut standing, at) = self.folder(self.keys.sets(), at).await?;
+        let (tasks, at) = self.folder(self.keys.tasks(), at).await?;
+        standing.extend(tasks);
+        Ok((standing, at))
+    }
+
+    async fn folder(&self, from: String, at: i64) -> Result<(Standing, i64), ProviderError> {
         /// Keys in one answer: a line of a history may be long.
         const KEYS: i64 = 500;
-        let (mut from, to) = (self.keys.sets(), end_of(&self.keys.sets()));
+        let (to, mut from) = (end_of(&from), from);
         let (mut standing, mut at) = (Standing::new(), at);
         loop {
             let page = Get::Page { from: from.clone(), to: to.clone(), limit: KEYS, revision: at };
@@ -107,6 +118,9 @@ impl Store {
                 Key::Member(set, instance) => {
                     let member = member_at(kv, &set, &instance)?;
                     durable.members.insert((set, instance), member);
+                }
+                Key::Task(id) => {
+                    durable.tasks.insert(id, task_at(kv, id)?);
                 }
                 Key::Other if kv.key.contains("/history/") => lines.push(kv),
                 Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Other => {}
@@ -182,6 +196,9 @@ impl Store {
         for ((set, instance), member) in &durable.members {
             plain.push((self.keys.member(set, instance), values::write(&MemberDoc::from(member))));
         }
+        for (id, task) in &durable.tasks {
+            plain.push((self.keys.task(*id), values::write(&TaskDoc::from(task))));
+        }
         for (set, lines) in &durable.history {
             for (index, line) in lines.iter().enumerate() {
                 if wanted.len() <= index + 1 {
@@ -204,10 +221,31 @@ impl Store {
                 .filter(|(key, value)| differs(key, value))
                 .map(|(key, value)| Do::put(key.clone(), value.clone()))
                 .collect();
-            rounds.extend(puts.chunks(OPS).map(<[Do]>::to_vec));
+            rounds.extend(chunks(puts));
         }
         rounds
     }
+}
+
+/// In transactions that etcd takes.
+fn chunks(puts: Vec<Do>) -> Vec<Vec<Do>> {
+    let (mut chunks, mut bytes) = (Vec::<Vec<Do>>::new(), 0);
+    for put in puts {
+        let length = match &put {
+            Do::Put { key, value, .. } => key.len() + value.len(),
+            Do::Delete(key) | Do::Read(key) => key.len(),
+        };
+        let full = chunks.last().is_none_or(|last| last.len() == OPS || bytes + length > BYTES);
+        if full {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(last) = chunks.last_mut() {
+            last.push(put);
+        }
+    }
+    chunks
 }
 
 fn taken_over() -> ProviderError {

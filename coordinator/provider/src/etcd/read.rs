@@ -66,16 +66,18 @@ impl Store {
                         let member = member_at(kv, &set, &instance)?;
                         members.insert((set, instance), member);
                     }
-                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Other => {}
+                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Task(_) | Key::Other => {}
                 }
             }
         }
+        let Some(tasks) = self.tasks_at(head.revision).await? else { return Ok(None) };
         let snapshot = Snapshot {
             revision: head.revision(),
             lock: head.view(),
             records,
             members,
             settings: head.settings.clone(),
+            tasks,
         };
         Ok(Some((snapshot, head)))
     }
@@ -99,7 +101,7 @@ impl Store {
                         names.members += 1;
                         names.sets.insert(set);
                     }
-                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Other => {}
+                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Task(_) | Key::Other => {}
                 }
             }
             if !found.more {

@@ -268,6 +268,10 @@ impl Follower {
                 (Key::Member(replicaset, instance), None) => {
                     items.push(Item::MemberRemoved { replicaset, instance });
                 }
+                (Key::Task(id), Some(kv)) => {
+                    items.push(Item::Task(Box::new(super::tasks::task_at(kv, id)?)));
+                }
+                (Key::Task(id), None) => items.push(Item::TaskRemoved(id)),
                 (Key::Settings, Some(kv)) => {
                     let settings = values::read::<SettingsDoc>(&kv.key, &kv.value)?;
                     items.push(Item::Settings(Box::new(settings)));

@@ -3,10 +3,13 @@
 use super::*;
 use crate::memory::{MemoryBoard, MemoryProvider};
 use crate::{Identity, LockToken, WatchStream, identity_of};
-use baton_board::{AppointOutcome, Candidate, Snapshot, Status, WriteOutcome};
-use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision, Term};
+use baton_board::{AppointOutcome, Candidate, Snapshot, Status, TaskOutcome, WriteOutcome};
+use baton_core::ids::{
+    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision, TaskId, Term,
+};
 use baton_core::position::Position;
 use baton_core::record::{Change, HistoryEntry, Member, Record};
+use baton_core::task::StoredTask;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -117,6 +120,19 @@ impl StateProvider for Ending {
         self.client.put_move(expected, moving).await
     }
 
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError> {
+        self.client.put_task(token, expected, task).await
+    }
+
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
+        self.client.remove_task(token, id).await
+    }
+
     async fn history(&self, set: &ReplicaSetName, limit: usize) -> Result<Vec<HistoryEntry>, ProviderError> {
         self.client.history(set, limit).await
     }
@@ -178,7 +194,7 @@ pub(crate) fn record(term: u64, version: u64, epoch: Epoch) -> Record {
     }
 }
 
-/// A board with one record, whose lock was held.
+/// A board with one record and one task, whose lock was held.
 pub(crate) async fn used() -> (MemoryBoard, LockToken) {
     let board = MemoryBoard::new(identity(), Settings::default());
     let client = board.client(identity());
@@ -187,6 +203,9 @@ pub(crate) async fn used() -> (MemoryBoard, LockToken) {
     let change = Change { expected: None, record: record(1, 1, token.epoch), decision: "{}".into() };
     let outcome = client.appoint(token, vec![change]).await.expect("answered");
     assert!(matches!(outcome, AppointOutcome::Applied(_)), "{outcome:?}");
+    let task = StoredTask { id: TaskId(7), body: "{}".into(), version: Version(0) };
+    let outcome = client.put_task(token, None, task).await.expect("answered");
+    assert!(matches!(outcome, TaskOutcome::Applied(_)), "{outcome:?}");
     (board, token)
 }
 
@@ -215,6 +234,8 @@ async fn a_move_that_is_cut_off_after_any_request_is_completed_or_taken_back_by_
         assert!(serves(&two) && !serves(&one), "after {requests} requests");
         assert_eq!(two.durable().records, one.durable().records);
         assert_eq!(two.durable().history, one.durable().history);
+        assert_eq!(two.durable().tasks, one.durable().tasks);
+        assert_eq!(two.durable().tasks.len(), 1);
         assert_eq!(two.durable().lock.epoch, token.epoch, "epochs go on in their generation");
         if first.is_ok() {
             assert!(again.nothing_to_do, "{again:?}");

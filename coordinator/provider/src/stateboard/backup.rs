@@ -65,7 +65,13 @@ pub struct RestoreDone {
 
 /// No board of this version: whoever takes a backup only wants to know that it is whole.
 fn no_limits() -> Limits {
-    Limits { records: usize::MAX, members: usize::MAX, history_per_set: usize::MAX, ..Limits::default() }
+    Limits {
+        records: usize::MAX,
+        members: usize::MAX,
+        tasks: usize::MAX,
+        history_per_set: usize::MAX,
+        ..Limits::default()
+    }
 }
 
 impl StateboardProvider {

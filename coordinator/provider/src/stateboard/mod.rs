@@ -19,10 +19,12 @@ use crate::tls::TlsFiles;
 use crate::{LockSession, StateProvider, WatchStream, wire};
 use async_trait::async_trait;
 use baton_board::{
-    AppointOutcome, Candidate, Identity, LockToken, SettingsOutcome, Snapshot, Status, WriteOutcome,
+    AppointOutcome, Candidate, Identity, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome,
+    WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, Version};
+use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
+use baton_core::task::StoredTask;
 use baton_proto::v1;
 use channel::Stream;
 use credentials::Credentials;
@@ -214,6 +216,29 @@ impl StateProvider for StateboardProvider {
         };
         let response = self.ask(self.client.clone().put_move(request)).await?;
         wire::settings_outcome_from_wire(response).map_err(|error| malformed(&error))
+    }
+
+    async fn put_task(
+        &self,
+        token: LockToken,
+        expected: Option<Version>,
+        task: StoredTask,
+    ) -> Result<TaskOutcome, ProviderError> {
+        let request = v1::PutTaskRequest {
+            identity: self.identity(),
+            token: Some(wire::token_to_wire(token)),
+            expected_version: expected.map(|version| version.0),
+            task: Some(wire::task_to_wire(&task)),
+        };
+        let response = self.ask(self.client.clone().put_task(request)).await?;
+        wire::task_outcome_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
+    }
+
+    async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
+        let token = Some(wire::token_to_wire(token));
+        let request = v1::RemoveTaskRequest { identity: self.identity(), token, id: id.0 };
+        let response = self.ask(self.client.clone().remove_task(request)).await?;
+        wire::written_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
     }
 
     async fn history(

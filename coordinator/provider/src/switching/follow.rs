@@ -118,6 +118,7 @@ fn settings_of(event: WatchEvent) -> Option<Settings> {
         WatchEvent::Update(update) => update.items.into_iter().find_map(|item| match item {
             Item::Settings(settings) => Some(*settings),
             Item::Record(_) | Item::Member(_) | Item::MemberRemoved { .. } | Item::Lock(_) => None,
+            Item::Task(_) | Item::TaskRemoved(_) => None,
         }),
     }
 }

@@ -2,13 +2,15 @@
 
 use super::{
     Malformed, epoch_from_wire, epoch_to_wire, member_from_wire, member_to_wire, record_from_wire,
-    record_to_wire, required, settings_from_wire, settings_to_wire,
+    record_to_wire, required, settings_from_wire, settings_to_wire, task_from_wire, task_to_wire,
 };
 use baton_board::{
     AppointOutcome, Candidate, Identity, Item, LockSecret, LockToken, LockView, Refusal, RefusalReason,
     Restored, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
 };
-use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision};
+use baton_core::ids::{
+    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision, TaskId,
+};
 use baton_proto::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,6 +104,7 @@ pub fn snapshot_to_wire(snapshot: &Snapshot) -> v1::Snapshot {
         records: snapshot.records.values().map(record_to_wire).collect(),
         members: snapshot.members.values().map(member_to_wire).collect(),
         settings: Some(settings_to_wire(&snapshot.settings)),
+        tasks: snapshot.tasks.values().map(task_to_wire).collect(),
     }
 }
 
@@ -120,12 +123,18 @@ pub fn snapshot_from_wire(snapshot: v1::Snapshot) -> Result<Snapshot, Malformed>
         let member = member_from_wire(member)?;
         members.insert((member.replicaset.clone(), member.instance.clone()), member);
     }
+    let mut tasks = BTreeMap::new();
+    for task in snapshot.tasks {
+        let task = task_from_wire(task)?;
+        tasks.insert(task.id, task);
+    }
     Ok(Snapshot {
         revision: Revision(snapshot.revision),
         lock: lock_from_wire(snapshot.lock)?,
         records,
         members,
         settings: settings_from_wire(required(snapshot.settings, "settings")?)?,
+        tasks,
     })
 }
 
@@ -141,6 +150,8 @@ pub fn update_to_wire(update: &Update) -> v1::Update {
         }
         Item::Settings(settings) => Wire::Settings(settings_to_wire(settings)),
         Item::Lock(lock) => Wire::Lock(lock_to_wire(lock)),
+        Item::Task(task) => Wire::Task(task_to_wire(task)),
+        Item::TaskRemoved(id) => Wire::TaskRemoved(v1::TaskKey { id: id.0 }),
     };
     let items = update.items.iter().map(|it| v1::Item { item: Some(item(it)) }).collect();
     v1::Update { revision: update.revision.0, items }
@@ -163,6 +174,8 @@ pub fn update_from_wire(update: v1::Update) -> Result<Update, Malformed> {
             }
             Wire::Settings(settings) => Item::Settings(Box::new(settings_from_wire(settings)?)),
             Wire::Lock(lock) => Item::Lock(lock_from_wire(Some(lock))?),
+            Wire::Task(task) => Item::Task(Box::new(task_from_wire(task)?)),
+            Wire::TaskRemoved(key) => Item::TaskRemoved(TaskId(key.id)),
         });
     }
     Ok(Update { revision: Revision(update.revision), items })
@@ -347,7 +360,7 @@ const REASONS: [(RefusalReason, Reason); 14] = [
     (RefusalReason::Moving, Reason::Moving),
 ];
 
-fn refusal_to_wire(refusal: &Refusal) -> v1::Refused {
+pub(super) fn refusal_to_wire(refusal: &Refusal) -> v1::Refused {
     let reason =
         REASONS.iter().find(|(ours, _)| *ours == refusal.reason).map_or(Reason::Other, |(_, wire)| *wire);
     v1::Refused {
@@ -357,7 +370,7 @@ fn refusal_to_wire(refusal: &Refusal) -> v1::Refused {
     }
 }
 
-fn refusal_from_wire(refused: v1::Refused) -> Result<Refusal, Malformed> {
+pub(super) fn refusal_from_wire(refused: v1::Refused) -> Result<Refusal, Malformed> {
     let wire = refused.reason();
     let reason =
         REASONS.iter().find(|(_, theirs)| *theirs == wire).map_or(RefusalReason::Other, |(ours, _)| *ours);

@@ -2,9 +2,12 @@
 //! error, none panics, and a value that was understood means the same after another journey.
 
 use super::*;
-use baton_core::ids::{CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Term, Version};
+use baton_core::ids::{
+    CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, TaskId, Term, Version,
+};
 use baton_core::position::Position;
 use baton_core::record::{Change, Member, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_proto::v1;
 use prost::Message;
 use rand::rngs::StdRng;
@@ -51,6 +54,10 @@ fn member() -> Member {
     }
 }
 
+fn task() -> StoredTask {
+    StoredTask { id: TaskId(7), body: "{}".into(), version: Version(2) }
+}
+
 /// Good messages to begin with.
 fn samples() -> Vec<Vec<u8>> {
     let change = Change { expected: Some(Version(18)), record: record(), decision: "{}".into() };
@@ -70,8 +77,10 @@ fn samples() -> Vec<Vec<u8>> {
             records: vec![record_to_wire(&record())],
             members: vec![member_to_wire(&member())],
             settings: Some(settings_to_wire(&Settings::default())),
+            tasks: vec![task_to_wire(&task())],
         }
         .encode_to_vec(),
+        task_to_wire(&task()).encode_to_vec(),
         Vec::new(),
     ]
 }
@@ -108,6 +117,8 @@ fn all(bytes: &[u8]) -> usize {
         through(bytes, appointed_from_wire, appointed_to_wire),
         through(bytes, written_from_wire, written_to_wire),
         through(bytes, settings_outcome_from_wire, settings_outcome_to_wire),
+        through(bytes, task_from_wire, task_to_wire),
+        through(bytes, task_outcome_from_wire, task_outcome_to_wire),
         through(
             bytes,
             |status: v1::StatusResponse| status_from_wire(status),

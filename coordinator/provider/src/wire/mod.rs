@@ -6,12 +6,14 @@ mod board;
 mod fuzz;
 mod record;
 mod settings;
+mod task;
 
 pub use board::*;
 pub use record::*;
 #[cfg(test)]
 pub(crate) use settings::settings_with_every_value;
 pub use settings::*;
+pub use task::*;
 
 use baton_core::ids::BadName;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) fn read(section: &mut Section) -> OuterLimits {
     let mut limits = OuterLimits::default();
     let kept = &mut limits.kept;
-    let numbers: [(&'static str, &mut usize, std::ops::RangeInclusive<u32>); 17] = [
+    let numbers: [(&'static str, &mut usize, std::ops::RangeInclusive<u32>); 19] = [
         ("connections", &mut limits.connections, 1..=1_000_000),
         ("streams_per_connection", &mut limits.streams_per_connection, 1..=1_000_000),
         ("watchers", &mut limits.watchers, 1..=1_000_000),
@@ -28,6 +28,8 @@ pub(super) fn read(section: &mut Section) -> OuterLimits {
         ("decision_bytes", &mut kept.decision_bytes, 256..=1024 * 1024),
         ("text_bytes", &mut kept.text_bytes, 64..=64 * 1024),
         ("overrides", &mut kept.overrides, 1..=1_000_000),
+        ("tasks", &mut kept.tasks, 16..=100_000),
+        ("task_bytes", &mut kept.task_bytes, 4_096..=1024 * 1024),
     ];
     for (key, limit, bounds) in numbers {
         if let Some(read) = section.number(key, bounds) {

@@ -10,9 +10,12 @@ use baton_board::{
     Action, Board, Candidate, Durable, Identity, Input, Limits, LockSecret, LockToken, Persist, Reply,
     Request, RequestId, Resume, SessionId, SessionMessage, Write,
 };
-use baton_core::ids::{ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Term, Version};
+use baton_core::ids::{
+    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, TaskId, Term, Version,
+};
 use baton_core::position::Position;
 use baton_core::record::{Change, Member, Record, Settings};
+use baton_core::task::StoredTask;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
@@ -141,6 +144,12 @@ fn apply(durable: &mut Durable, write: Write) {
             durable.members.remove(&(replicaset, instance));
         }
         Write::Settings(settings) => durable.settings = *settings,
+        Write::Task(task) => {
+            durable.tasks.insert(task.id, *task);
+        }
+        Write::TaskRemoved(id) => {
+            durable.tasks.remove(&id);
+        }
     }
 }
 
@@ -258,6 +267,13 @@ impl Run<'_> {
                 let settings = self.twin.durable.settings.clone();
                 Request::PutSettings { expected: settings.version, settings: Box::new(settings) }
             }
+            5 => {
+                let id = TaskId(self.random.random_range(1..4));
+                let expected = self.twin.durable.tasks.get(&id).map(|task| task.version);
+                let task = StoredTask { id, body: "{}".into(), version: Version(0) };
+                Request::PutTask { token, expected, task: Box::new(task) }
+            }
+            6 => Request::RemoveTask { token, id: TaskId(self.random.random_range(1..4)) },
             4 => Request::PutMember { token, member: Box::new(member(SETS, 9)) },
             _ => {
                 let first = self.random.random_range(0..SETS);

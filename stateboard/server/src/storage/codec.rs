@@ -1,8 +1,9 @@
 //! Keys and values of the file. Values are protobuf with a format number; keys are readable and sort by kind.
 
 use baton_board::{Durable, DurableLock, Identity, Restored, Write};
-use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_proto::v1;
 use baton_provider::wire::{self, Malformed};
@@ -23,6 +24,7 @@ const SETTINGS: &str = "settings";
 const RECORD: &str = "record/";
 const MEMBER: &str = "member/";
 const HISTORY: &str = "history/";
+const TASK: &str = "task/";
 
 /// Whose file it is.
 #[derive(Clone, PartialEq, Message)]
@@ -101,6 +103,11 @@ fn history_key(set: &ReplicaSetName, term: u64) -> String {
     format!("{HISTORY}{set}/{term:020}")
 }
 
+/// Sixteen digits: every task's number has them at most.
+fn task_key(id: TaskId) -> String {
+    format!("{TASK}{:016}", id.0)
+}
+
 fn stored_lock(lock: &DurableLock) -> Vec<u8> {
     let stored = StoredLock {
         epoch: Some(wire::epoch_to_wire(lock.epoch)),
@@ -131,6 +138,8 @@ pub(super) fn entry(write: &Write) -> (String, Option<Vec<u8>>) {
         Write::Settings(settings) => {
             (SETTINGS.to_owned(), Some(wire::settings_to_wire(settings).encode_to_vec()))
         }
+        Write::Task(task) => (task_key(task.id), Some(wire::task_to_wire(task).encode_to_vec())),
+        Write::TaskRemoved(id) => (task_key(*id), None),
     }
 }
 
@@ -150,6 +159,7 @@ pub(super) fn entries(durable: &Durable) -> impl Iterator<Item = (String, Vec<u8
         .chain(std::iter::once(Write::Settings(Box::new(durable.settings.clone()))))
         .chain(durable.records.values().map(|record| Write::Record(Box::new(record.clone()))))
         .chain(durable.members.values().map(|member| Write::Member(Box::new(member.clone()))))
+        .chain(durable.tasks.values().map(|task| Write::Task(Box::new(task.clone()))))
         .chain(durable.history.values().flatten().map(|line| Write::History(Box::new(line.clone()))));
     let entries = writes.filter_map(|write| match entry(&write) {
         (key, Some(value)) => Some((key, value)),
@@ -165,6 +175,7 @@ pub(super) fn backup_item(key: &str, value: &[u8]) -> Result<Option<Item>, BadEn
         SETTINGS => Some(Item::Settings(decode(key, value)?)),
         _ if key.starts_with(RECORD) => Some(Item::Record(decode(key, value)?)),
         _ if key.starts_with(MEMBER) => Some(Item::Member(decode(key, value)?)),
+        _ if key.starts_with(TASK) => Some(Item::Task(decode(key, value)?)),
         _ if key.starts_with(HISTORY) => Some(Item::History(decode(key, value)?)),
         _ => return Err(BadEntry::Stray { key: key.to_owned() }),
     })
@@ -180,6 +191,7 @@ pub(super) struct Loader {
     settings: Option<Settings>,
     records: BTreeMap<ReplicaSetName, Record>,
     members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
+    tasks: BTreeMap<TaskId, StoredTask>,
     history: Vec<HistoryEntry>,
 }
 
@@ -216,6 +228,12 @@ impl Loader {
                 self.members.insert((member.replicaset.clone(), member.instance.clone()), member);
                 expected
             }
+            _ if key.starts_with(TASK) => {
+                let task = wire::task_from_wire(decode(key, value)?).map_err(malformed)?;
+                let expected = task_key(task.id);
+                self.tasks.insert(task.id, task);
+                expected
+            }
             _ if key.starts_with(HISTORY) => {
                 let line = wire::history_from_wire(decode(key, value)?).map_err(malformed)?;
                 let expected = history_key(&line.record.replicaset, line.record.term.0);
@@ -238,6 +256,7 @@ impl Loader {
             records: self.records,
             members: self.members,
             settings: self.settings.ok_or(BadEntry::Missing(SETTINGS))?,
+            tasks: self.tasks,
             history: BTreeMap::new(),
             restored: self.restored,
         };

@@ -3,10 +3,12 @@
 use super::*;
 use baton_board::{DurableLock, LockSecret, Write};
 use baton_core::ids::{
-    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Revision, Term, Version,
+    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Term,
+    Version,
 };
 use baton_core::position::Position;
 use baton_core::record::{HistoryEntry, Record};
+use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,7 +72,15 @@ fn filled(directory: &Path) -> Durable {
 #[test]
 fn everything_comes_back() {
     let directory = tempfile::tempdir().expect("a directory");
-    let written = filled(directory.path());
+    let mut written = filled(directory.path());
+    let (storage, _) = Storage::open(directory.path(), &identity(1), &Settings::default()).expect("ours");
+    let task = |id| StoredTask { id: TaskId(id), body: "of a later format".into(), version: Version(id) };
+    let puts = [7, 1 << 52, 9].map(|id| Write::Task(Box::new(task(id))));
+    storage.commit(&[persist(202, puts.into())]).expect("the disk works");
+    storage.commit(&[persist(203, vec![Write::TaskRemoved(TaskId(9))])]).expect("the disk works");
+    drop(storage);
+    written.tasks = [7, 1 << 52].map(|id| (TaskId(id), task(id))).into();
+    written.revision = Revision(203);
     let (_storage, read) =
         Storage::open(directory.path(), &identity(1), &Settings::default()).expect("our own file");
     assert_eq!(read, written);

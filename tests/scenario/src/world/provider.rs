@@ -261,6 +261,12 @@ impl World {
                     durable.members.remove(&(replicaset, instance));
                 }
                 Write::Settings(settings) => durable.settings = *settings,
+                Write::Task(task) => {
+                    durable.tasks.insert(task.id, *task);
+                }
+                Write::TaskRemoved(id) => {
+                    durable.tasks.remove(&id);
+                }
                 Write::History(_) | Write::HistoryDropped { .. } => {}
             }
         }

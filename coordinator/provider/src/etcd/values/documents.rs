@@ -1,11 +1,12 @@
-//! Everything but the record: identity, epoch, lock, what an arbiter that resigned left, members, history.
+//! Everything but the record: identity, epoch, lock, what an arbiter that resigned left, members, tasks, history.
 
 use super::{Document, FORMAT, RecordDoc};
 use baton_board::{Candidate, Identity, LockSecret};
 use baton_core::ids::{
-    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Version, Zone,
+    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, TaskId, Version, Zone,
 };
 use baton_core::record::{HistoryEntry, Member};
+use baton_core::task::{StoredTask, TASK_ID_END};
 use baton_core::time::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -248,19 +249,26 @@ pub(in super::super) struct HistoryDoc {
     decision: Box<RawValue>,
 }
 
+/// An object as it is, where the text is one on one line; any other text as a text.
+fn raw_of(text: &str) -> Box<RawValue> {
+    let object = text.starts_with('{') && !text.contains('\n');
+    let raw = object.then(|| RawValue::from_string(text.to_owned()).ok()).flatten();
+    raw.unwrap_or_else(|| serde_json::value::to_raw_value(text).expect("a text is JSON"))
+}
+
+/// The text again.
+fn text_of(raw: &RawValue) -> Result<String, String> {
+    let raw = raw.get();
+    if raw.starts_with('{') { Ok(raw.to_owned()) } else { serde_json::from_str(raw).map_err(text) }
+}
+
 impl From<&HistoryEntry> for HistoryDoc {
     fn from(entry: &HistoryEntry) -> Self {
         let record = serde_json::value::to_raw_value(&RecordDoc::from(&entry.record));
-        let as_text = || serde_json::value::to_raw_value(&entry.decision);
-        let decision = if entry.decision.starts_with('{') && !entry.decision.contains('\n') {
-            RawValue::from_string(entry.decision.clone()).or_else(|_| as_text())
-        } else {
-            as_text()
-        };
         Self {
             format: FORMAT,
             record: record.expect("a record has text keys only"),
-            decision: decision.expect("a text is JSON"),
+            decision: raw_of(&entry.decision),
         }
     }
 }
@@ -270,9 +278,33 @@ impl Document for HistoryDoc {
 
     fn into_value(self) -> Result<HistoryEntry, String> {
         let record: RecordDoc = serde_json::from_str(self.record.get()).map_err(text)?;
-        let raw = self.decision.get();
-        let decision =
-            if raw.starts_with('{') { raw.to_owned() } else { serde_json::from_str(raw).map_err(text)? };
-        Ok(HistoryEntry { record: record.into_value()?, decision })
+        Ok(HistoryEntry { record: record.into_value()?, decision: text_of(&self.decision)? })
+    }
+}
+
+/// A task of an operator.
+#[derive(Serialize, Deserialize)]
+pub(in super::super) struct TaskDoc {
+    format: u32,
+    id: u64,
+    version: u64,
+    /// As the decision of a history: to be read with etcdctl where it can be.
+    task: Box<RawValue>,
+}
+
+impl From<&StoredTask> for TaskDoc {
+    fn from(task: &StoredTask) -> Self {
+        Self { format: FORMAT, id: task.id.0, version: task.version.0, task: raw_of(&task.body) }
+    }
+}
+
+impl Document for TaskDoc {
+    type Value = StoredTask;
+
+    fn into_value(self) -> Result<StoredTask, String> {
+        if self.id == 0 || self.id >= TASK_ID_END {
+            return Err(format!("{} is no number of a task", self.id));
+        }
+        Ok(StoredTask { id: TaskId(self.id), body: text_of(&self.task)?, version: Version(self.version) })
     }
 }

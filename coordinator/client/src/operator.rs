@@ -111,6 +111,15 @@ impl OperatorClient {
         wire::status_from_wire(&answer).map_err(|error| OperatorError::BadAnswer(error.to_string()))
     }
 
+    /// What the first coordinator that answers knows by itself, whoever is the active arbiter.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn own_status(&self) -> Result<ClusterStatus, OperatorError> {
+        let answer = self.status_once(true).await?;
+        wire::status_from_wire(&answer).map_err(|error| OperatorError::BadAnswer(error.to_string()))
+    }
+
     async fn status_once(&self, local: bool) -> Result<baton_proto::v1::ClusterStatus, OperatorError> {
         self.call(Repeat::Safe, move |channel| async move {
             let request = ClusterStatusRequest { cluster: String::new(), local };

@@ -50,6 +50,11 @@ pub trait EngineConnection: Send {
     /// ([`deadman::Client::holds`]) before anything that makes the engine writable.
     fn process_id(&self) -> Option<u32>;
 
+    /// What it said of itself when the connection was made.
+    fn about(&self) -> About {
+        About::default()
+    }
+
     /// Carries out one command; answers within `timeout`.
     async fn execute(&mut self, command: &EngineCommand, timeout: Duration) -> EngineOutcome;
 
@@ -59,6 +64,15 @@ pub trait EngineConnection: Send {
 
     /// Whether an earlier call ended without an answer: every later one answers `Unknown`.
     fn is_closed(&self) -> bool;
+}
+
+/// What an engine says of itself, for people who check a host; nothing is decided from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its version, if it tells.
+    pub version: Option<String>,
+    /// The configuration file that its next start would read again, if it has one.
+    pub config_file: Option<std::path::PathBuf>,
 }
 
 /// How the check of the write path ended.

@@ -5,7 +5,7 @@
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// What it exits with where the engine was never started.
@@ -66,12 +66,20 @@ fn become_engine(arguments: &Arguments) -> String {
     format!("cannot execute {}: {error}", program.display())
 }
 
+/// Moves this process into a cgroup.
+///
+/// # Errors
+/// In words.
+pub(super) fn enter(cgroup: &Path) -> Result<(), String> {
+    let procs = cgroup.join("cgroup.procs");
+    std::fs::write(&procs, "0").map_err(|error| format!("cannot enter {}: {error}", procs.display()))
+}
+
 fn prepare(arguments: &Arguments) -> Result<(), String> {
     // A session of its own: no terminal's signals, and something by which a successor finds what is left of it.
     rustix::process::setsid().map_err(|error| format!("no session of its own: {error}"))?;
     if let Some(cgroup) = &arguments.cgroup {
-        let procs = cgroup.join("cgroup.procs");
-        std::fs::write(&procs, "0").map_err(|error| format!("cannot enter {}: {error}", procs.display()))?;
+        enter(cgroup)?;
     }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("cannot tie it to the deadman: {error}"))?;

@@ -28,6 +28,7 @@ mod log;
 pub mod protocol;
 mod server;
 mod startup;
+pub mod trial;
 
 pub use client::{Attached, Client, ClientError, Notice, Spawn};
 pub use server::main;

@@ -5,12 +5,13 @@ use super::info::{Info, is_at_least};
 use super::mark::{self, Mark, Memory, Sight};
 use super::resp::{Reply, encode, read_reply};
 use super::{NOWHERE_HOST, NOWHERE_PORT, VERSION_MIN};
-use crate::{ConnectError, EngineConnection, WriteCheck};
+use crate::{About, ConnectError, EngineConnection, WriteCheck};
 use async_trait::async_trait;
 use baton_core::engine::{EngineCommand, EngineOutcome, Probe};
 use baton_core::ids::{EngineRun, Term};
 use baton_core::position::Position;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -47,6 +48,7 @@ pub(super) struct RedisConnection {
     run: EngineRun,
     process_id: Option<u32>,
     password: Option<String>,
+    about: About,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -81,7 +83,12 @@ pub(super) async fn open(
     let info = greeting(endpoint, &replies)?;
     let process_id = info.number("process_id").and_then(|pid| u32::try_from(pid).ok());
     let run = EngineRun(Arc::from(info.text("run_id").unwrap_or_default()));
-    Ok(RedisConnection { stream: Some(stream), run, process_id, password, memory })
+    let config_file = info.text("config_file").filter(|file| !file.is_empty());
+    let about = About {
+        version: info.text("redis_version").map(str::to_owned),
+        config_file: config_file.map(PathBuf::from),
+    };
+    Ok(RedisConnection { stream: Some(stream), run, process_id, password, about, memory })
 }
 
 fn tune(stream: &TcpStream) {
@@ -334,6 +341,10 @@ impl EngineConnection for RedisConnection {
 
     fn process_id(&self) -> Option<u32> {
         self.process_id
+    }
+
+    fn about(&self) -> About {
+        self.about.clone()
     }
 
     async fn execute(&mut self, command: &EngineCommand, timeout: Duration) -> EngineOutcome {

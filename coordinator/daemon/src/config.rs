@@ -29,6 +29,8 @@ pub const DEFAULT_FILE: &str = "/etc/baton/coordinator.toml";
 pub struct Config {
     /// The cluster's name with the hash of its secret.
     pub identity: Identity,
+    /// The file with the secret, if there is one: only to look at who may read it.
+    pub secret_file: Option<PathBuf>,
     /// Where the durable record is kept.
     pub provider: ProviderConfig,
     /// Where the record moves to, or came from: the other end of a move.

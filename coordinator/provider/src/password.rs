@@ -54,6 +54,12 @@ impl Password {
         &self.text
     }
 
+    /// The file that it was read from, if it was.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The same, read again when its file has changed.
     pub(crate) fn follow(&self) -> Result<Followed<Self>, String> {
         match self.file.clone() {

@@ -25,7 +25,8 @@ pub(super) const NOT_YET: &str = "not yet supported in this version";
 pub(super) fn check(document: &Document) -> Option<Config> {
     let mut root = document.root();
     let mut cluster = root.section("cluster");
-    let identity = identity(&mut cluster);
+    let mut secret_file = None;
+    let identity = identity(&mut cluster, &mut secret_file);
     cluster.finish();
 
     let mut own = root.section("coordinator");
@@ -60,6 +61,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     root.finish();
     Some(Config {
         identity: identity?,
+        secret_file,
         provider: provider?,
         next,
         name: name?,
@@ -74,7 +76,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     })
 }
 
-fn identity(cluster: &mut Section) -> Option<Identity> {
+fn identity(cluster: &mut Section, secret_file: &mut Option<PathBuf>) -> Option<Identity> {
     if !cluster.has("name") {
         cluster.problem("name", "must be given: the name that the provider knows the cluster by");
     }
@@ -82,7 +84,7 @@ fn identity(cluster: &mut Section) -> Option<Identity> {
     // Without a secret the name alone is the identity: enough against a mistake, not against an attacker.
     let secret = match cluster.text("secret_file") {
         None => String::new(),
-        Some(read) => match std::fs::read_to_string(&read.value) {
+        Some(read) => match std::fs::read_to_string(secret_file.insert(PathBuf::from(&read.value))) {
             Ok(secret) if secret.trim().is_empty() => {
                 cluster.problem_with(
                     &read,

@@ -1,8 +1,10 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
+mod doctor;
 mod provider;
 mod stateboard;
 
+pub use doctor::DoctorArgs;
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
 
@@ -17,6 +19,7 @@ Examples:
   batonctl issues                              what is wrong, and what to do about it
   batonctl what-if --lose zone:dc2             who would be master without a data centre
   batonctl wait --until healthy orders-1       go on in a script once all is well
+  batonctl doctor                              is this host fit to be trusted with an engine?
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
   batonctl stateboard backup FILE              a backup of the stateboard, while it serves
 
@@ -127,6 +130,8 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = duration, requires = "lease_ttl")]
         stall_timeout: Option<Duration>,
     },
+    /// Check whether this host is fit for its engines: clock, disks, ports, credentials, boot-time fence, what a deadman gets
+    Doctor(DoctorArgs),
     /// Ask the stateboard itself: how it stands, a backup, a restore
     Stateboard(StateboardArgs),
     /// Move the state of a live cluster from one state provider to another

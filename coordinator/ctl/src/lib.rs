@@ -2,6 +2,7 @@
 //! is made in [`render`]; nothing here decides anything about a replica set.
 
 pub mod args;
+pub mod doctor;
 mod json;
 mod provider;
 pub mod render;
@@ -143,6 +144,7 @@ async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Timing { lease_ttl: Some(lease_ttl), stall_timeout } => {
             offline_timing(cli, io, *lease_ttl, *stall_timeout)
         }
+        Command::Doctor(args) => Ok(doctor::run(args, cli.request_timeout, cli.json, io).await?),
         Command::Stateboard(args) => {
             stateboard::run(args, cli.request_timeout, cli.json, io).await?;
             Ok(Exit::Done)
@@ -215,6 +217,7 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
             show_timing(cli, io, &timing)?;
         }
         Command::Stateboard(_)
+        | Command::Doctor(_)
         | Command::Provider(_)
         | Command::Watch { .. }
         | Command::Completions { .. }

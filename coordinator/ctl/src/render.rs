@@ -2,6 +2,7 @@
 //! thing. Pure: values in, text out.
 
 mod decision;
+mod doctor;
 mod forecast;
 mod issues;
 mod stateboard;
@@ -9,9 +10,11 @@ mod status;
 mod table;
 
 pub use decision::{decision, history, task};
+pub use doctor::findings;
 pub use forecast::forecasts;
 pub use issues::issues;
 pub use stateboard::{board_backup, board_restored, board_status};
+pub(crate) use status::bytes;
 pub use status::{change, masters, status};
 
 use baton_client::OperatorError;

@@ -37,10 +37,20 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
         &["baton-board", "baton-config", "baton-core", "baton-proto", "baton-provider", "baton-settings"],
     ),
     ("baton-client", &["baton-core", "baton-proto"]),
-    // Layer 3: people.
+    // Layer 3: people. `doctor` checks a host with the daemon's own configuration, and with the code by which a deadman takes
+    // what it needs: a second reading of either would pass hosts that the daemon then refuses.
     (
         "batonctl",
-        &["baton-client", "baton-config", "baton-core", "baton-proto", "baton-provider", "baton-settings"],
+        &[
+            "baton-client",
+            "baton-config",
+            "baton-coordinator",
+            "baton-core",
+            "baton-engine",
+            "baton-proto",
+            "baton-provider",
+            "baton-settings",
+        ],
     ),
     // Tests.
     ("baton-oracle", &["baton-core"]),

@@ -103,7 +103,7 @@ fn member_row(member: &MemberStatus) -> Vec<comfy_table::Cell> {
 }
 
 /// Decimal, at most one digit after the point: `0 B`, `512 B`, `1.2 MB`.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match UNITS.into_iter().find(|(scale, _)| count >= *scale) {
         Some((scale, unit)) => format!("{}.{} {unit}", count / scale, count % scale * 10 / scale),

@@ -5,6 +5,7 @@ mod backup;
 mod bootstrap;
 mod crash;
 mod daemon;
+mod doctor;
 mod failsafe;
 mod moving;
 mod parts;

@@ -68,7 +68,7 @@ pub enum ProviderConfig {
         password: Option<Password>,
     },
     /// An etcd of one member or several.
-    Etcd(EtcdSection),
+    Etcd(Box<EtcdSection>),
     /// A stateboard inside this daemon.
     Embedded {
         /// Where it keeps its file.

@@ -56,7 +56,7 @@ fn open(provider: &ProviderConfig, identity: &Identity, timeout: Duration) -> Ve
             .endpoints
             .iter()
             .map(|endpoint| {
-                let one = EtcdSection { endpoints: vec![endpoint.clone()], ..section.clone() };
+                let one = EtcdSection { endpoints: vec![endpoint.clone()], ..EtcdSection::clone(section) };
                 // A cluster that etcd does not know is not made by a look.
                 let options = etcd_options(&one, identity.clone(), false, timeout);
                 (endpoint.clone(), EtcdProvider::new(options).map(|made| Box::new(made) as _))

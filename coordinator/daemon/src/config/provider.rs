@@ -191,7 +191,8 @@ impl Reached {
         }
         let credentials = of_etcd.username.map(|read| read.value).zip(password);
         let (endpoints, tls) = self.protected(section, common, "http://127.0.0.1:2379")?;
-        Some(ProviderConfig::Etcd(EtcdSection { endpoints, prefix, credentials, tls, seed_settings }))
+        let section = EtcdSection { endpoints, prefix, credentials, tls, seed_settings };
+        Some(ProviderConfig::Etcd(Box::new(section)))
     }
 
     /// The addresses, checked, and the files of TLS to them. `None` where there are none.

@@ -302,6 +302,7 @@ impl Shell {
             records: snapshot.records.into_values().collect(),
             members: snapshot.members.into_values().collect(),
             settings: Box::new(snapshot.settings),
+            tasks: Vec::new(),
         });
     }
 
@@ -352,6 +353,7 @@ impl Shell {
                 self.publish.insert(set);
             }
             Action::Task { task, state } => self.task(task, state),
+            Action::AbortAnswered { .. } => {}
             Action::NameUsedTwice { instance } => {
                 tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
             }
@@ -439,6 +441,7 @@ impl Shell {
                 master,
                 decision: decision.unwrap_or_default(),
             }),
+            TaskState::Aborted { .. } => return,
             TaskState::Failed { why, master, term } => {
                 let kind =
                     if term > waiting.term_before { RefusedKind::TimedOut } else { RefusedKind::NotPossible };

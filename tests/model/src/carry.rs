@@ -250,7 +250,10 @@ impl Carrier<'_> {
         self.state.seats[arbiter].loads = false;
         let records = self.state.provider.record.clone().into_iter().collect();
         let settings = Box::new(Settings::default());
-        self.step_arbiter(arbiter, arbiter::Input::Loaded { records, members: Vec::new(), settings });
+        self.step_arbiter(
+            arbiter,
+            arbiter::Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new() },
+        );
     }
 
     fn step_arbiter(&mut self, index: usize, input: arbiter::Input) {
@@ -282,6 +285,7 @@ impl Carrier<'_> {
                 | arbiter::Action::Decided(_)
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }
+                | arbiter::Action::AbortAnswered { .. }
                 | arbiter::Action::NameUsedTwice { .. } => {}
             }
         }

@@ -89,6 +89,9 @@ pub fn task(task: TaskId, state: &TaskState) -> String {
         TaskState::Done { master, term } => {
             format!("task {}: done, {master} is master at term {term}", task.0)
         }
+        TaskState::Aborted { master, term } => {
+            format!("task {}: aborted, {master} is master at term {term}", task.0)
+        }
         TaskState::Failed { why, master, term } => {
             let master = master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
             format!("task {}: failed: {why} ({master} is master, term {term})", task.0)

@@ -28,7 +28,7 @@ const KINDS: [&str; 10] =
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(35) {
+    match dice.below(37) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => {
@@ -80,6 +80,8 @@ fn fault(world: &mut World, dice: &mut Dice) {
             Some(backup) => world.restore_provider(*backup),
         },
         30 | 31 => world.start_provider_if_down(),
+        32 => world.abort(),
+        33 => world.switchover(Some(host), Span::from_secs(2)),
         _ => world.heal(),
     }
 }

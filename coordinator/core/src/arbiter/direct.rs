@@ -206,8 +206,7 @@ fn has_relinquished(guard: &GuardState, record: &Record) -> bool {
 }
 
 fn master_order(set: &SetState, record: &Record) -> Order {
-    let leaving = set.task.as_ref().is_some_and(|task| task.term_before == record.term);
-    if leaving {
+    if set.task_of_term().is_some_and(|task| task.aborted.is_none() && !task.waits) {
         return Order::Relinquish;
     }
     match set.proposal.as_ref().filter(|_| set.confirmed) {

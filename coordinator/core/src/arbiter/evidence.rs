@@ -53,7 +53,7 @@ impl Arbiter {
 
 /// The name under which people see it.
 fn classify(set: &SetState, evidence: Evidence) -> Class {
-    let switching = set.task.as_ref().is_some_and(|task| set.is_master(&task.old_master));
+    let switching = set.task_of_term().is_some();
     let health = set.master().and_then(|(_, guard)| guard.beat.as_ref()).map(|beat| beat.engine.health);
     match evidence {
         Evidence::Relinquished { ended: false, .. } if switching => Class::Switchover,

@@ -59,6 +59,8 @@ pub enum Input {
         members: Vec<Member>,
         /// The settings.
         settings: Box<Settings>,
+        /// What an earlier arbiter had begun for operators, in this generation, and not ended.
+        tasks: Vec<Resumed>,
     },
     /// A host opened its stream.
     Attached {
@@ -108,6 +110,30 @@ pub enum Input {
         /// How long the target may take to reach the old master's final position.
         timeout: Span,
     },
+    /// A person wants the old master back; answered by [`Action::AbortAnswered`].
+    Abort {
+        /// Which task.
+        task: TaskId,
+    },
+}
+
+/// A planned change of master that an earlier arbiter had begun: what it was asked for, not how far it came.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Resumed {
+    /// Its number.
+    pub task: TaskId,
+    /// The set.
+    pub replicaset: ReplicaSetName,
+    /// To whom; `None`: to the best.
+    pub target: Option<InstanceName>,
+    /// Who was master when it began.
+    pub old_master: InstanceName,
+    /// At which term.
+    pub term_before: Term,
+    /// How long the target may take; counted anew.
+    pub timeout: Span,
+    /// It was aborted.
+    pub aborted: bool,
 }
 
 /// How a task stands.
@@ -120,6 +146,13 @@ pub enum TaskState {
         /// The new master.
         master: InstanceName,
         /// Its term.
+        term: Term,
+    },
+    /// Aborted: the old master is master, at the old term or a later one.
+    Aborted {
+        /// The old master.
+        master: InstanceName,
+        /// The term now.
         term: Term,
     },
     /// Ended without what was asked for; the set has the master that it says.
@@ -181,6 +214,13 @@ pub enum Action {
         task: TaskId,
         /// Where to.
         state: TaskState,
+    },
+    /// What becomes of the wish to abort a task: it ends as aborted, or why that cannot be.
+    AbortAnswered {
+        /// Which.
+        task: TaskId,
+        /// `Err`: too late, or there is no such task; for people.
+        answer: Result<(), String>,
     },
     /// Two guards use one name; the newcomer was told to stand down.
     NameUsedTwice {

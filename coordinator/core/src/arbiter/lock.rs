@@ -2,7 +2,7 @@
 //!
 //! It must not know who keeps the lock, or how it is renewed.
 
-use super::io::Action;
+use super::io::{Action, Resumed};
 use super::set::SetState;
 use super::{Arbiter, SessionId};
 use crate::ids::Epoch;
@@ -107,6 +107,7 @@ impl Arbiter {
         records: Vec<Record>,
         members: Vec<Member>,
         settings: Settings,
+        tasks: Vec<Resumed>,
     ) {
         let Some(lock) = self.lock.as_mut().filter(|lock| !lock.loaded) else { return };
         lock.loaded = true;
@@ -131,6 +132,8 @@ impl Arbiter {
             set.patience = patience;
             set.record = Some(record);
         }
+        // Before the first look: a master that has relinquished by now did so for them.
+        self.take_up(now, tasks);
         self.drive_all(now);
     }
 

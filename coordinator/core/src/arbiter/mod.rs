@@ -17,13 +17,15 @@ pub mod select;
 mod set;
 mod succession;
 mod switchover;
+mod task;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use forecast::{Fate, Forecast, Loss};
-pub use io::{Action, Input, RelayId, SessionId, TaskId, TaskState, WriteOutcome};
+pub use io::{Action, Input, RelayId, Resumed, SessionId, TaskId, TaskState, WriteOutcome};
 pub use issues::{Issue, Norms, Severity, issues_of};
+pub use task::{TaskPhase, TaskView};
 pub use view::{MasterState, MemberView, SetView};
 
 use crate::ids::{CoordinatorName, Epoch, InstanceName, OpId, ReplicaSetName};
@@ -100,7 +102,9 @@ impl Arbiter {
             }
             Input::LockRenewed { valid_until } => self.lock_renewed(now, valid_until),
             Input::LockLost => self.lock_lost(),
-            Input::Loaded { records, members, settings } => self.loaded(now, records, members, *settings),
+            Input::Loaded { records, members, settings, tasks } => {
+                self.loaded(now, records, members, *settings, tasks);
+            }
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
             Input::Beat { session, beat } => self.beat(now, session, *beat),
@@ -109,6 +113,7 @@ impl Arbiter {
             Input::Switchover { task, replicaset, target, timeout } => {
                 self.switchover_asked(now, task, replicaset, target, timeout);
             }
+            Input::Abort { task } => self.abort_asked(now, task),
         }
         self.ring(now);
     }

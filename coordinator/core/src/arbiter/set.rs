@@ -84,6 +84,10 @@ pub(super) struct Task {
     pub(super) old_master: InstanceName,
     pub(super) term_before: Term,
     pub(super) deadline: Time,
+    /// Nobody may be appointed yet, after a takeover: the old master leads on for so long.
+    pub(super) waits: bool,
+    /// Since when the old master is wanted back.
+    pub(super) aborted: Option<Time>,
 }
 
 /// A change of the in-sync set that the master is asked about.
@@ -227,6 +231,7 @@ impl SetState {
         }
         if let Some(task) = &mut self.task {
             shift(&mut task.deadline);
+            task.aborted.iter_mut().for_each(shift);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::Arbiter;
 use super::insync::surely_cut;
-use super::io::{Action, TaskState};
+use super::io::Action;
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, ago};
 use crate::decision::{Class, Decision, Evidence, Observed, Phase, Ranked, Refusal, Verdict};
@@ -67,7 +67,7 @@ impl Arbiter {
         };
         let awaited = self.who_may_have_acknowledged(set, record);
         let mut replicas = awaited.iter();
-        if let Some(task) = set.task.as_ref().filter(|task| succession.reach.is_some() && now < task.deadline)
+        if let Some(task) = set.task_of_term().filter(|task| succession.reach.is_some() && !task.is_over(now))
         {
             let awaited = match &task.target {
                 Some(target) => missing(target),
@@ -82,14 +82,17 @@ impl Arbiter {
 
     pub(super) fn question(&self, now: Time, set: &SetState, record: &Record) -> Question {
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
-        let in_time = set.task.as_ref().filter(|task| now < task.deadline && reach.is_some());
+        let task = set.task_of_term().filter(|_| reach.is_some());
+        let in_time = task.filter(|task| !task.is_over(now));
+        // The old master holds its own final position: whoever else does is no better.
+        let back = task.filter(|task| task.is_over(now)).map(|task| task.old_master.clone());
         let old = record.master.as_ref();
         Question {
             candidates: set.guards.values().map(|guard| candidate(now, set, record, guard)).collect(),
             data_id: record.data_id.clone(),
             start: record.start,
             reach: reach.filter(|_| in_time.is_some()),
-            target: in_time.and_then(|task| task.target.clone()),
+            target: back.or_else(|| in_time.and_then(|task| task.target.clone())),
             spare_old_master: in_time.is_some(),
             max_lag_bytes: self.settings.max_lag_bytes_of(&set.name),
             zone: old.and_then(|old| set.guards.get(old)).and_then(|guard| guard.hello.zone.clone()),
@@ -276,29 +279,6 @@ impl Arbiter {
             set.refused = set.refused || now >= since + self.timing.promote_wait;
             set.unconfirmed = Some((decision, since));
         }
-    }
-
-    /// Ends a task where the set has come to rest at a later term.
-    pub(super) fn conclude_task(&mut self, set: &mut SetState) {
-        let Some(record) = &set.record else { return };
-        let Some(task) = set.task.take_if(|task| set.confirmed && record.term > task.term_before) else {
-            return;
-        };
-        let master = record.master.clone();
-        let wanted = match &task.target {
-            Some(target) => master.as_ref() == Some(target),
-            None => master.as_ref() != Some(&task.old_master),
-        };
-        let term = record.term;
-        let state = match master {
-            Some(master) if wanted => TaskState::Done { master, term },
-            master => TaskState::Failed {
-                why: "the target did not reach the old master's final position in time".to_owned(),
-                master,
-                term,
-            },
-        };
-        self.push(Action::Task { task: task.id, state });
     }
 }
 

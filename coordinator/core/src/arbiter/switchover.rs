@@ -46,21 +46,57 @@ impl Arbiter {
         let old_master = check_switchover(set, target.as_ref())?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;
-        set.task = Some(Task { id, target, old_master, term_before, deadline: now + timeout });
+        let (deadline, waits) = (now + timeout, false);
+        set.task = Some(Task { id, target, old_master, term_before, deadline, waits, aborted: None });
         Ok(())
     }
 
-    /// While the old master still holds its right: gives up on a task whose time is over; and concludes one whose set
-    /// has come to rest.
+    /// While the old master still holds its right: gives up on a task whose time is over or which was aborted; and
+    /// concludes one whose set has come to rest.
     pub(super) fn drive_switchover(&mut self, now: Time, set: &mut SetState) {
         self.conclude_task(set);
+        let waits = !self.may_appoint(now);
+        if let Some(task) = &mut set.task {
+            task.waits = waits;
+        }
         let Some(record) = &set.record else { return };
         let (term, master) = (record.term, record.master.clone());
-        let over = |task: &mut Task| task.term_before == term && now >= task.deadline;
-        if let Some(task) = set.task.take_if(over) {
-            let why = "the master did not relinquish in time; it stays the master".to_owned();
-            self.push(Action::Task { task: task.id, state: TaskState::Failed { why, master, term } });
-        }
+        let leads_on = self.leads_on(set);
+        let over = |task: &mut Task| task.term_before == term && (now >= task.deadline || leads_on);
+        let Some(task) = set.task.take_if(over) else { return };
+        let state = match master {
+            Some(master) if task.aborted.is_some() => TaskState::Aborted { master, term },
+            master => {
+                let why = "the master did not relinquish in time; it stays the master".to_owned();
+                TaskState::Failed { why, master, term }
+            }
+        };
+        self.push(Action::Task { task: task.id, state });
+    }
+
+    /// Ends a task where the set has come to rest at a later term.
+    fn conclude_task(&mut self, set: &mut SetState) {
+        let Some(record) = &set.record else { return };
+        let Some(task) = set.task.take_if(|task| set.confirmed && record.term > task.term_before) else {
+            return;
+        };
+        let (master, term) = (record.master.clone(), record.term);
+        let back = master.as_ref() == Some(&task.old_master);
+        let wanted = task.target.as_ref().map_or(!back, |target| master.as_ref() == Some(target));
+        let state = match master {
+            Some(master) if task.aborted.is_some() && back => TaskState::Aborted { master, term },
+            Some(master) if task.aborted.is_none() && wanted => TaskState::Done { master, term },
+            master => TaskState::Failed { why: why_not(&task, back).to_owned(), master, term },
+        };
+        self.push(Action::Task { task: task.id, state });
+    }
+}
+
+fn why_not(task: &Task, back: bool) -> &'static str {
+    match (task.aborted, back) {
+        (Some(_), _) => "it was aborted, and the old master could not be appointed again",
+        (None, true) => "the target did not reach the old master's final position in time",
+        (None, false) => "another was appointed meanwhile",
     }
 }
 

@@ -110,7 +110,8 @@ fn a_new_term_is_above_every_term_that_a_member_has_seen() {
         let valid_until = Time(3_000_000);
         arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
         let (records, members) = (vec![recorded_at(Term(recorded))], Vec::new());
-        arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+        arbiter
+            .step(Time(1), Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new() });
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         assert_eq!(written_terms(&mut arbiter), [], "nothing is known against the master yet");
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(seen))) });
@@ -128,7 +129,8 @@ fn a_host_comes_back_under_its_name_after_a_reboot_and_a_stranger_does_not() {
         let valid_until = Time(3_000_000);
         arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
         let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
-        arbiter.step(Time(1), Input::Loaded { records, members, settings: Box::default() });
+        arbiter
+            .step(Time(1), Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new() });
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         arbiter.step(Time(3), Input::Beat { session: SESSION, beat: Box::new(beat(Term(2))) });
         arbiter.step(Time(4), Input::Detached { session: SESSION });
@@ -209,7 +211,10 @@ fn a_thousand_quiet_sets_write_nothing() {
     let valid_until = Time(3_000_000);
     arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
     let records = (0..SETS).map(quiet_record).collect();
-    arbiter.step(Time(1), Input::Loaded { records, members: Vec::new(), settings: Box::default() });
+    arbiter.step(
+        Time(1),
+        Input::Loaded { records, members: Vec::new(), settings: Box::default(), tasks: Vec::new() },
+    );
     for host in 0..3 {
         let guards = (0..SETS).map(|number| {
             let instance = members_of(number)[host].clone();
@@ -248,7 +253,10 @@ fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter 
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
-    arbiter.step(Time(1), Input::Loaded { records, members: Vec::new(), settings: Box::default() });
+    arbiter.step(
+        Time(1),
+        Input::Loaded { records, members: Vec::new(), settings: Box::default(), tasks: Vec::new() },
+    );
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter
 }

@@ -113,6 +113,8 @@ fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
     }
 }
 
+const RELINQUISHING: &str = "switchover: waiting for the master to relinquish";
+
 fn phase(now: Time, set: &SetState) -> String {
     if let Some(pending) = &set.pending {
         let again = if pending.retry_at.is_some() { "again " } else { "" };
@@ -131,8 +133,10 @@ fn phase(now: Time, set: &SetState) -> String {
         let since = now.since(succession.since);
         return format!("replacing the master ({}: {evidence}), for {since}", class.name());
     }
-    if set.task.is_some() {
-        return "switchover: waiting for the master to relinquish".to_owned();
+    if let Some(task) = &set.task {
+        let aborted = task.aborted.is_some();
+        let text = if aborted { "switchover aborted: the master is to lead on" } else { RELINQUISHING };
+        return text.to_owned();
     }
     match (set.confirmed, &set.proposal) {
         (false, _) => "waiting for the master's confirmation".to_owned(),

@@ -1,6 +1,6 @@
 //! Verbs of people and their clients.
 //!
-//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `set-writable a1` (an operator's hand),
+//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `abort` (the last of them), `set-writable a1` (an operator's hand),
 //! `set-read-only a1`, `resign b1`, `next-write lost`, `next-write unanswered`, `next-write delayed`, `delayed-write`
 
 use super::{StoryError, Words, span};
@@ -26,6 +26,7 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;
             world.switchover(target, timeout.unwrap_or(Span::from_secs(2)));
         }
+        "abort" => world.abort(),
         "set-writable" | "set-read-only" => {
             let instance = words.instance()?;
             world.set_by_hand(&instance, verb == "set-writable");

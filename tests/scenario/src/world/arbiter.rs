@@ -5,15 +5,16 @@
 use super::clock::Clock;
 use super::net::Body;
 use super::provider::BOARD;
+use super::tasks::{AfterTask, KeptTask};
 use super::{Due, World};
 use crate::show;
 use baton_board::{
     AppointOutcome, Candidate, Input as BoardInput, LockSecret, LockToken, Reply, Request, RequestId, Resume,
     SessionMessage,
 };
-use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, WriteOutcome};
+use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
 use baton_core::decision::Evidence;
-use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId};
+use baton_core::ids::{CoordinatorName, Endpoint, OpId};
 use baton_core::message::ToGuard;
 use baton_core::record::Change;
 use baton_core::time::{Span, Time};
@@ -22,10 +23,13 @@ use std::collections::BTreeMap;
 
 /// What a request to the board was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     Load,
     Write(OpId),
     Member,
+    /// A task was kept; then this is fed.
+    Task(TaskId, AfterTask),
+    Forgotten,
 }
 
 /// One arbiter and its process.
@@ -45,13 +49,15 @@ pub struct ArbiterNode {
     pub run: u64,
     /// Its connection to the board.
     session: Option<baton_board::SessionId>,
-    token: Option<LockToken>,
+    pub(super) token: Option<LockToken>,
     /// The lock was granted and not confirmed by a first renewal yet: the predecessor bound, on its clock.
     granted: Option<Time>,
     /// When the renewal under way was sent.
     renewal_sent: Option<Time>,
     next_renewal: Option<Time>,
     asked: BTreeMap<RequestId, Purpose>,
+    /// What operators asked for, as it is kept by the board.
+    pub(super) tasks: BTreeMap<TaskId, KeptTask>,
     /// It does not renew and lets its lock run out (its threads that do are stuck).
     pub no_renewals: bool,
     /// Not before this is it given a tick again: a broken rule may leave a deadline in the past.
@@ -73,6 +79,7 @@ impl ArbiterNode {
             renewal_sent: None,
             next_renewal: None,
             asked: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             no_renewals: false,
             not_before: 0,
         }
@@ -287,7 +294,8 @@ impl World {
                 let records = snapshot.records.into_values().collect();
                 let members = snapshot.members.into_values().collect();
                 let settings = Box::new(snapshot.settings);
-                self.arbiter_step(name, Input::Loaded { records, members, settings });
+                let tasks = self.tasks_to_take_up(name, snapshot.tasks);
+                self.arbiter_step(name, Input::Loaded { records, members, settings, tasks });
                 self.attach_all();
             }
             (Purpose::Write(op), Reply::Appointed(outcome)) => {
@@ -301,7 +309,11 @@ impl World {
                 };
                 self.arbiter_step(name, Input::Written { op, outcome });
             }
+            (Purpose::Task(task, after), Reply::Task(outcome)) => {
+                self.task_kept(name, task, after, &outcome);
+            }
             (Purpose::Load | Purpose::Write(_) | Purpose::Member, _) => {}
+            (Purpose::Task(..) | Purpose::Forgotten, _) => {}
         }
     }
 
@@ -313,11 +325,12 @@ impl World {
                 self.arbiter_step(name, Input::Written { op, outcome: WriteOutcome::Unknown });
             }
             Some(Purpose::Load) => self.ask_board(name, Purpose::Load, Request::Read),
-            Some(Purpose::Member) | None => {}
+            Some(Purpose::Task(task, after)) => self.keep_task(name, task, after),
+            Some(Purpose::Member | Purpose::Forgotten) | None => {}
         }
     }
 
-    fn ask_board(&mut self, name: &str, purpose: Purpose, request: Request) {
+    pub(super) fn ask_board(&mut self, name: &str, purpose: Purpose, request: Request) {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         let Some(node) = self.arbiters.get_mut(name) else { return };
@@ -382,7 +395,16 @@ impl World {
                 }
             }
             Action::Publish(_) => self.published(name),
-            Action::Task { task, state } => self.say(name, &show::task(task, &state)),
+            Action::Task { task, state } => {
+                self.say(name, &show::task(task, &state));
+                if state != TaskState::Running {
+                    self.forget_task(name, task);
+                }
+            }
+            Action::AbortAnswered { task, answer } => {
+                let text = answer.map_or_else(|why| format!("refused: {why}"), |()| "accepted".to_owned());
+                self.say(name, &format!("task {task}: its abort is {text}"));
+            }
             Action::AnswerRelay { relay, epoch, well, grant } => {
                 self.arbiter_answers_relay(name, relay, epoch, well, grant);
             }
@@ -424,18 +446,6 @@ impl World {
             };
             self.observe(seen);
         }
-    }
-
-    /// A person asks the active arbiter for a planned change of master.
-    pub fn switchover(&mut self, target: Option<InstanceName>, timeout: Span) {
-        let Some(name) = self.active_arbiter() else {
-            self.say("you", "there is no active arbiter to ask");
-            return;
-        };
-        self.last_task += 1;
-        let task = TaskId(self.last_task);
-        let replicaset = self.replicaset.clone();
-        self.arbiter_step(&name, Input::Switchover { task, replicaset, target, timeout });
     }
 
     /// Who decides now, by its own knowledge.

@@ -12,6 +12,7 @@ mod peers;
 mod provider;
 mod replication;
 mod stream;
+mod tasks;
 mod watch;
 
 pub use arbiter::ArbiterNode;

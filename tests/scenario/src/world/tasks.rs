@@ -1,0 +1,160 @@
+//! What people ask of the active arbiter, as its process keeps it: on the board before anything is done about it, so that
+//! whoever takes the lock over goes on with it.
+//!
+//! It must not know what the machine makes of a task.
+
+use super::World;
+use super::arbiter::Purpose;
+use baton_board::{Request, TaskOutcome};
+use baton_core::arbiter::{Input, Resumed, TaskId};
+use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
+use baton_core::task::StoredTask;
+use baton_core::time::Span;
+use std::collections::BTreeMap;
+
+/// What is fed to the machine once a task is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterTask {
+    Begin,
+    Abort,
+}
+
+/// A task as its arbiter knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptTask {
+    /// `None`: it is not on the board yet.
+    version: Option<Version>,
+    /// In which generation it was begun.
+    generation: u64,
+    what: Resumed,
+}
+
+impl KeptTask {
+    fn body(&self) -> String {
+        let Resumed { replicaset, target, old_master, term_before, timeout, aborted, .. } = &self.what;
+        let target = target.as_ref().map_or("-", InstanceName::as_str);
+        let (generation, timeout) = (self.generation, timeout.0);
+        format!("{replicaset} {target} {old_master} {term_before} {timeout} {aborted} {generation}")
+    }
+
+    fn read(stored: &StoredTask) -> Option<Self> {
+        let words: Vec<&str> = stored.body.split(' ').collect();
+        let [set, target, old_master, term, timeout, aborted, generation] = words.as_slice() else {
+            return None;
+        };
+        let name = |text: &str| InstanceName::parse(text).ok();
+        let what = Resumed {
+            task: stored.id,
+            replicaset: ReplicaSetName::parse(set).ok()?,
+            target: name(target),
+            old_master: name(old_master)?,
+            term_before: Term(term.parse().ok()?),
+            timeout: Span(timeout.parse().ok()?),
+            aborted: aborted.parse().ok()?,
+        };
+        Some(Self { version: Some(stored.version), generation: generation.parse().ok()?, what })
+    }
+}
+
+impl World {
+    /// A person asks the active arbiter for a planned change of master.
+    pub fn switchover(&mut self, target: Option<InstanceName>, timeout: Span) {
+        let Some(name) = self.active_arbiter() else {
+            self.say("you", "there is no active arbiter to ask");
+            return;
+        };
+        self.last_task += 1;
+        let task = TaskId(self.last_task);
+        let replicaset = self.replicaset.clone();
+        let Some(node) = self.arbiters.get_mut(&name) else { return };
+        let record = node.machine.as_ref().and_then(|machine| machine.master_of(&replicaset));
+        let master = record.and_then(|(record, _)| Some((record.master.clone()?, record.term)));
+        let Some((old_master, term_before)) = master else {
+            self.say("you", "there is no master to change");
+            return;
+        };
+        let what = Resumed { task, replicaset, target, old_master, term_before, timeout, aborted: false };
+        let generation = node.token.map_or(0, |token| token.epoch.generation);
+        node.tasks.insert(task, KeptTask { version: None, generation, what });
+        self.keep_task(&name, task, AfterTask::Begin);
+    }
+
+    /// A person wants the old master back.
+    pub fn abort(&mut self) {
+        let task = TaskId(self.last_task);
+        let Some(name) = self.active_arbiter() else {
+            self.say("you", "there is no active arbiter to ask");
+            return;
+        };
+        let known = self.arbiters.get_mut(&name).and_then(|node| node.tasks.get_mut(&task));
+        let Some(known) = known.filter(|known| known.version.is_some()) else {
+            self.say(&name, &format!("task {task} is not under way"));
+            return;
+        };
+        known.what.aborted = true;
+        self.keep_task(&name, task, AfterTask::Abort);
+    }
+
+    /// Writes a task down; asked again by whoever gets no answer.
+    pub(super) fn keep_task(&mut self, name: &str, task: TaskId, after: AfterTask) {
+        let Some(node) = self.arbiters.get(name) else { return };
+        let (Some(token), Some(kept)) = (node.token, node.tasks.get(&task)) else { return };
+        let stored = StoredTask { id: task, body: kept.body(), version: Version(0) };
+        let request = Request::PutTask { token, expected: kept.version, task: Box::new(stored) };
+        self.ask_board(name, Purpose::Task(task, after), request);
+    }
+
+    pub(super) fn task_kept(&mut self, name: &str, task: TaskId, after: AfterTask, outcome: &TaskOutcome) {
+        let Some(kept) = self.arbiters.get_mut(name).and_then(|node| node.tasks.get_mut(&task)) else {
+            return;
+        };
+        if after == AfterTask::Begin && kept.version.is_some() {
+            // Taken up meanwhile, by a later epoch of this very process.
+            return;
+        }
+        let body = kept.body();
+        let ours = match outcome {
+            TaskOutcome::Applied(_) => true,
+            // Ours, whose answer was lost.
+            TaskOutcome::Conflict(Some(shown)) => shown.body == body,
+            TaskOutcome::Conflict(None) | TaskOutcome::StaleEpoch(_) | TaskOutcome::Refused(_) => false,
+        };
+        if !ours {
+            return;
+        }
+        kept.version = Some(kept.version.unwrap_or_default().next());
+        let Resumed { task, replicaset, target, timeout, .. } = kept.what.clone();
+        match after {
+            AfterTask::Begin => {
+                self.arbiter_step(name, Input::Switchover { task, replicaset, target, timeout });
+            }
+            AfterTask::Abort => self.arbiter_step(name, Input::Abort { task }),
+        }
+    }
+
+    /// It has ended. Should the arbiter die before this is done, the next one finds out anew how.
+    pub(super) fn forget_task(&mut self, name: &str, task: TaskId) {
+        let Some(node) = self.arbiters.get_mut(name) else { return };
+        node.tasks.remove(&task);
+        if let Some(token) = node.token {
+            self.ask_board(name, Purpose::Forgotten, Request::RemoveTask { token, id: task });
+        }
+    }
+
+    /// What an earlier arbiter had begun in this generation. A restored provider may hold what was ended long ago.
+    pub(super) fn tasks_to_take_up(
+        &mut self,
+        name: &str,
+        stored: BTreeMap<TaskId, StoredTask>,
+    ) -> Vec<Resumed> {
+        let Some(node) = self.arbiters.get_mut(name) else { return Vec::new() };
+        let generation = node.token.map_or(0, |token| token.epoch.generation);
+        let kept = stored.into_values().filter_map(|stored| Some((stored.id, KeptTask::read(&stored)?)));
+        node.tasks = kept.filter(|(_, kept)| kept.generation == generation).collect();
+        let tasks: Vec<Resumed> = node.tasks.values().map(|kept| kept.what.clone()).collect();
+        for resumed in &tasks {
+            self.say(name, &format!("task {}: taken up", resumed.task));
+        }
+        tasks
+    }
+}

@@ -64,6 +64,7 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
         &[
             "baton-board",
             "baton-client",
+            "baton-config",
             "baton-coordinator",
             "baton-core",
             "baton-provider",

@@ -38,6 +38,10 @@ use tonic::Status;
 /// Most events that wait for the arbiter. A queue that is full slows the streams down, not the machine.
 pub const EVENTS_MAX: usize = 4_096;
 
+/// Most events that are taken before what they left is sent. What comes together goes together: one message a host, and
+/// one map of masters for all of them, however many sets a lost host had.
+const BATCH_MAX: usize = 64;
+
 /// Everything that can wake the arbiter's shell.
 #[derive(Debug)]
 pub enum Event {
@@ -223,10 +227,13 @@ impl Shell {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.arbiter.last_grant_until(),
-                event = queue.recv() => match event {
-                    Some(event) => self.take(event),
-                    None => return self.arbiter.last_grant_until(),
-                },
+                event = queue.recv() => {
+                    let Some(event) = event else { return self.arbiter.last_grant_until() };
+                    self.take(event);
+                    for event in std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH_MAX - 1) {
+                        self.take(event);
+                    }
+                }
                 Some(command) = commands.recv() => self.command(command),
                 () = alarm => self.step(Input::Tick),
                 // Whoever is not the arbiter still has to say who is.

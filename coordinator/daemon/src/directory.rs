@@ -11,6 +11,7 @@ use baton_client::refusal;
 use baton_client::status::{ClusterStatus, ReplicaSetStatus};
 use baton_core::ids::ClusterName;
 use baton_proto::v1::{MastersChange, Refusal};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -63,6 +64,8 @@ pub fn local_status(view: &ClusterView, masters: &MastersView, now: Instant) -> 
     if status.arbiter.active_here {
         return status;
     }
+    let known: BTreeMap<_, _> =
+        status.replicasets.iter().enumerate().map(|(at, set)| (set.replicaset.clone(), at)).collect();
     for (name, master) in &masters.masters {
         let told = ReplicaSetStatus {
             replicaset: name.to_string(),
@@ -73,7 +76,7 @@ pub fn local_status(view: &ClusterView, masters: &MastersView, now: Instant) -> 
             phase: "known to the active arbiter".to_owned(),
             ..ReplicaSetStatus::default()
         };
-        match status.replicasets.iter_mut().find(|set| set.replicaset == told.replicaset) {
+        match known.get(name.as_str()).and_then(|at| status.replicasets.get_mut(*at)) {
             Some(known) => *known = told,
             None => status.replicasets.push(told),
         }

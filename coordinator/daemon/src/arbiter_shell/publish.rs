@@ -18,6 +18,9 @@ type Out = mpsc::Sender<Result<v1::ToHost, Status>>;
 #[derive(Default)]
 pub(super) struct Sessions {
     streams: BTreeMap<SessionId, Stream>,
+    /// Those for which something waits: with thousands of hosts, looking at all of them for each beat would cost more than
+    /// the beat.
+    waiting: BTreeSet<SessionId>,
     masters: MastersView,
     /// Of each set the streams that its guards came over, and where their coordinators are reached.
     sets: BTreeMap<ReplicaSetName, BTreeMap<InstanceName, (SessionId, String)>>,
@@ -36,6 +39,7 @@ impl Sessions {
     /// Forgets all streams, which closes them.
     pub(super) fn clear(&mut self) {
         self.streams.clear();
+        self.waiting.clear();
         self.masters = MastersView::default();
         self.sets.clear();
     }
@@ -80,20 +84,19 @@ impl Sessions {
     pub(super) fn push(&mut self, session: SessionId, instance: &InstanceName, message: &ToGuard) {
         if let Some(stream) = self.streams.get_mut(&session) {
             wire::push_to_guard(&mut stream.waiting, instance, message);
+            self.waiting.insert(session);
         }
     }
 
     /// Sends what waits, one message a host. Streams that do not take it are closed and returned.
     pub(super) fn flush(&mut self) -> Vec<SessionId> {
         let mut cut = Vec::new();
-        for (session, stream) in &mut self.streams {
-            if stream.waiting.grants.is_empty() && stream.waiting.directives.is_empty() {
-                continue;
-            }
+        for session in std::mem::take(&mut self.waiting) {
+            let Some(stream) = self.streams.get_mut(&session) else { continue };
             let waiting = std::mem::take(&mut stream.waiting);
             let message = v1::ToHost { message: Some(v1::to_host::Message::Guards(waiting)) };
             if stream.out.try_send(Ok(message)).is_err() {
-                cut.push(*session);
+                cut.push(session);
             }
         }
         for session in &cut {
@@ -105,11 +108,11 @@ impl Sessions {
     /// Takes the changed sets into the map and tells every host.
     pub(super) fn publish(&mut self, arbiter: &Arbiter, changed: &BTreeSet<ReplicaSetName>) {
         let Some(epoch) = arbiter.epoch() else { return };
-        let mut next = self.masters.clone();
-        let first = next.epoch != epoch;
+        let first = self.masters.epoch != epoch;
         if first {
-            next = MastersView { epoch, ..MastersView::default() };
+            self.masters = MastersView { epoch, ..MastersView::default() };
         }
+        let mut told = Vec::with_capacity(changed.len());
         for name in changed {
             let Some((record, state)) = arbiter.master_of(name) else { continue };
             let view = MasterView {
@@ -123,12 +126,18 @@ impl Sessions {
                     MasterState::None => Shown::None,
                 },
             };
-            next.masters.insert(name.clone(), view);
+            if self.masters.masters.get(name) != Some(&view) {
+                told.push(wire_of_map::entry(name, &view));
+                self.masters.masters.insert(name.clone(), view);
+            }
         }
-        next.revision = Revision(next.revision.0 + 1);
-        let change =
-            if first { wire_of_map::snapshot(&next) } else { wire_of_map::change(&self.masters, &next) };
-        self.masters = next;
+        self.masters.revision = Revision(self.masters.revision.0 + 1);
+        let change = if first {
+            wire_of_map::snapshot(&self.masters)
+        } else {
+            // Never the whole map against the whole map: a change is to cost what has changed.
+            wire_of_map::part(&self.masters, told)
+        };
         let message = v1::ToHost { message: Some(v1::to_host::Message::Masters(change)) };
         // One that does not take it is cut off by the next flush, or by its own keep-alive.
         self.streams.retain(|_, stream| stream.out.try_send(Ok(message.clone())).is_ok());

@@ -17,6 +17,13 @@ pub fn snapshot(view: &MastersView) -> MastersChange {
     }
 }
 
+/// These entries of the map, for a reader who knows the others.
+#[must_use]
+pub fn part(view: &MastersView, masters: Vec<MasterEntry>) -> MastersChange {
+    let (epoch, revision) = (Some(epoch_to_wire(view.epoch)), view.revision.0);
+    MastersChange { epoch, revision, snapshot: false, masters }
+}
+
 /// What a reader of `before` must be told to know `after`; sets that are gone come with the state `none`.
 #[must_use]
 pub fn change(before: &MastersView, after: &MastersView) -> MastersChange {
@@ -25,15 +32,12 @@ pub fn change(before: &MastersView, after: &MastersView) -> MastersChange {
     let gone = before.masters.iter().filter(|(set, _)| !after.masters.contains_key(*set));
     let gone = gone
         .map(|(set, master)| MasterEntry { state: MasterState::None.name().into(), ..entry(set, master) });
-    MastersChange {
-        epoch: Some(epoch_to_wire(after.epoch)),
-        revision: after.revision.0,
-        snapshot: false,
-        masters: changed.chain(gone).collect(),
-    }
+    part(after, changed.chain(gone).collect())
 }
 
-fn entry(set: &ReplicaSetName, master: &MasterView) -> MasterEntry {
+/// One set's.
+#[must_use]
+pub fn entry(set: &ReplicaSetName, master: &MasterView) -> MasterEntry {
     MasterEntry {
         replicaset: set.to_string(),
         term: master.term.0,

@@ -219,10 +219,13 @@ impl HostLink {
                 Ok(())
             }
             Some(v1::to_host::Message::Masters(change)) => {
-                let mut view = MastersView::clone(&self.masters.borrow());
-                directory::wire::apply(&mut view, &change).map_err(|error| error.to_string())?;
-                self.masters.send_replace(Arc::new(view));
-                Ok(())
+                let mut applied = Ok(());
+                self.masters.send_if_modified(|masters| {
+                    // In place, unless a reader holds the map at this moment: it has an entry for each set of the cluster.
+                    applied = directory::wire::apply(Arc::make_mut(masters), &change);
+                    applied.is_ok()
+                });
+                applied.map_err(|error| error.to_string())
             }
             Some(v1::to_host::Message::Peers(peers)) => {
                 self.peers.learn(peers).map_err(|error| error.to_string())

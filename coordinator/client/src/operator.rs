@@ -9,8 +9,9 @@ use crate::wire;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, MastersChange, OperatorTask,
-    Refusal, SetHistory, SetHistoryRequest, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
+    ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, ListedMember, MastersChange,
+    MemberRemoval, MembersRequest, OperatorTask, Refusal, SetHistory, SetHistoryRequest, SettingsChange,
+    SettingsRequest, SettingsResponse, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
     WhatIfRequest,
 };
 use std::collections::VecDeque;
@@ -271,6 +272,33 @@ impl OperatorClient {
             wire_of(channel).timing(TimingRequest { cluster: String::new() }).await
         })
         .await
+    }
+
+    /// The cluster-wide settings, after a change if one is asked for. Any coordinator answers. A change is made once, however
+    /// often it is asked for: it names the values, or the version that it is made from.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn settings(&self, change: Option<SettingsChange>) -> Result<SettingsResponse, OperatorError> {
+        let request = SettingsRequest { cluster: String::new(), change };
+        self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).settings(request).await }
+        })
+        .await
+    }
+
+    /// The members list, after a removal if one is asked for (by the active arbiter; to remove twice removes once).
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn members(&self, remove: Option<MemberRemoval>) -> Result<Vec<ListedMember>, OperatorError> {
+        let request = MembersRequest { cluster: String::new(), remove };
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).members(request).await }
+        });
+        Ok(answer.await?.members)
     }
 
     /// Asks one coordinator after another, each redirect next, until one answers.

@@ -1,11 +1,15 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
 mod doctor;
+mod members;
 mod provider;
+mod settings;
 mod stateboard;
 
 pub use doctor::DoctorArgs;
+pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
+pub use settings::{HowArgs, SettingsArgs, SettingsCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,6 +25,8 @@ Examples:
   batonctl wait --until healthy orders-1       go on in a script once all is well
   batonctl doctor                              is this host fit to be trusted with an engine?
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
+  batonctl settings set lease_ttl=1s           change what holds on every host, at once
+  batonctl drain --zone dc2 --wait             move every master out of a data centre
   batonctl stateboard backup FILE              a backup of the stateboard, while it serves
 
 Exit codes: 0 done, 1 refused or failed, 2 bad usage, 3 nothing reachable, 4 still running at the timeout.";
@@ -132,6 +138,14 @@ pub enum Command {
     },
     /// Check whether this host is fit for its engines: clock, disks, ports, credentials, boot-time fence, what a deadman gets
     Doctor(DoctorArgs),
+    /// Show and change the cluster-wide settings, live
+    Settings(SettingsArgs),
+    /// List the members and say what holds for single ones: electable, priority, maintenance, removal
+    Member(MemberArgs),
+    /// Move every master out of zones, one after another, and keep them out
+    Drain(DrainArgs),
+    /// Let masters be in drained zones again
+    Undrain(DrainArgs),
     /// Ask the stateboard itself: how it stands, a backup, a restore
     Stateboard(StateboardArgs),
     /// Move the state of a live cluster from one state provider to another

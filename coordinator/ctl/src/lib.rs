@@ -3,9 +3,12 @@
 
 pub mod args;
 pub mod doctor;
+mod drain;
 mod json;
+mod members;
 mod provider;
 pub mod render;
+mod settings;
 mod stateboard;
 mod wait;
 mod watch;
@@ -81,6 +84,8 @@ enum Failure {
     Stateboard(#[from] stateboard::StateboardFailure),
     #[error(transparent)]
     Provider(#[from] provider::ProviderFailure),
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsFailure),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -91,6 +96,7 @@ impl Failure {
             Self::Operator(OperatorError::Unreachable { .. }) => Exit::Unreachable,
             Self::Stateboard(failure) => failure.exit(),
             Self::Provider(failure) => failure.exit(),
+            Self::Settings(failure) => failure.exit(),
             Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
             Self::Operator(_) | Self::Decision(_) | Self::Output(_) => Exit::Failed,
         }
@@ -117,6 +123,7 @@ fn report(cli: &Cli, io: &mut Io<'_>, failure: &Failure) -> std::io::Result<()> 
         let value = match failure {
             Failure::Stateboard(failure) => json::board_failure(failure.reason(), &failure.to_string()),
             Failure::Provider(failure) => json::board_failure(failure.reason(), &failure.to_string()),
+            Failure::Settings(failure) => json::board_failure(failure.reason(), &failure.to_string()),
             _ => json::failure(&failure.to_string(), operator_error(failure)),
         };
         write_json(io, &value)?;
@@ -195,6 +202,10 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
             what_if(cli, io, &client, lose, replicaset.as_deref()).await?
         }
         Command::Wait(args) => return wait::run(cli, io, &client, args).await,
+        Command::Settings(args) => return settings::run(cli, io, &client, args).await,
+        Command::Member(args) => return members::run(cli, io, &client, args).await,
+        Command::Drain(args) => return drain::run(cli, io, &client, args, drain::Way::Out).await,
+        Command::Undrain(args) => return drain::run(cli, io, &client, args, drain::Way::Back).await,
         Command::Switchover(args) => return switchover(cli, io, &client, args).await,
         Command::History { replicaset, limit } => {
             let history = client.history(replicaset, *limit).await?;

@@ -60,7 +60,7 @@ async fn look(client: &OperatorClient, args: &WaitArgs) -> Result<Option<String>
     Ok(missing(&status, &issues, args.until, args.name.as_deref()))
 }
 
-fn missing(
+pub(crate) fn missing(
     status: &ClusterStatus,
     issues: &[IssueStatus],
     until: Until,

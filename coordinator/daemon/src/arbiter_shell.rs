@@ -410,6 +410,14 @@ impl Shell {
                 let active = self.token.is_some();
                 let _ = reply.send(if active { self.forecasts(&imagined) } else { Err(not_active()) });
             }
+            OperatorCommand::RemoveMember { replicaset, instance, reply } => {
+                let Some(token) = self.token else {
+                    let _ = reply.send(Err(not_active()));
+                    return;
+                };
+                let provider = Arc::clone(&self.parts.provider);
+                tokio::spawn(writes::remove_member(provider, token, replicaset, instance, reply));
+            }
             OperatorCommand::History { replicaset, limit, reply } => {
                 tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
             }

@@ -479,6 +479,7 @@ async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
         match command {
             OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::WhatIf { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::RemoveMember { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::History { reply, .. } => drop(reply.send(Err(refused()))),
         }
     }

@@ -3,6 +3,7 @@
 
 mod command;
 mod service;
+mod settings;
 mod tasks;
 mod what_if;
 

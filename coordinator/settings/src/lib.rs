@@ -4,10 +4,12 @@
 //!
 //! It must not know where settings are kept, or who may change them.
 
+mod differ;
 pub mod keys;
 mod read;
 mod write;
 
+pub use differ::{Difference, differences, values};
 pub use read::{parse, read};
 pub use write::{document, table};
 
@@ -62,15 +64,27 @@ pub fn change(before: &Settings, changes: &[Change]) -> Result<Settings, Problem
             document.set(&change.path, value.clone(), origin);
         }
     }
-    let mut settings = read(&document, None);
+    let settings = read(&document, None);
     let problems = document.into_problems();
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
+    Ok(in_the_place_of(before, settings))
+}
+
+/// The settings of a whole document in the place of those that hold. What is no setting of people stays.
+///
+/// # Errors
+/// All problems at once; `file` is the document's name in them.
+pub fn replace(before: &Settings, file: &str, text: &str) -> Result<Settings, Problems> {
+    parse(file, text).map(|settings| in_the_place_of(before, settings))
+}
+
+fn in_the_place_of(before: &Settings, mut settings: Settings) -> Settings {
     settings.longest_lease = before.longest().max(settings.lease_ttl);
     settings.moving.clone_from(&before.moving);
     settings.version = before.version;
-    Ok(settings)
+    settings
 }
 
 #[cfg(test)]

@@ -119,3 +119,26 @@ fn a_change_that_is_wrong_names_the_key_the_value_and_the_rule() {
     }
     assert!(Change::parse("lease_ttl").is_err());
 }
+
+#[test]
+fn a_difference_is_named_by_its_key_and_can_be_carried_over() {
+    let before = every_value();
+    let changes = ["lease_ttl=1s", "stall_timeout=", "member.a1.priority=9", "drained=dc3"];
+    let changes: Vec<_> = changes.iter().map(|text| Change::parse(text).expect("a change")).collect();
+    let after = change(&before, &changes).expect("all of it is safe");
+    let found = differences(&before, &after);
+    let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "drained: dc2 → dc3",
+            "lease_ttl: 1s 500ms → 1s",
+            "member.a1.priority: 7 → 9",
+            "stall_timeout: 900ms → not set",
+        ]
+    );
+    let carried: Vec<_> = found.iter().map(Difference::to_change).collect();
+    assert_eq!(change(&before, &carried), Ok(after.clone()));
+    assert_eq!(replace(&before, "settings", &document(&after)), Ok(after));
+    assert_eq!(differences(&before, &before), []);
+}

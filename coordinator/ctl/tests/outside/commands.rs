@@ -12,8 +12,12 @@ use std::net::SocketAddr;
 
 /// Runs a command line against an address: exit, standard output, standard error.
 async fn run_colored(address: SocketAddr, line: &str, color: bool) -> (Exit, String, String) {
+    run_with(address, &line.split(' ').collect::<Vec<_>>(), color).await
+}
+
+async fn run_with(address: SocketAddr, words: &[&str], color: bool) -> (Exit, String, String) {
     let endpoint = format!("--endpoint={address}");
-    let words = std::iter::once("batonctl").chain(line.split(' ')).chain([endpoint.as_str()]);
+    let words = ["batonctl"].into_iter().chain(words.iter().copied()).chain([endpoint.as_str()]);
     let cli = Cli::try_parse_from(words).expect("a good command line");
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut io = Io { out: Box::new(&mut out), err: Box::new(&mut err), palette: Palette { color } };
@@ -22,8 +26,13 @@ async fn run_colored(address: SocketAddr, line: &str, color: bool) -> (Exit, Str
     (exit, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
 }
 
-async fn run(address: SocketAddr, line: &str) -> (Exit, String, String) {
+pub async fn run(address: SocketAddr, line: &str) -> (Exit, String, String) {
     run_colored(address, line, false).await
+}
+
+/// The same with arguments that have spaces of their own.
+pub async fn run_words(address: SocketAddr, words: &[&str]) -> (Exit, String, String) {
+    run_with(address, words, false).await
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A coordinator with canned answers on a port that the kernel chose.
 
+use crate::house;
 use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Phase, Ranked};
 use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus};
 use baton_client::status::{
@@ -23,6 +24,7 @@ use tonic::{Code, Request, Response, Status};
 #[derive(Clone)]
 struct Canned {
     tasks: Arc<Mutex<VecDeque<v1::OperatorTask>>>,
+    house: house::Shared,
 }
 
 impl Canned {
@@ -127,6 +129,20 @@ impl Operator for Canned {
         let issues = issues().iter().map(wire::issue_to_wire).collect();
         Ok(Response::new(v1::IssuesResponse { issues }))
     }
+
+    async fn settings(
+        &self,
+        request: Request<v1::SettingsRequest>,
+    ) -> Result<Response<v1::SettingsResponse>, Status> {
+        house::settings(&self.house, request.into_inner()).map(Response::new)
+    }
+
+    async fn members(
+        &self,
+        request: Request<v1::MembersRequest>,
+    ) -> Result<Response<v1::MembersResponse>, Status> {
+        house::members(&self.house, request.into_inner()).map(Response::new)
+    }
 }
 
 pub fn issues() -> Vec<IssueStatus> {
@@ -154,6 +170,7 @@ pub fn issues() -> Vec<IssueStatus> {
 /// Serves until dropped.
 pub struct Server {
     pub address: SocketAddr,
+    pub house: house::Shared,
     serving: JoinHandle<()>,
 }
 
@@ -165,14 +182,16 @@ impl Drop for Server {
 
 impl Server {
     pub async fn start(tasks: impl IntoIterator<Item = v1::OperatorTask>) -> Self {
-        let canned = Canned { tasks: Arc::new(Mutex::new(tasks.into_iter().collect())) };
+        let tasks = Arc::new(Mutex::new(tasks.into_iter().collect()));
+        let house = house::Shared::default();
+        let canned = Canned { tasks, house: house.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let serving = tokio::spawn(async move {
             let server = tonic::transport::Server::builder().add_service(OperatorServer::new(canned));
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it listens");
         });
-        Self { address, serving }
+        Self { address, house, serving }
     }
 }
 

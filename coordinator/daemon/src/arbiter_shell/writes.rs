@@ -7,9 +7,11 @@ use crate::metrics::{Metrics, ProviderFailure};
 use crate::operator::{Refused, RefusedKind, Reply};
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::WriteOutcome;
-use baton_core::ids::{Epoch, OpId, ReplicaSetName, Version};
+use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Record};
-use baton_provider::{AppointOutcome, LockToken, ProviderError, StateProvider};
+use baton_provider::{
+    AppointOutcome, LockToken, ProviderError, StateProvider, WriteOutcome as ProviderOutcome,
+};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -103,6 +105,47 @@ pub(super) async fn put_member(provider: Arc<dyn StateProvider>, token: LockToke
         Ok(outcome) => tracing::debug!(%instance, ?outcome, "member listed"),
         Err(error) => tracing::warn!(%instance, %error, "the member could not be listed"),
     }
+}
+
+/// Removes a member; asked twice, it is removed once, so what was not answered is simply asked again.
+pub(super) async fn remove_member(
+    provider: Arc<dyn StateProvider>,
+    token: LockToken,
+    replicaset: ReplicaSetName,
+    instance: InstanceName,
+    reply: Reply<()>,
+) {
+    /// How often.
+    const TRIES: usize = 3;
+    let mut last = String::new();
+    for _ in 0..TRIES {
+        let answer = match provider.remove_member(token, &replicaset, &instance).await {
+            Ok(ProviderOutcome::Applied(_)) => Ok(()),
+            Ok(ProviderOutcome::StaleEpoch(_)) => Err(Refused::new(
+                RefusedKind::NotActiveArbiter,
+                "another coordinator has become the active arbiter",
+                "ask again",
+            )),
+            Ok(ProviderOutcome::Refused(refusal)) => {
+                let what_to_do =
+                    format!("see how it stands with: batonctl status; {instance} stays a member");
+                Err(Refused::new(RefusedKind::StillCounts, refusal.to_string(), what_to_do))
+            }
+            Err(error) => {
+                last = error.to_string();
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        let _ = reply.send(answer);
+        return;
+    }
+    let message = format!("whether {instance} was removed is not known: {last}");
+    let _ = reply.send(Err(Refused::new(
+        RefusedKind::Unknown,
+        message,
+        "ask again: to remove it twice is no harm",
+    )));
 }
 
 pub(super) async fn history(

@@ -35,6 +35,15 @@ pub enum OperatorCommand {
         /// Where to answer.
         reply: Reply<Vec<Forecast>>,
     },
+    /// Take a member out of the list.
+    RemoveMember {
+        /// The set.
+        replicaset: ReplicaSetName,
+        /// Whom.
+        instance: InstanceName,
+        /// Where to answer.
+        reply: Reply<()>,
+    },
     /// Read the history of a set from the provider, newest first.
     History {
         /// The set.
@@ -103,6 +112,12 @@ pub enum RefusedKind {
     Busy,
     /// The state of the set does not allow it (no candidate, not electable, paused, …).
     NotPossible,
+    /// A member that is the recorded master, or in the in-sync set, cannot be removed.
+    StillCounts,
+    /// Settings that are wrong, or not safe together.
+    BadSettings,
+    /// The settings are not those of the version that was named.
+    Overtaken,
     /// The target did not reach the master's final position in time; the old master leads again.
     TimedOut,
     /// The provider did not answer; nothing is known to have been changed.
@@ -120,6 +135,9 @@ impl RefusedKind {
             Self::NotFound => "not_found",
             Self::Busy => "busy",
             Self::NotPossible => "not_possible",
+            Self::StillCounts => "still_counts",
+            Self::BadSettings => "bad_settings",
+            Self::Overtaken => "settings_overtaken",
             Self::TimedOut => "timed_out",
             Self::ProviderUnavailable => "provider_unavailable",
             Self::Unknown => "outcome_unknown",
@@ -130,9 +148,10 @@ impl RefusedKind {
     #[must_use]
     pub fn code(self) -> tonic::Code {
         match self {
-            Self::NotActiveArbiter | Self::NotPossible => tonic::Code::FailedPrecondition,
+            Self::NotActiveArbiter | Self::NotPossible | Self::StillCounts => tonic::Code::FailedPrecondition,
+            Self::BadSettings => tonic::Code::InvalidArgument,
             Self::NotFound => tonic::Code::NotFound,
-            Self::Busy => tonic::Code::Aborted,
+            Self::Busy | Self::Overtaken => tonic::Code::Aborted,
             Self::TimedOut => tonic::Code::DeadlineExceeded,
             Self::ProviderUnavailable => tonic::Code::Unavailable,
             Self::Unknown => tonic::Code::Unknown,

@@ -2,7 +2,7 @@
 
 use super::command::{HISTORY_MAX, OperatorCommand, Refused, RefusedKind};
 use super::tasks::{Tasks, refusal_to_wire, unanswered};
-use super::what_if;
+use super::{settings, what_if};
 use crate::view::{ClusterView, Views};
 use baton_client::decision::DecisionRecord;
 use baton_client::refusal;
@@ -30,6 +30,8 @@ const SWITCHOVER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 /// The timeout of a switchover that names none.
 const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
 const HISTORY_DEFAULT: u32 = 20;
+/// Largest request: settings in which every set and member has some of its own.
+const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Answers operators.
 #[derive(Clone)]
@@ -58,7 +60,7 @@ impl OperatorService {
     /// The service as tonic's router takes it.
     #[must_use]
     pub fn into_server(self) -> OperatorServer<Self> {
-        OperatorServer::new(self).max_decoding_message_size(64 * 1024)
+        OperatorServer::new(self).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 
     fn view(&self) -> Arc<ClusterView> {
@@ -99,6 +101,33 @@ impl OperatorService {
             _ => String::new(),
         };
         refusal::to_status(refused.kind.code(), refused.message.clone(), &refusal_to_wire(refused, address))
+    }
+
+    fn provider(&self) -> Result<&dyn StateProvider, Status> {
+        self.provider.as_deref().ok_or_else(|| {
+            let message = "this coordinator has no state provider";
+            self.refuse(&Refused::new(RefusedKind::ProviderUnavailable, message, "ask another"))
+        })
+    }
+
+    async fn remove(&self, view: &ClusterView, removal: &v1::MemberRemoval) -> Result<(), Status> {
+        let instance = InstanceName::parse(&removal.instance).map_err(invalid)?;
+        let provider = self.provider()?;
+        let refuse = |refused| self.refuse(&refused);
+        if removal.expel {
+            // First of all: whoever is turned away leaves the in-sync set, and does not come back between.
+            let changes = vec![format!("member.{instance}.expelled=true")];
+            let change = v1::SettingsChange { changes, ..v1::SettingsChange::default() };
+            settings::put(provider, &change).await.map_err(refuse)?;
+        }
+        let replicaset =
+            settings::removal(provider, &view.status, &instance, removal.expel).await.map_err(refuse)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(OperatorCommand::RemoveMember { replicaset, instance, reply }).await?;
+        match tokio::time::timeout(READ_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer.map_err(refuse),
+            Ok(Err(_)) | Err(_) => Err(refuse(unanswered())),
+        }
     }
 
     async fn send(&self, command: OperatorCommand) -> Result<(), Status> {
@@ -312,6 +341,36 @@ impl Operator for OperatorService {
         let view = self.active(&request.into_inner().cluster)?;
         let issues = view.issues.iter().map(wire::issue_to_wire).collect();
         Ok(Response::new(v1::IssuesResponse { issues }))
+    }
+
+    async fn settings(
+        &self,
+        request: Request<v1::SettingsRequest>,
+    ) -> Result<Response<v1::SettingsResponse>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(&request.cluster)?;
+        let provider = self.provider()?;
+        match &request.change {
+            None => Ok(Response::new(settings::show(provider, &self.view().settings).await)),
+            Some(change) => {
+                let done = settings::put(provider, change).await;
+                done.map(Response::new).map_err(|refused| self.refuse(&refused))
+            }
+        }
+    }
+
+    async fn members(
+        &self,
+        request: Request<v1::MembersRequest>,
+    ) -> Result<Response<v1::MembersResponse>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(&request.cluster)?;
+        if let Some(removal) = &request.remove {
+            let view = self.active(&request.cluster)?;
+            self.remove(&view, removal).await?;
+        }
+        let listed = settings::list(self.provider()?).await;
+        listed.map(Response::new).map_err(|refused| self.refuse(&refused))
     }
 }
 

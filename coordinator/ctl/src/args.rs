@@ -5,19 +5,22 @@ mod members;
 mod provider;
 mod settings;
 mod stateboard;
+mod top;
 
 pub use doctor::DoctorArgs;
 pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
 pub use settings::{HowArgs, SettingsArgs, SettingsCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
+pub use top::{TopArgs, TopSort};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  batonctl status --watch                      the cluster, renewed every second
+  batonctl status                              the cluster: who decides, every set, what is wrong
+  batonctl top                                 the same live, the troubled sets first
   batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
   batonctl explain orders-1                    why the last decision was what it was
   batonctl issues                              what is wrong, and what to do about it
@@ -79,6 +82,8 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Watch the whole cluster live in the terminal, the troubled sets first
+    Top(TopArgs),
     /// List who is master of what, as routers see it
     Masters,
     /// Print who is master, then each change as it happens, until interrupted

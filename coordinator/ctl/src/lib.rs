@@ -10,6 +10,7 @@ mod provider;
 pub mod render;
 mod settings;
 mod stateboard;
+mod top;
 mod wait;
 mod watch;
 
@@ -151,6 +152,7 @@ async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Timing { lease_ttl: Some(lease_ttl), stall_timeout } => {
             offline_timing(cli, io, *lease_ttl, *stall_timeout)
         }
+        Command::Top(args) => top::run(cli, args, io).await,
         Command::Doctor(args) => Ok(doctor::run(args, cli.request_timeout, cli.json, io).await?),
         Command::Stateboard(args) => {
             stateboard::run(args, cli.request_timeout, cli.json, io).await?;
@@ -229,6 +231,7 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         }
         Command::Stateboard(_)
         | Command::Doctor(_)
+        | Command::Top(_)
         | Command::Provider(_)
         | Command::Watch { .. }
         | Command::Completions { .. }

@@ -90,6 +90,21 @@ warning  orders-1  a1: no coordinator is attached (heard 5s ago)
 }
 
 #[tokio::test]
+async fn one_frame_of_the_live_view_is_text() {
+    let server = Server::start([]).await;
+    let (exit, out, err) = run(server.address, "top --once").await;
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert!(
+        out.starts_with("orders  arbiter host-b, epoch 1.12  0/1 sets healthy  1 critical  1 warning\n"),
+        "{out}"
+    );
+    assert!(out.contains("\norders-1  7      a2      active "), "{out}");
+    let (_, out, _) = run(server.address, "top --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown["issues"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
 async fn a_loss_that_is_imagined_shows_who_would_take_over() {
     let server = Server::start([]).await;
     let (exit, out, err) = run(server.address, "what-if --lose a2,zone:dc1").await;

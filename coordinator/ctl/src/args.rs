@@ -1,6 +1,7 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
 mod doctor;
+mod examples;
 mod members;
 mod provider;
 mod settings;
@@ -14,7 +15,8 @@ pub use settings::{HowArgs, SettingsArgs, SettingsCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
 pub use top::{TopArgs, TopSort};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -60,6 +62,21 @@ pub struct Cli {
     /// How long one request may take
     #[arg(long, value_name = "DURATION", global = true, value_parser = duration, default_value = "5s")]
     pub request_timeout: Duration,
+}
+
+impl Cli {
+    /// The whole command line with the examples of every command.
+    #[must_use]
+    pub fn whole() -> clap::Command {
+        examples::add(Self::command())
+    }
+
+    /// The process's own; prints help and mistakes, and ends the process then.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let matches = Self::whole().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Whether to use colours.
@@ -160,8 +177,12 @@ pub enum Command {
         /// For which one
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write the pages of all commands
+    Man {
+        /// Write one page a command into this directory, which is made
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// A wait.

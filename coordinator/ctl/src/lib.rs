@@ -5,6 +5,7 @@ pub mod args;
 pub mod doctor;
 mod drain;
 mod json;
+mod manual;
 mod members;
 mod provider;
 pub mod render;
@@ -23,7 +24,6 @@ use baton_core::time::Span;
 use baton_core::timing::Timing;
 use baton_proto::v1::OperatorTask;
 use baton_proto::v1::operator_task::State;
-use clap::CommandFactory;
 use render::Palette;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -142,11 +142,11 @@ fn operator_error(failure: &Failure) -> Option<&OperatorError> {
 async fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "batonctl", &mut io.out);
+            clap_complete::generate(*shell, &mut Cli::whole(), "batonctl", &mut io.out);
             Ok(Exit::Done)
         }
-        Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut io.out)?;
+        Command::Man { dir } => {
+            manual::run(dir.as_deref(), io)?;
             Ok(Exit::Done)
         }
         Command::Timing { lease_ttl: Some(lease_ttl), stall_timeout } => {
@@ -235,7 +235,7 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         | Command::Provider(_)
         | Command::Watch { .. }
         | Command::Completions { .. }
-        | Command::Man => {
+        | Command::Man { .. } => {
             unreachable!("dispatch has done them")
         }
     }

@@ -1,7 +1,6 @@
 //! `batonctl`: starts the runtime and turns the result into an exit code; under one hidden name it is the process that
 //! `doctor` tries a deadman's means on.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -9,7 +8,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|name| name == batonctl::doctor::TRIAL) {
         return baton_engine::deadman::trial::main();
     }
-    let cli = batonctl::args::Cli::parse();
+    let cli = batonctl::args::Cli::of_process();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,8 +50,12 @@ pub enum Command {
         /// For which one
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write the pages of all commands
+    Man {
+        /// Write one page a command into this directory, which is made
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What a process with this program was started for.
@@ -87,12 +91,14 @@ pub fn write_completions(shell: clap_complete::Shell, out: &mut dyn Write) {
     clap_complete::generate(shell, &mut Cli::command(), "baton-coordinator", &mut { out });
 }
 
-/// Writes the manual page.
+/// Writes the manual page, or into `dir` one page a command.
 ///
 /// # Errors
-/// Those of `out`.
-pub fn write_man(out: &mut dyn Write) -> std::io::Result<()> {
-    clap_mangen::Man::new(Cli::command()).render(&mut { out })
+/// Those of `out` and of the directory.
+pub fn write_man(dir: Option<&Path>, out: &mut dyn Write) -> std::io::Result<()> {
+    let Some(dir) = dir else { return clap_mangen::Man::new(Cli::command()).render(&mut { out }) };
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir)
 }
 
 /// What `check-config` says of a good configuration: what it amounts to, and the timing that follows from the defaults
@@ -172,6 +178,17 @@ mod tests {
         assert!(matches!(cli.command, Some(Command::CheckConfig)));
         assert_eq!(cli.config, PathBuf::from("a.toml"));
         assert!(parse("baton-coordinator --nonsense").is_err());
+    }
+
+    #[test]
+    fn each_command_has_a_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pages = folder.path().join("man1");
+        write_man(Some(&pages), &mut std::io::sink()).expect("writable");
+        for name in ["baton-coordinator", "baton-coordinator-run", "baton-coordinator-check-config"] {
+            let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).expect(name);
+            assert!(page.contains(".SH SYNOPSIS"), "{page}");
+        }
     }
 
     #[test]

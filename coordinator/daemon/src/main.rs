@@ -28,9 +28,15 @@ fn daemon_main(cli: &Cli) -> ExitCode {
             cli::write_completions(*shell, &mut std::io::stdout());
             return ExitCode::SUCCESS;
         }
-        Some(Command::Man) => {
-            let written = cli::write_man(&mut std::io::stdout());
-            return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Some(Command::Man { dir }) => {
+            let written = cli::write_man(dir.as_deref(), &mut std::io::stdout());
+            return written.map_or_else(
+                |error| {
+                    eprintln!("the pages cannot be written: {error}");
+                    ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            );
         }
         Some(Command::Run | Command::CheckConfig) | None => {}
     }

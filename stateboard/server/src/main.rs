@@ -21,6 +21,15 @@ use tracing_subscriber::EnvFilter;
 /// Exit code of a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
 
+/// The manual page on standard output, or one page a command into a directory.
+fn manual(dir: Option<&Path>) -> std::io::Result<()> {
+    let Some(dir) = dir else {
+        return clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
+    };
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir)
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
@@ -28,9 +37,14 @@ fn main() -> ExitCode {
             clap_complete::generate(*shell, &mut Cli::command(), "baton-stateboard", &mut std::io::stdout());
             return ExitCode::SUCCESS;
         }
-        Some(Command::Man) => {
-            let page = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
-            return if page.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Some(Command::Man { dir }) => {
+            return manual(dir.as_deref()).map_or_else(
+                |error| {
+                    eprintln!("the pages cannot be written: {error}");
+                    ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            );
         }
         Some(Command::CheckConfig | Command::Restore { .. }) | None => {}
     }

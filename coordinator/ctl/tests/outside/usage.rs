@@ -71,3 +71,58 @@ fn bad_usage_is_two_and_an_answer_without_a_cluster_is_zero() {
     assert_eq!(code, Some(3), "{err}");
     assert!(out.contains("\"reason\":\"unreachable\""), "{out}");
 }
+
+/// Every command with the words that lead to it.
+fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+    for sub in command.get_subcommands() {
+        let words = format!("{words} {}", sub.get_name());
+        commands(sub, &words, found);
+        found.push((words, sub.clone()));
+    }
+}
+
+/// The command line of an example: without what it is for, and without the shell's own signs.
+fn example(line: &str) -> Option<Vec<&str>> {
+    let line = line.trim_start().strip_prefix("batonctl ")?;
+    let ends = ["  ", " > ", " | ", " && "];
+    let end = ends.iter().filter_map(|end| line.find(end)).min().unwrap_or(line.len());
+    Some(std::iter::once("batonctl").chain(line[..end].split_whitespace()).collect())
+}
+
+#[test]
+fn every_command_has_examples_and_each_of_them_is_good() {
+    let mut whole = vec![("batonctl".to_owned(), Cli::whole())];
+    commands(&Cli::whole(), "batonctl", &mut whole);
+    let mut tried = 0;
+    for (words, command) in whole {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let joined = help.replace("\\\n      ", "");
+        let lines: Vec<Vec<&str>> = joined.lines().filter_map(example).collect();
+        assert!(!lines.is_empty(), "{words} has no example");
+        for line in lines {
+            match Cli::try_parse_from(&line) {
+                Ok(_) => {}
+                // `--help` is a good example, and an error to the parser.
+                Err(error) => assert!(!error.use_stderr(), "{words}: {line:?}: {error}"),
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "only {tried} examples were found");
+}
+
+#[test]
+fn each_command_has_a_page_that_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pages = folder.path().join("man1");
+    let (code, out, _) = batonctl(&["man", &pages.display().to_string()]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    let mut whole = vec![("batonctl".to_owned(), Cli::whole())];
+    commands(&Cli::whole(), "batonctl", &mut whole);
+    for (words, _) in whole {
+        let page = pages.join(format!("{}.1", words.replace(' ', "-")));
+        let text =
+            std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        assert!(text.contains(".SH SYNOPSIS") && text.contains(".SH EXAMPLES\n.nf\n"), "{words}:\n{text}");
+    }
+}

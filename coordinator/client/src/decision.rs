@@ -25,6 +25,9 @@ pub struct DecisionRecord {
     /// What was done, in order and in words.
     #[serde(default)]
     pub effects: Vec<String>,
+    /// What may be lost by it, where a person or the settings accepted that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// How long each phase took.
     #[serde(default)]
     pub phases: Vec<Phase>,
@@ -122,6 +125,7 @@ mod tests {
             }],
             ranking: vec![Ranked { instance: "a2".into(), verdict: CHOSEN.into() }],
             effects: vec!["record a2 at term 7".into()],
+            accepted: None,
             phases: vec![Phase { name: "sever".into(), took_us: 900, budget_us: Some(250_000) }],
             at_unix_millis: 1_000,
             decided_by: "host-b".into(),

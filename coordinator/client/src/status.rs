@@ -162,6 +162,12 @@ pub struct RecordStatus {
     pub data_id: Option<String>,
     /// Whether the master keeps its right without a lease.
     pub pinned: bool,
+    /// When a pause ends by itself (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_until: Option<String>,
+    /// Whether a person forced the appointment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// Why.
     pub reason: String,
     /// Which arbiter.
@@ -188,7 +194,12 @@ impl From<&Record> for RecordStatus {
             in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.as_ref().map(ToString::to_string),
-            pinned: record.pinned,
+            pinned: record.pinned.is_some(),
+            pinned_until: record
+                .pinned
+                .filter(|pin| pin.until_unix_millis > 0)
+                .map(|pin| rfc3339(pin.until_unix_millis)),
+            forced: record.forced,
             reason: record.reason.clone(),
             decided_by: record.decided_by.to_string(),
             epoch: record.epoch.to_string(),

@@ -78,7 +78,10 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
         ack_quorum: record.ack_quorum,
         data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        pinned: record.pinned,
+        pinned: record.pinned.is_some(),
+        pinned_us: record.pinned.map_or(0, |pin| pin.span.0),
+        pinned_until: record.pinned.map_or(0, |pin| pin.until_unix_millis),
+        forced: record.forced,
         reason: record.reason.clone(),
         decided_by: record.decided_by.to_string(),
         epoch: Some(epoch_to_wire(record.epoch)),
@@ -107,6 +110,8 @@ pub fn record_from_wire(record: &v1::Record) -> RecordStatus {
         ack_quorum: record.ack_quorum,
         data_id: none_if_empty(&record.data_id),
         pinned: record.pinned,
+        pinned_until: Some(record.pinned_until).filter(|until| *until > 0).map(rfc3339),
+        forced: record.forced,
         reason: record.reason.clone(),
         decided_by: record.decided_by.clone(),
         epoch: epoch_from_wire(record.epoch).to_string(),
@@ -143,8 +148,11 @@ pub fn issue_from_wire(issue: v1::IssueItem) -> IssueStatus {
 }
 
 fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> {
-    let at = humantime::parse_rfc3339(&record.at).ok();
-    let at = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let millis = |text: &str| {
+        let at = humantime::parse_rfc3339(text).ok();
+        let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        since.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX))
+    };
     Ok(v1::Record {
         format: record.format,
         replicaset: record.replicaset.clone(),
@@ -158,10 +166,13 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         ack_quorum: record.ack_quorum,
         data_id: empty_if_none(record.data_id.as_ref()),
         pinned: record.pinned,
+        pinned_us: 0,
+        pinned_until: record.pinned_until.as_deref().map_or(0, millis),
+        forced: record.forced,
         reason: record.reason.clone(),
         decided_by: record.decided_by.clone(),
         epoch: Some(epoch_to_wire(record.epoch.parse()?)),
-        at_unix_millis: at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+        at_unix_millis: millis(&record.at),
         term_generation: 0,
         stragglers: Default::default(),
     })
@@ -366,7 +377,9 @@ mod tests {
             in_sync: vec!["a1".into(), "a2".into()],
             ack_quorum: 1,
             data_id: Some("d1".into()),
-            pinned: false,
+            pinned: true,
+            pinned_until: Some("2026-11-21T20:03:11.123Z".into()),
+            forced: true,
             reason: "crashed".into(),
             decided_by: "host-b".into(),
             epoch: "1.12".into(),

@@ -24,6 +24,12 @@ pub enum Class {
     Lapsed,
     /// A person asked for it.
     Switchover,
+    /// A person asked for it, whatever may be lost.
+    Forced,
+    /// The preferred member is well again.
+    Autoreturn,
+    /// Its zone is drained, or it is in maintenance.
+    Drain,
     /// The provider went back to an older state, or moved.
     Restored,
 }
@@ -39,6 +45,9 @@ impl Class {
             Self::Stalled => "stalled",
             Self::Lapsed => "lapsed",
             Self::Switchover => "switchover",
+            Self::Forced => "forced",
+            Self::Autoreturn => "autoreturn",
+            Self::Drain => "drain",
             Self::Restored => "restored",
         }
     }
@@ -59,6 +68,8 @@ pub enum Evidence {
         /// How long ago it was last heard; `None` if never in this epoch.
         silent_for: Option<Span>,
     },
+    /// Evidence 3: the fence command confirmed that it is off.
+    Fenced,
     /// After a restore of the provider: every member is heard, and none leads.
     AllHeard,
 }
@@ -74,6 +85,7 @@ impl fmt::Display for Evidence {
             Self::OuterBound { silent_for: None } => {
                 f.write_str("its outer bound has passed, never heard in this epoch")
             }
+            Self::Fenced => f.write_str("the fence command confirmed that it is off"),
             Self::AllHeard => {
                 f.write_str("the provider was restored, and every member is heard and leads nothing")
             }
@@ -157,6 +169,49 @@ pub enum Refusal {
     OldMaster,
     /// Its engine was started anew: what it holds cannot be compared with the others.
     RestartedEngine,
+    /// A person works on it.
+    Maintenance(Span),
+    /// Its zone is drained.
+    Drained,
+    /// Outside the old master's zone (`zone_policy = same`).
+    OtherZone,
+    /// The set decides nothing now, but may have its old master again: why.
+    Held(Hold),
+    /// Outside the in-sync set, and nobody keeps the old master from going on by promises.
+    MayGoOn,
+}
+
+/// Why a set makes no other member master by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    /// A person paused it.
+    Paused,
+    /// It had too many automatic failovers.
+    Suppressed,
+    /// The cluster had too many within a minute.
+    Budget,
+}
+
+impl Hold {
+    /// For people.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Paused => "the set is paused",
+            Self::Suppressed => "the set had too many automatic failovers (suppress_threshold)",
+            Self::Budget => "the cluster had too many failovers within a minute (max_failovers_per_minute)",
+        }
+    }
+
+    /// The word for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Suppressed => "suppressed",
+            Self::Budget => "budget",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -179,6 +234,14 @@ impl fmt::Display for Refusal {
             Self::Holding(span) => write!(f, "may lead nothing for {span}: what it promised is waited out"),
             Self::NotReached { reach } => write!(f, "has not reached the master's final position {reach}"),
             Self::OldMaster => f.write_str("it is the master to be replaced"),
+            Self::Maintenance(left) => write!(f, "in maintenance for {left} more"),
+            Self::Drained => f.write_str("its zone is drained"),
+            Self::OtherZone => f.write_str("outside the old master's zone (zone_policy = same)"),
+            Self::Held(hold) => f.write_str(hold.text()),
+            Self::MayGoOn => f.write_str(
+                "outside the in-sync set, whose promises may keep the old master going; needs its word, a fence command, \
+                 or an in-sync member that is severed",
+            ),
             Self::RestartedEngine => {
                 f.write_str("its engine was started anew, and members with an unbroken run are there")
             }
@@ -229,6 +292,8 @@ pub struct Decision {
     pub ranking: Vec<Ranked>,
     /// What else holds the decision up, if nobody was appointed (a missing sever quorum).
     pub missing: Option<String>,
+    /// What may be lost by it, where a person or the settings accepted that.
+    pub accepted: Option<String>,
     /// How long it took; the last phases are known only after the master was confirmed.
     pub phases: Vec<Phase>,
 }
@@ -249,7 +314,9 @@ impl Decision {
                 format!("{set}: {master} is the first master, at term {term}")
             }
             (Some((master, term)), _) => {
-                format!("{set}: {master} is appointed at term {term} in place of {old} ({why})")
+                let accepted = self.accepted.as_ref().map(|what| format!("; accepted: {what}"));
+                let accepted = accepted.unwrap_or_default();
+                format!("{set}: {master} is appointed at term {term} in place of {old} ({why}){accepted}")
             }
             (None, Some(missing)) => format!("{set}: {old} has no successor ({why}): {missing}"),
             (None, None) => format!("{set}: {old} has no successor ({why}): no candidate"),

@@ -144,6 +144,10 @@ pub struct Beat {
     pub severed: Option<Severed>,
     /// Its answer to a proposal, if any.
     pub honoured: Option<Honoured>,
+    /// The last order to give a pinned right up that was carried out, down to the deadman's deadline.
+    pub unpinned: Option<Stamp>,
+    /// What is left of a pinned right; nothing where its right rests on leases or promises.
+    pub pinned: Span,
     /// How long it may not lead yet (promises of an earlier run are waited out).
     pub hold: Span,
     /// Its engine.
@@ -172,6 +176,8 @@ pub struct Grant {
     pub term: Term,
     /// For how long.
     pub ttl: Span,
+    /// The version of the record that pins the master: the right is not cut to a lease (pause).
+    pub pinned: Option<Version>,
 }
 
 /// Master to another member of its set: nobody grants me leases; promise to lead nothing for a while (design,
@@ -312,6 +318,8 @@ pub enum Order {
         /// How many of the others must hold everything.
         ack_quorum: u32,
     },
+    /// Give a pinned right up for one that rests on leases, and say so (resume).
+    Unpin,
     /// A later run of a guard with this name exists: fence and stop.
     StandDown,
 }

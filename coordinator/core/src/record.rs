@@ -8,6 +8,7 @@ use crate::ids::{
 pub use crate::settings::{Move, MovePhase, SetSettings, Settings};
 
 use crate::position::Position;
+use crate::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The appointment of a replica set: durable before anybody acts on it (design, *The record*).
@@ -36,8 +37,10 @@ pub struct Record {
     pub ack_quorum: u32,
     /// The identity of the data, once known.
     pub data_id: Option<DataId>,
-    /// Whether the master keeps its right without a lease (pause).
-    pub pinned: bool,
+    /// The master keeps its right without a lease (pause).
+    pub pinned: Option<Pin>,
+    /// A person accepted what may be lost by this appointment: the master need not come from the set before it.
+    pub forced: bool,
     /// Why, for people (`crashed`, `switchover`, `grow a3`, …).
     pub reason: String,
     /// Which arbiter.
@@ -49,6 +52,27 @@ pub struct Record {
     pub term_generation: u64,
     /// When, as milliseconds since 1970 of the decider's wall clock: for people only, no decision reads it.
     pub at_unix_millis: u64,
+}
+
+/// A pause: no automatic change of master, and a right that needs no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pin {
+    /// For how long, from when it was asked for; a pause for good has [`Pin::FOR_GOOD`].
+    pub span: Span,
+    /// When it ends by itself, as milliseconds since 1970, for people and for whoever takes the lock over; no right rests on
+    /// it. 0: never.
+    pub until_unix_millis: u64,
+}
+
+impl Pin {
+    /// A hundred years.
+    pub const FOR_GOOD: Span = Span::from_secs(100 * 365 * 86_400);
+
+    /// Whether nobody but a person ends it.
+    #[must_use]
+    pub fn is_for_good(self) -> bool {
+        self.span >= Self::FOR_GOOD
+    }
 }
 
 /// One conditional change of one record.
@@ -173,10 +197,11 @@ impl Record {
         }
         // Across a restore of the provider the old set is not the one that the new term follows.
         let restored = self.epoch.generation > before.epoch.generation;
+        let forced = |added: &InstanceName| self.forced && self.master.as_ref() == Some(added);
         if self.term > before.term
             && !restored
             && before.master.is_some()
-            && let Some(added) = self.in_sync.difference(&before.in_sync).next()
+            && let Some(added) = self.in_sync.difference(&before.in_sync).find(|added| !forced(added))
         {
             return Err(BadChange::InSyncGrew { added: added.clone() });
         }

@@ -56,11 +56,17 @@ pub enum Rule {
     NeedEveryPromise,
     /// A newcomer that the master has acknowledged counts among them.
     HonourNewcomer,
+    /// Whoever takes the lock over knows that a pinned master has no shorter bound than its pin.
+    BoundPin,
+    /// A pin is recorded as ended only after the master has given it up.
+    AwaitUnpin,
+    /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
+    ForceNeedsRefusal,
 }
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -87,6 +93,9 @@ impl Rule {
         Self::HoldPromise,
         Self::NeedEveryPromise,
         Self::HonourNewcomer,
+        Self::BoundPin,
+        Self::AwaitUnpin,
+        Self::ForceNeedsRefusal,
     ];
 }
 

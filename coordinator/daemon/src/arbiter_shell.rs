@@ -1,6 +1,7 @@
 //! The shell of the arbiter: one task that owns the machine. It decides nothing. The lock, the writes and the streams
 //! are tasks of their own that answer with events.
 
+mod fence;
 mod issues;
 pub mod lock;
 mod moving;
@@ -110,6 +111,15 @@ pub enum Event {
         move_id: u64,
         /// Why not; empty where it does.
         problem: String,
+    },
+    /// The fence command has ended.
+    Fenced {
+        /// Of which set.
+        replicaset: ReplicaSetName,
+        /// At which term.
+        term: Term,
+        /// Whether the holder is surely off.
+        confirmed: bool,
     },
     /// A host's stream ended.
     Detached {
@@ -264,6 +274,9 @@ impl Shell {
                 self.refuse_tasks();
             }
             Event::Loaded { epoch, snapshot } => self.loaded(epoch, *snapshot),
+            Event::Fenced { replicaset, term, confirmed } => {
+                self.step(Input::Fenced { replicaset, term, confirmed });
+            }
             Event::Written { op, outcome } => self.step(Input::Written { op, outcome }),
             Event::Attached { session, guards, address, out, admitted } => {
                 let active = self.token.is_some();
@@ -310,6 +323,7 @@ impl Shell {
             members: snapshot.members.into_values().collect(),
             settings: Box::new(snapshot.settings),
             tasks: Vec::new(),
+            unix_millis: writes::unix_millis(),
         });
     }
 
@@ -361,10 +375,19 @@ impl Shell {
             }
             Action::Task { task, state } => self.task(task, state),
             Action::AbortAnswered { .. } => {}
+            Action::Fence { replicaset, term, instance } => self.fence(replicaset, term, instance),
             Action::NameUsedTwice { instance } => {
                 tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
             }
         }
+    }
+
+    fn fence(&mut self, replicaset: ReplicaSetName, term: Term, instance: InstanceName) {
+        let Some(command) = self.settings.fence_command.clone() else { return };
+        let view = self.arbiter.set_view(clock::now(), &replicaset);
+        let member = view.into_iter().flat_map(|view| view.members).find(|it| it.listed.instance == instance);
+        let Some(member) = member.map(|member| member.listed) else { return };
+        tokio::spawn(fence::run(command, member, term, self.events.clone()));
     }
 
     fn send(&mut self, session: SessionId, instance: &InstanceName, message: &ToGuard) {

@@ -93,7 +93,9 @@ fn failure_class(class: Class) -> Option<FailureClass> {
         Class::Crashed => Some(FailureClass::Crashed),
         Class::Silent | Class::Lapsed => Some(FailureClass::Silent),
         Class::Stalled => Some(FailureClass::Stalled),
-        Class::Switchover => Some(FailureClass::Switchover),
+        Class::Switchover | Class::Forced | Class::Autoreturn | Class::Drain => {
+            Some(FailureClass::Switchover)
+        }
     }
 }
 
@@ -147,6 +149,7 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
             .map(|ranked| Ranked { instance: ranked.instance.to_string(), verdict: verdict(&ranked.verdict) })
             .collect(),
         effects: effects.collect(),
+        accepted: decision.accepted.clone(),
         phases: decision
             .phases
             .iter()

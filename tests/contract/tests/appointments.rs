@@ -22,7 +22,9 @@ fn full(mut record: Record) -> Record {
     record.incarnation = Some(baton_core::ids::Incarnation { home: u64::MAX, boot: 1 << 63, run: 7 });
     record.ack_quorum = 2;
     record.data_id = Some(baton_core::ids::DataId("0123456789abcdef \"quoted\" \\ ü".into()));
-    record.pinned = true;
+    record.pinned =
+        Some(baton_core::record::Pin { span: baton_core::time::Span::from_secs(60), until_unix_millis: 7 });
+    record.forced = true;
     record.reason = "because of \"this\"\nand that, ü".into();
     record.at_unix_millis = 1_763_751_791_123;
     record

@@ -46,7 +46,7 @@ pub(crate) enum Order {
 /// Something that comes in later.
 #[derive(Debug)]
 enum Due {
-    Input(Input),
+    Input(Box<Input>),
     /// The engine hears it, and answers.
     Command(OpId, EngineCommand),
     /// There is a connection to the engine.
@@ -181,7 +181,7 @@ impl Member {
         self.deadman(clock::now());
         while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= clock::now()) {
             match first.remove() {
-                Due::Input(input) => self.step(input),
+                Due::Input(input) => self.step(*input),
                 Due::Command(op, command) => self.command(op, &command),
                 Due::Connected(probe) => self.step(Input::EngineConnected(probe)),
             }
@@ -203,7 +203,7 @@ impl Member {
         if self.engines.end(&self.endpoint) {
             // The connection went with it.
             self.due.retain(|_, due| matches!(due, Due::Input(_)));
-            self.after(Duration::ZERO, Due::Input(Input::EngineEnded));
+            self.after(Duration::ZERO, Due::Input(Box::new(Input::EngineEnded)));
         }
     }
 
@@ -242,7 +242,9 @@ impl Member {
                     self.reading = Some(answer);
                 }
             }
-            Action::Persist { op, .. } => self.after(self.pace.disk, Due::Input(Input::Persisted(op))),
+            Action::Persist { op, .. } => {
+                self.after(self.pace.disk, Due::Input(Box::new(Input::Persisted(op))))
+            }
             Action::Beat(beat) => {
                 self.counts.beats.fetch_add(1, Ordering::Relaxed);
                 // As the daemon's own guards do: the next beat says everything again.
@@ -251,7 +253,7 @@ impl Member {
             Action::Engine { op, command, .. } => self.after(self.pace.engine, Due::Command(op, command)),
             Action::Arm { op, deadline } => {
                 self.deadline = Some(deadline);
-                self.after(Duration::ZERO, Due::Input(Input::Armed(op)));
+                self.after(Duration::ZERO, Due::Input(Box::new(Input::Armed(op))));
             }
             Action::Disarm => self.deadline = None,
             Action::KillEngine => self.end_engine(),

@@ -252,7 +252,13 @@ impl Carrier<'_> {
         let settings = Box::new(Settings::default());
         self.step_arbiter(
             arbiter,
-            arbiter::Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new() },
+            arbiter::Input::Loaded {
+                records,
+                members: Vec::new(),
+                settings,
+                tasks: Vec::new(),
+                unix_millis: 0,
+            },
         );
     }
 
@@ -286,6 +292,7 @@ impl Carrier<'_> {
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }
                 | arbiter::Action::AbortAnswered { .. }
+                | arbiter::Action::Fence { .. }
                 | arbiter::Action::NameUsedTwice { .. } => {}
             }
         }

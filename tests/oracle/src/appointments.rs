@@ -7,8 +7,7 @@ use crate::{Property, Violation, broken};
 use baton_core::record::Record;
 
 /// The statement.
-pub const STATEMENT: &str =
-    "only members of the recorded in-sync set are appointed, and a new term adds none to it";
+pub const STATEMENT: &str = "only members of the recorded in-sync set are appointed, unless a person forces it, and a new term adds nobody else to it";
 
 /// Whether an arbiter may ask for `after` where `before` is recorded.
 ///
@@ -21,10 +20,11 @@ pub fn check_asked(before: Option<&Record>, after: &Record) -> Result<(), Violat
     if after.term == before.term || before.master.is_none() || restored {
         return Ok(());
     }
-    if !before.in_sync.contains(master) {
+    let by_force = |instance: &_| after.forced && instance == master;
+    if !before.in_sync.contains(master) && !by_force(master) {
         return broken("appointments", format!("{master} is to be master and was not in the in-sync set"));
     }
-    match after.in_sync.difference(&before.in_sync).next() {
+    match after.in_sync.difference(&before.in_sync).find(|added| !by_force(added)) {
         Some(added) => broken("appointments", format!("term {} takes {added} into the set", after.term)),
         None => Ok(()),
     }
@@ -65,5 +65,10 @@ mod tests {
         assert!(check_asked(Some(&before), &grown).is_err());
         grown.term = before.term;
         assert_eq!(check_asked(Some(&before), &grown), Ok(()), "a set grows within a term");
+        let mut forced = record(2, "a2", 1);
+        forced.forced = true;
+        assert_eq!(check_asked(Some(&before), &forced), Ok(()));
+        forced.in_sync.insert(instance("a3"));
+        assert!(check_asked(Some(&before), &forced).is_err(), "nobody comes along");
     }
 }

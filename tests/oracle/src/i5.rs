@@ -35,6 +35,9 @@ pub struct I5 {
     /// What the newest master held when it was promoted, and what was acknowledged since: an acknowledgement that
     /// an older master still gives away must be in the newer one's data too.
     newest: BTreeMap<ReplicaSetName, (InstanceName, BTreeSet<WriteId>)>,
+    /// Sets whose newest term was forced by a person, and its master: what was acknowledged before it, and what an older
+    /// master still gives away, was accepted as lost.
+    forced: BTreeMap<ReplicaSetName, Option<InstanceName>>,
 }
 
 impl I5 {
@@ -49,6 +52,7 @@ impl I5 {
         write: WriteId,
     ) -> Result<(), Violation> {
         match self.newest.get(set) {
+            _ if self.is_accepted(set, by) => Ok(()),
             Some((newest, holds)) if newest != by && !holds.contains(&write) => {
                 broken("I5", format!("{by} acknowledged {write}, which the newer master {newest} lacks"))
             }
@@ -57,11 +61,20 @@ impl I5 {
     }
 }
 
+impl I5 {
+    fn is_accepted(&self, set: &ReplicaSetName, by: &InstanceName) -> bool {
+        self.forced.get(set).is_some_and(|master| master.as_ref() != Some(by))
+    }
+}
+
 impl Property for I5 {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
         match &event.seen {
             Seen::Acknowledged { replicaset, write, by } => {
                 self.check_late(replicaset, by, *write)?;
+                if self.is_accepted(replicaset, by) {
+                    return Ok(());
+                }
                 self.acknowledged.entry(replicaset.clone()).or_default().insert(*write);
                 Ok(())
             }
@@ -71,6 +84,16 @@ impl Property for I5 {
                     Some(acknowledged) => check_data(acknowledged, holds, instance),
                     None => Ok(()),
                 }
+            }
+            Seen::Recorded { record, .. } => {
+                let set = &record.replicaset;
+                if record.forced && self.forced.get(set) != Some(&record.master) {
+                    self.acknowledged.remove(set);
+                    self.forced.insert(set.clone(), record.master.clone());
+                } else if !record.forced {
+                    self.forced.remove(set);
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -96,6 +119,27 @@ mod tests {
         assert_eq!(violation.text, "w7 was acknowledged, and the later master a2 lacks it");
         let later = [acknowledged(2, 7, "a1"), writable(3, "a2", 2, &[7]), writable(4, "a3", 3, &[])];
         assert!(check_history(I5::default(), &later).is_err());
+    }
+
+    #[test]
+    fn what_a_person_accepted_as_lost_is_no_break_and_what_comes_after_it_is() {
+        let recorded = |at, term, master: &str, forced| {
+            let mut event = crate::fixtures::recorded(at, term, master, 1);
+            if let Seen::Recorded { record, .. } = &mut event.seen {
+                record.forced = forced;
+            }
+            event
+        };
+        let begin = [
+            acknowledged(2, 7, "a1"),
+            recorded(3, 2, "a2", true),
+            acknowledged(3, 8, "a1"),
+            writable(4, "a2", 2, &[]),
+        ];
+        assert_eq!(check_history(I5::default(), &begin), Ok(()));
+        let later = [acknowledged(5, 9, "a2"), recorded(6, 3, "a3", false), writable(7, "a3", 3, &[])];
+        let history: Vec<_> = begin.into_iter().chain(later).collect();
+        assert!(check_history(I5::default(), &history).is_err(), "w9 was acknowledged after it");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub fn order(directive: &Directive) -> String {
         Order::Shrink { member, ack_quorum, .. } => {
             format!("count {member} no more (waits for {ack_quorum})")
         }
+        Order::Unpin => "give the pin up".to_owned(),
         Order::StandDown => return "stand down".to_owned(),
     };
     format!("{what} (v{version}, term {term})")

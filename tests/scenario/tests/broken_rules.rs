@@ -6,6 +6,7 @@ use baton_core::ids::Term;
 use baton_core::message::{Directive, Grant, Order, ToGuard};
 use baton_core::record::Settings;
 use baton_core::rules::{Rule, Rules};
+use baton_core::time::Span;
 use scenario::fixtures::{at_rest, name, setup, synchronous};
 use scenario::world::{NextWrite, Setup, World};
 
@@ -24,7 +25,7 @@ fn until(world: &mut World, come: impl Fn(&World) -> bool) {
         if come(world) || world.violation().is_some() {
             return;
         }
-        world.advance(baton_core::time::Span(100));
+        world.advance(Span(100));
     }
     let (lines, _) = world.take_lines();
     panic!("what the script waits for never comes:\n{}", lines.join("\n"));
@@ -60,7 +61,7 @@ fn lead_above_read_term(world: &mut World) {
     let directive = Directive { incarnation, epoch, version, term, order };
     world.tell_guard(&a3, Input::FromArbiter(ToGuard::Directive(directive)));
     let beat = world.nodes[&a3].clock.read(world.now);
-    let grant = Grant { beat, incarnation, epoch, term, ttl: world.timing.lease_ttl };
+    let grant = Grant { beat, incarnation, epoch, term, ttl: world.timing.lease_ttl, pinned: None };
     world.tell_guard(&a3, Input::FromArbiter(ToGuard::Grant(grant)));
     world.millis(100);
 }
@@ -145,7 +146,7 @@ fn sever_binds(world: &mut World) {
 /// An order to give up, of an arbiter that lost its lock meanwhile, arrives after its successor was heard.
 fn ignore_lower_epoch(world: &mut World) {
     world.net().hold("b1", "a1", "relinquish");
-    world.switchover(None, baton_core::time::Span::from_secs(2));
+    world.switchover(None, Span::from_secs(2));
     world.millis(10);
     world.crash_arbiter("b1");
     world.millis(1_000);
@@ -233,7 +234,7 @@ fn sever_quorum(world: &mut World) {
 fn count_stragglers(world: &mut World) {
     world.crash_guard(&name("a3"));
     for (target, term) in [("a2", 2), ("a1", 3)] {
-        world.switchover(Some(name(target)), baton_core::time::Span::from_secs(2));
+        world.switchover(Some(name(target)), Span::from_secs(2));
         until(world, |world| recorded(world, term));
         world.millis(2_000);
     }
@@ -344,6 +345,47 @@ fn hold_restored(world: &mut World) {
     world.millis(12_000);
 }
 
+/// A pinned master is heard by nobody, and the arbiter that pinned it dies; then a person ends the pause.
+fn bound_pin(world: &mut World) {
+    world.pause_set(None);
+    world.millis(2_000);
+    world.isolate("a1");
+    world.millis(1_000);
+    let active = world.active_arbiter().expect("there is one");
+    world.crash_arbiter(&active);
+    world.millis(8_000);
+    world.resume_set();
+    world.millis(8_000);
+}
+
+/// The same, and a person ends the pause before the arbiter dies.
+fn await_unpin(world: &mut World) {
+    world.pause_set(None);
+    world.millis(2_000);
+    world.isolate("a1");
+    world.millis(1_000);
+    world.resume_set();
+    world.millis(1_000);
+    let active = world.active_arbiter().expect("there is one");
+    world.crash_arbiter(&active);
+    world.millis(15_000);
+}
+
+/// A master alone in its in-sync set is heard by nobody, and needs nobody's promise; a person wants another one.
+fn force_needs_refusal(world: &mut World) {
+    world.isolate("a2");
+    world.isolate("a3");
+    let alone =
+        |world: &World| world.provider.record().is_some_and(|record| record.in_sync == [name("a1")].into());
+    until(world, alone);
+    world.millis(200);
+    world.heal();
+    world.isolate("a1");
+    world.millis(1_000);
+    world.force(Some(name("a2")), Span::from_secs(10), false);
+    world.millis(12_000);
+}
+
 /// How a world begins.
 type Begin = fn(Rules) -> World;
 /// What happens in it.
@@ -387,6 +429,9 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::HoldPromise => (rest_with_failsafe, hold_promise),
         Rule::NeedEveryPromise => (rest_with_failsafe, need_every_promise),
         Rule::HonourNewcomer => (rest_with_failsafe, honour_newcomer),
+        Rule::BoundPin => (rest, bound_pin),
+        Rule::AwaitUnpin => (rest, await_unpin),
+        Rule::ForceNeedsRefusal => (rest_with_failsafe, force_needs_refusal),
     }
 }
 
@@ -405,7 +450,10 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::PersistPromise
         | Rule::HoldPromise
         | Rule::NeedEveryPromise
-        | Rule::HonourNewcomer => "I2",
+        | Rule::HonourNewcomer
+        | Rule::BoundPin
+        | Rule::AwaitUnpin
+        | Rule::ForceNeedsRefusal => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
         Rule::SeverBinds | Rule::SeverQuorum | Rule::CountStragglers => "I5",
         Rule::IgnoreLowerEpoch => "epochs",

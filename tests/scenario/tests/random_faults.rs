@@ -1,7 +1,9 @@
 //! Random faults on worlds that keep all rules: the oracle must see nothing. Each seed is a run that can be had again.
 
 use baton_core::ids::InstanceName;
+use baton_core::record::Settings;
 use baton_core::rng::split_mix;
+use baton_core::settings::LossPolicy;
 use baton_core::time::Span;
 use scenario::fixtures::{at_rest, name, setup, synchronous};
 use scenario::world::{Answer, NextWrite, World};
@@ -28,7 +30,7 @@ const KINDS: [&str; 10] =
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(37) {
+    match dice.below(43) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => {
@@ -82,8 +84,37 @@ fn fault(world: &mut World, dice: &mut Dice) {
         30 | 31 => world.start_provider_if_down(),
         32 => world.abort(),
         33 => world.switchover(Some(host), Span::from_secs(2)),
+        34 => world.pause_set(Some(Span::from_millis(dice.below(40_000)))),
+        35 => world.pause_set(None),
+        36 | 37 => world.resume_set(),
+        38 => {
+            let target = (dice.below(2) == 0).then(|| host.clone());
+            world.fence_works = dice.below(2) == 0;
+            world.force(target, Span::from_millis(dice.below(8_000)), dice.below(2) == 0);
+        }
+        39 => people_change_settings(world, dice, host),
         _ => world.heal(),
     }
+}
+
+fn people_change_settings(world: &mut World, dice: &mut Dice, host: InstanceName) {
+    let mut settings = world.settings.clone();
+    match dice.below(8) {
+        0 => settings.autoreturn = !settings.autoreturn,
+        1 => settings.suppress_threshold = u32::try_from(dice.below(4)).unwrap_or(0),
+        2 => settings.max_failovers_per_minute = (dice.below(2) == 0).then_some(1),
+        3 => settings.loss_policy = LossPolicy::ALL[usize::try_from(dice.below(3)).expect("small")],
+        4 => settings.fence_command = Some("off".to_owned()),
+        5 => settings.members.entry(host).or_default().electable = Some(dice.below(2) == 0),
+        6 => {
+            let until = world.unix_millis() + dice.below(20_000);
+            settings.members.entry(host).or_default().maintenance_until = Some(until);
+        }
+        _ => settings.members.entry(host).or_default().priority = Some(200),
+    }
+    settings.immunity = Span::from_millis(dice.below(3_000));
+    settings.autoreturn_delay = Span::from_millis(dice.below(5_000));
+    world.change_settings(settings);
 }
 
 /// Something of the host stops working until it is put right.
@@ -117,9 +148,7 @@ fn run(seed: u64, k: u32) -> World {
     world
 }
 
-/// Every fault ends: what is stopped goes on, what is down is started.
-fn put_right(world: &mut World) {
-    world.heal();
+fn hosts_go_on(world: &mut World) {
     for host in HOSTS.map(name) {
         world.thaw(&host);
         world.deadman_hears(&host);
@@ -130,15 +159,37 @@ fn put_right(world: &mut World) {
             world.start_guard(&host);
         }
     }
+}
+
+/// Every fault ends: what is stopped goes on, what is down is started.
+fn put_right(world: &mut World) {
+    world.heal();
+    hosts_go_on(world);
     world.start_provider_if_down();
     for arbiter in ARBITERS {
         world.start_arbiter_if_down(arbiter);
     }
+    let (ack_quorum, fence_command) = (world.settings.ack_quorum, Some("off".to_owned()));
+    world.change_settings(Settings { ack_quorum, fence_command, ..Settings::default() });
+    world.fence_works = true;
     // A connection whose other end is gone is noticed in the end.
     for host in HOSTS.map(name) {
         world.close_stream(&host);
     }
-    world.advance(Span::from_secs(40));
+    world.advance(Span::from_secs(20));
+    // What holds the set is a person's to end; a pinned master that nobody hears of any more is a person's to replace.
+    world.resume_set();
+    world.advance(Span::from_secs(20));
+    world.resume_set();
+    world.advance(Span::from_secs(20));
+    let leads =
+        |host: &str| world.nodes[&name(host)].guard.as_ref().is_some_and(|it| it.writable_at().is_some());
+    if !HOSTS.iter().any(|host| leads(host)) {
+        world.force(None, Span::from_secs(10), true);
+        world.advance(Span::from_secs(20));
+        hosts_go_on(world);
+        world.advance(Span::from_secs(20));
+    }
 }
 
 #[test]

@@ -73,7 +73,8 @@ impl Arbiter {
             stragglers: BTreeMap::new(),
             ack_quorum: self.settings.ack_quorum_of(&set.name),
             data_id: Some(data_id),
-            pinned: false,
+            pinned: None,
+            forced: false,
             reason: Class::FirstAppointment.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
             epoch,
@@ -159,7 +160,7 @@ fn rank(set: &SetState, ready: &[&GuardState]) -> Choice {
             () if guard.session.is_none() => Some(Refusal::NotAttached),
             () if beat.stand == Stand::Starting => Some(Refusal::Starting),
             () if !guard.is_up() => Some(Refusal::EngineDown),
-            () if !guard.hello.electable => Some(Refusal::NotElectable),
+            () if !set.is_electable(&guard.hello) => Some(Refusal::NotElectable),
             () if beat.hold > Span::ZERO => Some(Refusal::Holding(beat.hold)),
             () if any_data && !has_data(beat) => Some(Refusal::Empty),
             () => None,
@@ -171,7 +172,7 @@ fn rank(set: &SetState, ready: &[&GuardState]) -> Choice {
         let marked = engine.is_some_and(|engine| matches!(engine.data, DataState::Marked { .. }));
         let position = engine.map(|engine| engine.position).unwrap_or_default();
         let reach = (position.term(), position.offset());
-        let better = (adoptable(guard), marked, any_data.then_some(reach), guard.hello.priority);
+        let better = (adoptable(guard), marked, any_data.then_some(reach), set.priority(&guard.hello));
         (refused.is_some(), Reverse(better), guard.hello.instance.clone())
     });
     let best = judged.first().filter(|(_, refused)| refused.is_none()).map(|(guard, _)| *guard);

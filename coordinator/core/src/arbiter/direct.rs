@@ -128,8 +128,9 @@ impl Arbiter {
             // Nobody was ever granted anything at this term: its bound starts now. One whose record is written back leads
             // already, by promises that nobody here has seen.
             let led = pending.decision.is_none();
-            set.outer_bound = if led { now + promised } else { now };
+            set.outer_bound = if led { set.outer_bound.max(now + promised) } else { now };
             set.patience = now + promote_wait;
+            set.appointed_at = now;
         }
         if let Some(mut decision) = pending.decision {
             decision.phases.push(Phase { name: "record", took: now.since(pending.since), budget });
@@ -145,6 +146,9 @@ impl Arbiter {
         set.forget_decisions();
         set.outer_bound = bound;
         set.patience = bound;
+        if let Some(pin) = current.as_ref().and_then(|record| record.pinned) {
+            set.take_over_pin(now, bound, pin, 0, true);
+        }
         set.record = current;
     }
 }
@@ -218,6 +222,7 @@ fn master_order(set: &SetState, record: &Record) -> Order {
             in_sync: record.in_sync.clone(),
             ack_quorum: record.ack_quorum,
         },
+        Some(Proposal::Unpin) => Order::Unpin,
         None => Order::Lead {
             in_sync: record.in_sync.clone(),
             data_id: record.data_id.clone().unwrap_or_else(|| DataId("unmarked".into())),

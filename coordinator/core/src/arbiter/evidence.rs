@@ -15,7 +15,10 @@ impl Arbiter {
         if set.evidence.is_some() || !self.may_appoint(now) {
             return;
         }
-        let found = self.relinquished(set).or_else(|| self.outer_bound_passed(now, set));
+        let found = self
+            .relinquished(set)
+            .or_else(|| confirmed_off(set))
+            .or_else(|| self.outer_bound_passed(now, set));
         if let Some(evidence) = found {
             set.evidence = Some((evidence, classify(set, evidence)));
             set.proposal = None;
@@ -51,18 +54,27 @@ impl Arbiter {
     }
 }
 
+/// Evidence 3 (design, *Dead evidence*).
+fn confirmed_off(set: &SetState) -> Option<Evidence> {
+    let record = set.record.as_ref()?;
+    set.fenced.filter(|term| *term >= record.term).map(|_| Evidence::Fenced)
+}
+
 /// The name under which people see it.
 fn classify(set: &SetState, evidence: Evidence) -> Class {
-    let switching = set.task_of_term().is_some();
+    let asked = set.task_of_term().map(|task| task.class);
+    if asked == Some(Class::Forced) {
+        return Class::Forced;
+    }
     let health = set.master().and_then(|(_, guard)| guard.beat.as_ref()).map(|beat| beat.engine.health);
     match evidence {
-        Evidence::Relinquished { ended: false, .. } if switching => Class::Switchover,
+        Evidence::Relinquished { ended: false, .. } if asked.is_some() => asked.unwrap_or(Class::Switchover),
         Evidence::Relinquished { .. } | Evidence::OuterBound { .. } if health == Some(Health::Stalled) => {
             Class::Stalled
         }
         Evidence::Relinquished { ended: true, .. } => Class::Crashed,
         Evidence::Relinquished { ended: false, .. } => Class::Lapsed,
-        Evidence::OuterBound { .. } => Class::Silent,
+        Evidence::OuterBound { .. } | Evidence::Fenced => Class::Silent,
         Evidence::AllHeard => Class::Restored,
     }
 }

@@ -6,7 +6,6 @@
 use super::Arbiter;
 use super::select::{Candidate, Question, choose};
 use super::set::{GuardState, SetState};
-use super::succession::candidate;
 use super::switchover::check_switchover;
 use crate::decision::Ranked;
 use crate::ids::{InstanceName, ReplicaSetName};
@@ -110,14 +109,14 @@ impl Arbiter {
         target: Option<&InstanceName>,
     ) -> Result<Forecast, String> {
         let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
-        let master = check_switchover(set, target)?;
+        let master = check_switchover(now, set, target)?;
         let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
         let lost = BTreeSet::new();
         let question = Question {
             target: target.cloned(),
             spare_old_master: true,
             candidates: self.imagined_candidates(now, set, record, &lost),
-            ..self.question(now, set, record)
+            ..self.question(now, set, record, None)
         };
         let choice = choose(&question);
         let wanted = |chosen: &InstanceName| target.is_none_or(|target| target == chosen);
@@ -142,14 +141,14 @@ impl Arbiter {
         })
     }
 
-    fn imagined_candidates(
+    pub(super) fn imagined_candidates(
         &self,
         now: Time,
         set: &SetState,
         record: &Record,
         lost: &BTreeSet<InstanceName>,
     ) -> Vec<Candidate> {
-        let imagined = |guard: &GuardState| imagined(candidate(now, set, record, guard), guard, lost);
+        let imagined = |guard: &GuardState| imagined(self.candidate(now, set, record, guard), guard, lost);
         set.guards.values().map(imagined).collect()
     }
 
@@ -167,7 +166,8 @@ impl Arbiter {
     }
 
     fn forecast_succession(&self, now: Time, set: &SetState, record: &Record, forecast: &mut Forecast) {
-        let mut question = self.question(now, set, record);
+        let hold = self.hold_of(now, set);
+        let mut question = self.question(now, set, record, hold);
         let lost = &forecast.lost;
         question.candidates = self.imagined_candidates(now, set, record, lost);
         let choice = choose(&question);

@@ -16,6 +16,9 @@ impl Arbiter {
     pub(super) fn maintain_in_sync(&mut self, now: Time, set: &mut SetState) {
         let busy = set.pending.is_some() || set.task.is_some() || !set.confirmed;
         let Some(record) = set.record.clone().filter(|_| !busy) else { return };
+        if set.proposal == Some(Proposal::Unpin) {
+            return;
+        }
         if let Some(proposal) = set.proposal.clone() {
             let acknowledged = set.master_beat().and_then(|beat| beat.honoured.clone());
             if let Some(next) = acknowledged.and_then(|honoured| agreed(&record, &proposal, honoured)) {
@@ -62,6 +65,7 @@ impl Arbiter {
         let reason = match proposal {
             Proposal::Grow(member) => format!("grow {member}"),
             Proposal::Shrink(member) => format!("shrink {member}"),
+            Proposal::Unpin => return,
         };
         // Whoever is in the set is counted there.
         let mut stragglers = record.stragglers.clone();
@@ -160,6 +164,7 @@ fn agreed(
             next.remove(member);
             Some(member.clone())
         }
+        Proposal::Unpin => return None,
     };
     (honoured.stamp.version == record.version && honoured.members == next && honoured.dropped == dropped)
         .then_some(next)

@@ -4,7 +4,7 @@ use crate::decision::Decision;
 pub use crate::ids::TaskId;
 use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use crate::message::{Beat, Grant, Hello, ToGuard};
-use crate::record::{Member, Record, Settings};
+use crate::record::{Member, Pin, Record, Settings};
 use crate::time::{Span, Time};
 
 /// One stream of one host.
@@ -61,6 +61,57 @@ pub enum Input {
         settings: Box<Settings>,
         /// What an earlier arbiter had begun for operators, in this generation, and not ended.
         tasks: Vec<Resumed>,
+        /// The wall clock, in milliseconds since 1970: by it people's appointments end (a pause, a maintenance), and nothing
+        /// that keeps two masters apart.
+        unix_millis: u64,
+    },
+    /// The settings changed in the provider.
+    Settings {
+        /// All of them.
+        settings: Box<Settings>,
+        /// As above.
+        unix_millis: u64,
+    },
+    /// A person wants no automatic change of master in a set for a while.
+    Pause {
+        /// Which.
+        replicaset: ReplicaSetName,
+        /// For how long.
+        pin: Pin,
+    },
+    /// A person ends a pause, and what holds a set, or all of them, after too many failovers.
+    Resume {
+        /// Which; `None`: all, and the cluster's budget.
+        replicaset: Option<ReplicaSetName>,
+    },
+    /// A person wants another master now, whatever may be lost.
+    Failover {
+        /// Named by the caller.
+        task: TaskId,
+        /// The set.
+        replicaset: ReplicaSetName,
+        /// Who; `None`: the best that there is.
+        target: Option<InstanceName>,
+        /// How long evidence and candidate may take.
+        timeout: Span,
+        /// Whether the fence command may be run against the master.
+        fence: bool,
+    },
+    /// The fence command has confirmed that the holder of this term is off, or has not.
+    Fenced {
+        /// Of which set.
+        replicaset: ReplicaSetName,
+        /// The recorded term when it was asked for.
+        term: Term,
+        /// Whether it is surely off.
+        confirmed: bool,
+    },
+    /// A member was removed from the provider's list.
+    MemberRemoved {
+        /// Its set.
+        replicaset: ReplicaSetName,
+        /// Who.
+        instance: InstanceName,
     },
     /// A host opened its stream.
     Attached {
@@ -221,6 +272,15 @@ pub enum Action {
         task: TaskId,
         /// `Err`: too late, or there is no such task; for people.
         answer: Result<(), String>,
+    },
+    /// Run the fence command against the holder of a term; answer with [`Input::Fenced`].
+    Fence {
+        /// Of which set.
+        replicaset: ReplicaSetName,
+        /// The recorded term.
+        term: Term,
+        /// The recorded master.
+        instance: InstanceName,
     },
     /// Two guards use one name; the newcomer was told to stand down.
     NameUsedTwice {

@@ -10,7 +10,6 @@ use crate::message::Hello;
 use crate::record::{Member, Record, Settings};
 use crate::rules::Rule;
 use crate::time::{Span, Time};
-use crate::timing::Timing;
 
 /// The lock while it is ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,32 +107,34 @@ impl Arbiter {
         members: Vec<Member>,
         settings: Settings,
         tasks: Vec<Resumed>,
+        unix_millis: u64,
     ) {
         let Some(lock) = self.lock.as_mut().filter(|lock| !lock.loaded) else { return };
         lock.loaded = true;
         let patience = self.takeover_patience();
         // Settings that are not safe together were refused when they were written; what a damaged provider says
         // otherwise does not take effect, the last good ones stay.
-        if settings != self.settings
-            && let Ok(timing) = Timing::new(&settings)
-        {
-            self.timing = timing;
-            self.settings = settings;
-        }
+        self.take_settings(settings);
         for member in members {
             let set = self.set_mut(&member.replicaset.clone());
             set.members.insert(member.instance.clone(), member);
         }
         let bound = self.predecessor_bound();
         self.list_guards();
+        let remember = self.keep(Rule::BoundPin);
         for record in records {
             let set = self.set_mut(&record.replicaset.clone());
             set.outer_bound = bound;
             set.patience = patience;
+            set.appointed_at = now;
+            if let Some(pin) = record.pinned {
+                set.take_over_pin(now, bound, pin, unix_millis, remember);
+            }
             set.record = Some(record);
         }
         // Before the first look: a master that has relinquished by now did so for them.
         self.take_up(now, tasks);
+        self.heed_said(now, unix_millis);
         self.drive_all(now);
     }
 

@@ -6,12 +6,15 @@
 mod bootstrap;
 mod direct;
 mod evidence;
+mod forced;
 mod forecast;
 mod insync;
 mod io;
 mod issues;
 mod lock;
 mod observe;
+mod pause;
+mod policy;
 mod restored;
 pub mod select;
 mod set;
@@ -21,6 +24,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wishes;
 
 pub use forecast::{Fate, Forecast, Loss};
 pub use io::{Action, Input, RelayId, Resumed, SessionId, TaskId, TaskState, WriteOutcome};
@@ -58,11 +62,19 @@ pub struct Arbiter {
     sets: BTreeMap<ReplicaSetName, SetState>,
     /// Which set a guarded name belongs to.
     homes: BTreeMap<InstanceName, ReplicaSetName>,
+    /// What people said of single members.
+    said: BTreeMap<InstanceName, set::Said>,
     /// When each set wants to be looked at again.
     alarms: BTreeSet<(Time, ReplicaSetName)>,
     /// Which set each write under way is of.
     writes: BTreeMap<OpId, ReplicaSetName>,
     last_op: u64,
+    /// When somebody was appointed in the last minute, by nobody's wish.
+    recent: VecDeque<Time>,
+    /// There were too many of them; ended by a person.
+    tripped: bool,
+    /// The set whose master is being moved by the arbiter's own wish.
+    wishing: Option<ReplicaSetName>,
     actions: VecDeque<Action>,
 }
 
@@ -86,9 +98,13 @@ impl Arbiter {
             lock: None,
             sets: BTreeMap::new(),
             homes: BTreeMap::new(),
+            said: BTreeMap::new(),
             alarms: BTreeSet::new(),
             writes: BTreeMap::new(),
             last_op: 0,
+            recent: VecDeque::new(),
+            tripped: false,
+            wishing: None,
             actions: VecDeque::new(),
         }
     }
@@ -102,9 +118,19 @@ impl Arbiter {
             }
             Input::LockRenewed { valid_until } => self.lock_renewed(now, valid_until),
             Input::LockLost => self.lock_lost(),
-            Input::Loaded { records, members, settings, tasks } => {
-                self.loaded(now, records, members, *settings, tasks);
+            Input::Loaded { records, members, settings, tasks, unix_millis } => {
+                self.loaded(now, records, members, *settings, tasks, unix_millis);
             }
+            Input::Settings { settings, unix_millis } => self.settings_changed(now, *settings, unix_millis),
+            Input::Pause { replicaset, pin } => self.pause_asked(now, &replicaset, pin),
+            Input::Resume { replicaset } => self.resume_asked(now, replicaset),
+            Input::Failover { task, replicaset, target, timeout, fence } => {
+                self.failover_asked(now, task, replicaset, target, timeout, fence);
+            }
+            Input::Fenced { replicaset, term, confirmed } => {
+                self.fenced(now, &replicaset, term, confirmed);
+            }
+            Input::MemberRemoved { replicaset, instance } => self.member_removed(&replicaset, &instance),
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
             Input::Beat { session, beat } => self.beat(now, session, *beat),
@@ -205,11 +231,18 @@ impl Arbiter {
         } else {
             self.confirm(now, set);
             self.drive_switchover(now, set);
+            self.ask_for_fence(now, set);
+            self.maintain_pin(now, set);
+            self.wish(now, set);
             self.maintain_in_sync(now, set);
         }
     }
 
     fn push(&mut self, action: Action) {
+        // Nobody waits for what the arbiter does by its own wish.
+        if matches!(action, Action::Task { task, .. } if task == wishes::OWN) {
+            return;
+        }
         self.actions.push_back(action);
     }
 
@@ -260,5 +293,6 @@ impl Arbiter {
         for set in self.sets.values_mut() {
             set.forget_stories();
         }
+        self.recent.clear();
     }
 }

@@ -22,6 +22,10 @@ impl Arbiter {
 
     fn attach_one(&mut self, now: Time, session: SessionId, hello: Hello) {
         let patience = self.timing.lease_ttl;
+        if self.said_of(&hello.instance).expelled {
+            self.stand_down(session, &hello);
+            return;
+        }
         if let Some(home) = self.homes.get(&hello.instance)
             && *home != hello.replicaset
         {
@@ -49,6 +53,7 @@ impl Arbiter {
         }
         self.homes.insert(hello.instance.clone(), hello.replicaset.clone());
         self.list_member(&hello);
+        let said = self.said_of(&hello.instance);
         let set = self.set_mut(&hello.replicaset);
         let mut guard = GuardState::new(hello, session);
         guard.unsound_since = Some(now);
@@ -59,7 +64,9 @@ impl Arbiter {
             guard.beat.clone_from(&known.beat);
             guard.heard_at = known.heard_at;
             guard.unsound_since = known.unsound_since;
+            guard.sound_since = known.sound_since;
         }
+        set.said.insert(guard.hello.instance.clone(), said);
         set.guards.insert(guard.hello.instance.clone(), guard);
     }
 
@@ -69,7 +76,7 @@ impl Arbiter {
         self.push(Action::NameUsedTwice { instance: hello.instance.clone() });
     }
 
-    fn stand_down(&mut self, session: SessionId, hello: &Hello) {
+    pub(super) fn stand_down(&mut self, session: SessionId, hello: &Hello) {
         let Some(epoch) = self.epoch() else { return };
         let directive = Directive {
             incarnation: hello.incarnation,
@@ -139,8 +146,10 @@ impl Arbiter {
         }
         let instance = beat.instance.clone();
         guard.heard_at = Some(now);
+        let pinned = beat.pinned;
         guard.beat = Some(beat);
         guard.relayed_by = None;
+        set.note_pinned(now, &instance, pinned);
         if let Some(grant) = self.grant(now, &name, &instance) {
             let message = ToGuard::Grant(grant);
             self.push(Action::Send { session, instance: instance.clone(), message });
@@ -167,7 +176,7 @@ impl Arbiter {
         if !self.is_active(now) {
             return None;
         }
-        let ttl = self.grantable(now);
+        let leased = self.grantable(now);
         let after_evidence = !self.keep(Rule::NoGrantAfterEvidence);
         let (epoch, set) = (self.epoch()?, self.sets.get_mut(name)?);
         if !set.is_master(instance) || set.refused || set.evidence.is_some() && !after_evidence {
@@ -185,9 +194,14 @@ impl Arbiter {
         if beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term) {
             return None;
         }
-        let grant = Grant { beat: beat.sent_at, incarnation: beat.incarnation, epoch, term, ttl };
+        let pin = set.pin_to_grant(now).filter(|(ttl, _)| *ttl > leased);
+        let (ttl, pinned) = pin.map_or((leased, None), |(ttl, version)| (ttl, Some(version)));
+        let (beat, incarnation) = (beat.sent_at, beat.incarnation);
+        if pinned.is_some() {
+            set.pin_bound = set.pin_bound.max(now + ttl);
+        }
         set.outer_bound = set.outer_bound.max(now + ttl);
-        Some(grant)
+        Some(Grant { beat, incarnation, epoch, term, ttl, pinned })
     }
 
     /// A master's beat that came through another member: only the direct link is broken, and it is granted as ever
@@ -205,7 +219,11 @@ impl Arbiter {
                     guard.relayed_by = Some(by);
                 }
                 guard.heard_at = Some(now);
+                let pinned = beat.pinned;
                 guard.beat = Some(beat);
+                if let Some(set) = self.sets.get_mut(&name) {
+                    set.note_pinned(now, &instance, pinned);
+                }
                 grant = self.grant(now, &name, &instance);
             }
             self.drive(now, &name);
@@ -247,6 +265,7 @@ impl SetState {
                 && (master || endpoint.is_some() && beat.engine.follows == endpoint)
         });
         guard.unsound_since = if sound { None } else { guard.unsound_since.or(Some(now)) };
+        guard.sound_since = if sound { guard.sound_since.or(Some(now)) } else { None };
     }
 
     /// A beat that does not show what was directed makes the directive go out again.
@@ -274,6 +293,7 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
         Order::Grow { .. } | Order::Shrink { .. } => {
             beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
         }
+        Order::Unpin => beat.unpinned.is_some_and(|stamp| stamp.version == version),
         Order::StandDown => false,
     }
 }

@@ -1,11 +1,12 @@
 //! The choice of a master: a pure function that also says why each member was refused (design, *Promotion*, choose).
 
-use crate::decision::{Ranked, Refusal, Verdict};
+use crate::decision::{Hold, Ranked, Refusal, Verdict};
 use crate::engine::DataState;
 use crate::ids::{DataId, InstanceName, Zone};
 use crate::message::Health;
 use crate::position::Position;
 use crate::rules::{Rule, Rules};
+use crate::settings::ZonePolicy;
 use crate::time::Span;
 use std::cmp::Reverse;
 
@@ -38,6 +39,10 @@ pub struct Candidate {
     pub priority: u32,
     /// Where it stands.
     pub zone: Option<Zone>,
+    /// That zone is drained.
+    pub drained: bool,
+    /// For how much longer somebody works on it.
+    pub maintenance: Option<Span>,
 }
 
 /// Everything that the choice rests on.
@@ -57,8 +62,20 @@ pub struct Question {
     pub spare_old_master: bool,
     /// Refused beyond this lag behind the best.
     pub max_lag_bytes: Option<u64>,
-    /// Preferred among equals.
+    /// The old master's, where it is known.
     pub zone: Option<Zone>,
+    /// What that counts for.
+    pub zone_policy: ZonePolicy,
+    /// Whether nobody asked for the change.
+    pub by_itself: bool,
+    /// Why nobody but the old master may be appointed.
+    pub hold: Option<Hold>,
+    /// Whether nobody in a drained zone is wanted.
+    pub avoid_drained: bool,
+    /// Whether data with another identity, or none, is refused.
+    pub check_identity: bool,
+    /// What may be lost is accepted; inside, whether the old master is surely over for members outside the in-sync set.
+    pub forced: Option<bool>,
     /// Kept rules.
     pub rules: Rules,
 }
@@ -72,7 +89,8 @@ pub struct Choice {
     pub ranking: Vec<Ranked>,
 }
 
-/// Chooses. Most advanced position, then priority, then the old master's zone, then the name.
+/// Chooses. Most advanced position, then a zone that is not drained, then priority, then the old master's zone, then the
+/// name.
 #[must_use]
 pub fn choose(question: &Question) -> Choice {
     let sole = question.candidates.iter().filter(|candidate| candidate.in_sync).count() == 1;
@@ -109,12 +127,13 @@ pub fn choose(question: &Question) -> Choice {
 }
 
 /// What decides between two that may both be appointed. Greater is better.
-fn rank(question: &Question, candidate: &Candidate) -> (bool, (u64, u64), u32, bool) {
+fn rank(question: &Question, candidate: &Candidate) -> (bool, (u64, u64), bool, u32, bool) {
     let wanted = question.target.as_ref() == Some(&candidate.instance);
     let reach = candidate.reported.unwrap_or_default();
     let position = (reach.term().map_or(0, |term| term.0), reach.offset().unwrap_or(0));
-    let near = question.zone.is_some() && candidate.zone == question.zone;
-    (wanted, position, candidate.priority, near)
+    let counts = question.zone.is_some() && question.zone_policy != ZonePolicy::Any;
+    let near = counts && candidate.zone == question.zone;
+    (wanted, position, !candidate.drained, candidate.priority, near)
 }
 
 fn refusal(question: &Question, candidate: &Candidate, sole: bool) -> Option<Refusal> {
@@ -122,8 +141,14 @@ fn refusal(question: &Question, candidate: &Candidate, sole: bool) -> Option<Ref
     if !candidate.electable {
         return Some(Refusal::NotElectable);
     }
-    if !in_sync && question.rules.keep(Rule::ChooseInSync) {
-        return Some(Refusal::NotInSync);
+    match question.forced {
+        _ if *in_sync || !question.rules.keep(Rule::ChooseInSync) => {}
+        None => return Some(Refusal::NotInSync),
+        Some(false) => return Some(Refusal::MayGoOn),
+        Some(true) => {}
+    }
+    if let Some(refused) = policy_refusal(question, candidate) {
+        return Some(refused);
     }
     if candidate.old_master && question.spare_old_master {
         return Some(Refusal::OldMaster);
@@ -149,8 +174,23 @@ fn refusal(question: &Question, candidate: &Candidate, sole: bool) -> Option<Ref
     position_refusal(question, own, sole)
 }
 
+/// What people's settings refuse.
+fn policy_refusal(question: &Question, candidate: &Candidate) -> Option<Refusal> {
+    let far = question.zone.is_some() && candidate.zone != question.zone;
+    let others_only = !candidate.old_master;
+    match (question.hold, candidate.maintenance) {
+        (Some(hold), _) if others_only => Some(Refusal::Held(hold)),
+        (_, Some(left)) => Some(Refusal::Maintenance(left)),
+        _ if question.avoid_drained && candidate.drained => Some(Refusal::Drained),
+        _ if question.by_itself && question.zone_policy == ZonePolicy::Same && far => {
+            Some(Refusal::OtherZone)
+        }
+        _ => None,
+    }
+}
+
 fn identity_refusal(question: &Question, data: &DataState) -> Option<Refusal> {
-    if !question.rules.keep(Rule::CheckIdentity) {
+    if !question.check_identity || !question.rules.keep(Rule::CheckIdentity) {
         return None;
     }
     match (data, &question.data_id) {
@@ -166,6 +206,9 @@ fn position_refusal(question: &Question, own: Position, sole: bool) -> Option<Re
         && !own.holds(&reach)
     {
         return Some(Refusal::NotReached { reach });
+    }
+    if question.forced.is_some() {
+        return None;
     }
     // The only member that may be appointed at all holds all that there is, wherever its engine counts from.
     if !own.holds(&question.start) && !sole {

@@ -6,9 +6,9 @@ use crate::decision::{Class, Decision, Evidence};
 use crate::ids::{Endpoint, InstanceName, OpId, ReplicaSetName, Term, Version};
 use crate::message::{Beat, Health, Hello, Order};
 use crate::position::Position;
-use crate::record::{Member, Record};
+use crate::record::{Member, Pin, Record};
 use crate::time::{Span, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One replica set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,27 @@ pub(super) struct SetState {
     pub(super) evidence: Option<(Evidence, Class)>,
     /// The record may be an earlier one than what was appointed; see `restored.rs`.
     pub(super) held: bool,
+    /// What people said of its members.
+    pub(super) said: BTreeMap<InstanceName, Said>,
+    /// A pause is in force until then.
+    pub(super) pin_end: Time,
+    /// No pinned right, by whomever given, lives beyond this.
+    pub(super) pin_bound: Time,
+    pub(super) pin_wish: Option<PinWish>,
+    /// The fence command confirmed that the holder of this term is off.
+    pub(super) fenced: Option<Term>,
+    /// It is being asked.
+    pub(super) fencing: Option<Term>,
+    /// It confirmed nothing, and is not asked again before this.
+    pub(super) fence_after: Time,
+    /// Automatic changes of master, the oldest first.
+    pub(super) failovers: VecDeque<Time>,
+    /// A person has looked: what holds it for too many failovers does not, until the next appointment.
+    pub(super) excused: bool,
+    /// When the recorded term was recorded, or found.
+    pub(super) appointed_at: Time,
+    /// Not before this is the master moved by the arbiter's own wish.
+    pub(super) wish_after: Time,
     pub(super) succession: Option<Succession>,
     pub(super) pending: Option<Pending>,
     /// The recorded master has confirmed that it accepts writes.
@@ -49,6 +70,8 @@ pub(super) struct GuardState {
     pub(super) heard_at: Option<Time>,
     /// Since when it was, without a break, no sound replica of the recorded master.
     pub(super) unsound_since: Option<Time>,
+    /// Since when it was one, without a break.
+    pub(super) sound_since: Option<Time>,
     pub(super) sent: Option<(Version, Order)>,
     /// Its last beat came through this member, since its own stream is broken.
     pub(super) relayed_by: Option<InstanceName>,
@@ -76,10 +99,14 @@ pub(super) struct Pending {
     pub(super) retry_at: Option<Time>,
 }
 
-/// A planned change of master.
+/// A change of master that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Task {
     pub(super) id: TaskId,
+    /// By whom and how.
+    pub(super) class: Class,
+    /// Whether the fence command may be run.
+    pub(super) fence: bool,
     pub(super) target: Option<InstanceName>,
     pub(super) old_master: InstanceName,
     pub(super) term_before: Term,
@@ -90,6 +117,29 @@ pub(super) struct Task {
     pub(super) aborted: Option<Time>,
 }
 
+impl Task {
+    pub(super) fn new(
+        id: TaskId,
+        class: Class,
+        target: Option<InstanceName>,
+        old_master: InstanceName,
+        term_before: Term,
+        deadline: Time,
+    ) -> Self {
+        Self {
+            id,
+            class,
+            fence: false,
+            target,
+            old_master,
+            term_before,
+            deadline,
+            waits: false,
+            aborted: None,
+        }
+    }
+}
+
 /// A change of the in-sync set that the master is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Proposal {
@@ -97,6 +147,26 @@ pub(super) enum Proposal {
     Grow(InstanceName),
     /// Take this one out.
     Shrink(InstanceName),
+    /// Give a pinned right up.
+    Unpin,
+}
+
+/// What people said of a member, its end on our clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Said {
+    pub(super) electable: Option<bool>,
+    pub(super) priority: Option<u32>,
+    pub(super) maintenance_until: Option<Time>,
+    pub(super) expelled: bool,
+}
+
+/// What a person asked of a set's pause, and is not recorded yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum PinWish {
+    /// To be in force until then, on our clock.
+    Pin(Pin, Time),
+    /// To be over.
+    Unpin,
 }
 
 impl GuardState {
@@ -107,6 +177,7 @@ impl GuardState {
             beat: None,
             heard_at: None,
             unsound_since: None,
+            sound_since: None,
             sent: None,
             relayed_by: None,
         }
@@ -129,6 +200,17 @@ impl SetState {
             refused: false,
             evidence: None,
             held: false,
+            said: BTreeMap::new(),
+            pin_end: Time::default(),
+            pin_bound: Time::default(),
+            pin_wish: None,
+            fenced: None,
+            fencing: None,
+            fence_after: Time::default(),
+            failovers: VecDeque::new(),
+            excused: false,
+            appointed_at: Time::default(),
+            wish_after: Time::default(),
             succession: None,
             pending: None,
             confirmed: false,
@@ -164,8 +246,11 @@ impl SetState {
             self.succession = None;
             self.confirmed = false;
             self.refused = false;
+            self.fencing = None;
+            self.excused = false;
             for guard in self.guards.values_mut() {
                 guard.unsound_since = None;
+                guard.sound_since = None;
             }
         }
         self.proposal = None;
@@ -184,6 +269,9 @@ impl SetState {
         self.proposal = None;
         self.confirmed = false;
         self.refused = false;
+        self.pin_wish = None;
+        self.fenced = None;
+        self.fencing = None;
         self.alarm = None;
     }
 
@@ -214,6 +302,11 @@ impl SetState {
         let shift = |time: &mut Time| *time = time.back(by);
         shift(&mut self.outer_bound);
         shift(&mut self.patience);
+        shift(&mut self.pin_end);
+        shift(&mut self.pin_bound);
+        shift(&mut self.fence_after);
+        shift(&mut self.wish_after);
+        self.failovers.iter_mut().for_each(shift);
         self.alarm.iter_mut().for_each(shift);
         for guard in self.guards.values_mut() {
             guard.heard_at.iter_mut().for_each(shift);
@@ -238,7 +331,11 @@ impl SetState {
     #[cfg(feature = "model")]
     pub(super) fn forget_stories(&mut self) {
         self.last_decision = None;
+        // For the arbiter's own wishes, of which no model has any.
+        self.appointed_at = Time::default();
+        self.failovers.clear();
         for guard in self.guards.values_mut() {
+            guard.sound_since = None;
             if let Some(beat) = &mut guard.beat {
                 // Of another clock than ours, and answered already.
                 beat.sent_at = Time::default();

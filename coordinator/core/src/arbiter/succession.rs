@@ -4,16 +4,18 @@
 //! It must not know how evidence is found, or how the choice is made.
 
 use super::Arbiter;
+use super::forced::loss;
 use super::insync::surely_cut;
 use super::io::Action;
 use super::select::{Candidate, Choice, Question, choose};
-use super::set::{GuardState, SetState, Succession, ago};
-use crate::decision::{Class, Decision, Evidence, Observed, Phase, Ranked, Refusal, Verdict};
+use super::set::{GuardState, SetState, Succession, Task, ago};
+use crate::decision::{Class, Decision, Evidence, Hold, Observed, Phase, Ranked, Refusal, Verdict};
 use crate::ids::{Epoch, InstanceName, Term};
 use crate::message::{Beat, Health, Severed, Stand};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
+use crate::settings::LossPolicy;
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,18 +44,49 @@ impl Arbiter {
             set.succession = Some(Succession { since: now, reach, told: None });
         }
         let Some(record) = set.record.clone() else { return };
-        if self.waits(now, set, &record) || !self.may_appoint(now) {
+        self.ask_for_fence(now, set);
+        if !self.may_appoint(now) || self.write_pin_wish(now, set, &record) || self.waits(now, set, &record) {
             return;
         }
-        let question = self.question(now, set, &record);
-        let choice = choose(&question);
-        let missing = self.missing_quorum(set, &record, &choice);
+        let hold = self.hold_of_decision(now, set, class);
+        let question = self.question(now, set, &record, hold);
+        let mut choice = choose(&question);
+        let mut missing = self.missing_quorum(set, &record, &choice);
+        missing = missing.or_else(|| self.may_lose(set, &record, &choice));
+        let mut accepted = None;
+        if (choice.chosen.is_none() || missing.is_some()) && self.accepts_loss(set) {
+            let forced = Some(self.is_surely_over(now, set, &record));
+            choice = choose(&Question { forced, ..question });
+            accepted = loss(set, &record, &choice, missing.take().as_deref());
+        }
         let mut decision = self.decision(now, set, class, &choice);
         decision.missing.clone_from(&missing);
+        decision.accepted = accepted;
         match choice.chosen.filter(|_| missing.is_none()) {
             Some((instance, position)) => self.appoint(now, set, &record, instance, position, decision),
-            None => self.tell_refusal(set, decision),
+            None => {
+                let why = decision.sentence();
+                self.tell_refusal(set, decision);
+                self.give_up_forced(now, set, &why);
+            }
         }
+    }
+
+    /// With `loss_policy = none` a change that nobody asked for must surely keep what was acknowledged: commits wait for
+    /// replicas, or the chosen one holds the master's final position.
+    fn may_lose(&self, set: &SetState, record: &Record, choice: &Choice) -> Option<String> {
+        let policy = self.settings.of(&set.name).loss_policy;
+        let asked = set.task.as_ref().is_some_and(Task::is_persons);
+        let (chosen, own) = choice.chosen.as_ref()?;
+        let sure = match &set.evidence {
+            Some((Evidence::Relinquished { position, .. }, _)) => {
+                *position != Position::Unknown && own.holds(position)
+            }
+            _ => false,
+        };
+        let nothing = record.ack_quorum > 0 || sure || set.is_master(chosen);
+        (policy == LossPolicy::None && !asked && !nothing)
+            .then(|| "nobody surely holds all that was acknowledged (loss_policy = none)".to_owned())
     }
 
     /// Whether reports that will likely come are still worth waiting for.
@@ -80,7 +113,15 @@ impl Arbiter {
         replicas.any(missing) && now < succession.since + self.timing.sever_wait
     }
 
-    pub(super) fn question(&self, now: Time, set: &SetState, record: &Record) -> Question {
+    pub(super) fn question(
+        &self,
+        now: Time,
+        set: &SetState,
+        record: &Record,
+        hold: Option<Hold>,
+    ) -> Question {
+        let policy = self.settings.of(&set.name);
+        let forced = set.task.as_ref().filter(|task| task.class == Class::Forced);
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
         let task = set.task_of_term().filter(|_| reach.is_some());
         let in_time = task.filter(|task| !task.is_over(now));
@@ -88,14 +129,20 @@ impl Arbiter {
         let back = task.filter(|task| task.is_over(now)).map(|task| task.old_master.clone());
         let old = record.master.as_ref();
         Question {
-            candidates: set.guards.values().map(|guard| candidate(now, set, record, guard)).collect(),
+            candidates: set.guards.values().map(|guard| self.candidate(now, set, record, guard)).collect(),
             data_id: record.data_id.clone(),
             start: record.start,
             reach: reach.filter(|_| in_time.is_some()),
-            target: back.or_else(|| in_time.and_then(|task| task.target.clone())),
-            spare_old_master: in_time.is_some(),
-            max_lag_bytes: self.settings.max_lag_bytes_of(&set.name),
+            target: back.or_else(|| in_time.or(forced).and_then(|task| task.target.clone())),
+            spare_old_master: in_time.is_some() || forced.is_some_and(|task| task.target.as_ref() != old),
+            max_lag_bytes: policy.max_lag_bytes,
             zone: old.and_then(|old| set.guards.get(old)).and_then(|guard| guard.hello.zone.clone()),
+            zone_policy: policy.zone_policy,
+            by_itself: !set.task.as_ref().is_some_and(Task::is_persons),
+            hold,
+            avoid_drained: false,
+            check_identity: policy.check_identity,
+            forced: None,
             rules: self.config.rules,
         }
     }
@@ -166,6 +213,11 @@ impl Arbiter {
         let term = next_term(highest, record.term_generation, epoch);
         let since = set.succession.as_ref().map_or(now, |succession| succession.since);
         decision.appointed = Some((instance.clone(), term));
+        let automatic =
+            matches!(decision.class, Class::Crashed | Class::Silent | Class::Stalled | Class::Lapsed);
+        if automatic && record.master.as_ref() != Some(&instance) {
+            self.count_failover(now, set);
+        }
         decision.phases.push(Phase { name: "sever", took: now.since(since), budget: self.timing.sever_wait });
         let successor = Record {
             replicaset: set.name.clone(),
@@ -179,7 +231,8 @@ impl Arbiter {
             stragglers: next_stragglers(set, record, &instance),
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.clone(),
-            pinned: false,
+            pinned: record.pinned.filter(|_| set.is_paused(now)),
+            forced: decision.accepted.is_some(),
             reason: decision.class.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
             epoch,
@@ -237,6 +290,7 @@ impl Arbiter {
             observed: set.guards.values().map(|guard| observed(now, set, guard)).collect(),
             ranking: choice.ranking.clone(),
             missing: None,
+            accepted: None,
             phases: match class {
                 Class::FirstAppointment => Vec::new(),
                 _ => vec![Phase { name: "evidence", took: silent, budget }],
@@ -324,67 +378,81 @@ fn next_stragglers(
         .collect()
 }
 
-/// Whether two rankings say the same of everybody. How long a hold still lasts is no news.
+/// Whether two rankings say the same of everybody. How long a hold or a maintenance still lasts is no news.
 fn alike(one: &[Ranked], other: &[Ranked]) -> bool {
-    let holding = |ranked: &Ranked| matches!(ranked.verdict, Verdict::Refused(Refusal::Holding(_)));
-    let same = |(one, other): (&Ranked, &Ranked)| {
-        one.instance == other.instance && (one.verdict == other.verdict || holding(one) && holding(other))
+    let timeless = |ranked: &Ranked| match &ranked.verdict {
+        Verdict::Refused(Refusal::Holding(_)) => Verdict::Refused(Refusal::Holding(Span::ZERO)),
+        Verdict::Refused(Refusal::Maintenance(_)) => Verdict::Refused(Refusal::Maintenance(Span::ZERO)),
+        other => other.clone(),
     };
+    let same =
+        |(one, other): (&Ranked, &Ranked)| one.instance == other.instance && timeless(one) == timeless(other);
     one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn switchover_reach(set: &SetState, evidence: Evidence, class: Class) -> Option<Position> {
     match (evidence, class) {
-        (Evidence::Relinquished { ended: false, position }, Class::Switchover) if set.task.is_some() => {
-            Some(position).filter(|position| *position != Position::Unknown)
-        }
+        (
+            Evidence::Relinquished { ended: false, position },
+            Class::Switchover | Class::Autoreturn | Class::Drain,
+        ) if set.task.is_some() => Some(position).filter(|position| *position != Position::Unknown),
         _ => None,
     }
 }
 
 /// A member's report since replication from the old master was to stop.
-fn severed<'a>(guard: Option<&'a GuardState>, record: &Record) -> Option<&'a Severed> {
+pub(super) fn severed<'a>(guard: Option<&'a GuardState>, record: &Record) -> Option<&'a Severed> {
     let beat = guard?.beat.as_ref()?;
     beat.severed.as_ref().filter(|severed| severed.stamp.version == record.version)
 }
 
-pub(super) fn candidate(now: Time, set: &SetState, record: &Record, guard: &GuardState) -> Candidate {
-    let hello = &guard.hello;
-    let old_master = set.is_master(&hello.instance);
-    let beat = guard.beat.as_ref();
-    // What it relinquished at an earlier term says nothing of this one: one that was appointed anew and went silent would
-    // be appointed again and again by its last beat.
-    let relinquished = beat
-        .and_then(|beat| beat.relinquished.as_ref())
-        .filter(|relinquished| old_master && relinquished.term >= record.term);
-    let restarted = relinquished.is_some_and(|relinquished| relinquished.ended);
-    let reported = match relinquished {
-        Some(relinquished) if relinquished.position == Position::Unknown => {
-            beat.filter(|beat| beat.engine.health == Health::Up).map(|beat| beat.engine.position)
+impl Arbiter {
+    pub(super) fn candidate(
+        &self,
+        now: Time,
+        set: &SetState,
+        record: &Record,
+        guard: &GuardState,
+    ) -> Candidate {
+        let hello = &guard.hello;
+        let old_master = set.is_master(&hello.instance);
+        let beat = guard.beat.as_ref();
+        // What it relinquished at an earlier term says nothing of this one: one that was appointed anew and went silent would
+        // be appointed again and again by its last beat.
+        let relinquished = beat
+            .and_then(|beat| beat.relinquished.as_ref())
+            .filter(|relinquished| old_master && relinquished.term >= record.term);
+        let restarted = relinquished.is_some_and(|relinquished| relinquished.ended);
+        let reported = match relinquished {
+            Some(relinquished) if relinquished.position == Position::Unknown => {
+                beat.filter(|beat| beat.engine.health == Health::Up).map(|beat| beat.engine.position)
+            }
+            Some(relinquished) => Some(relinquished.position),
+            None => severed(Some(guard), record).map(|report| report.position),
+        };
+        Candidate {
+            instance: hello.instance.clone(),
+            electable: set.is_electable(hello),
+            // After a restore the recorded set says nothing; that everybody was heard is worth more.
+            in_sync: record.in_sync.contains(&hello.instance) || all_heard(set),
+            attached: guard.session.is_some(),
+            ready: beat.is_some_and(|beat| beat.stand != Stand::Starting),
+            reported: reported.filter(|position| *position != Position::Unknown),
+            restarted,
+            old_master,
+            health: beat.map_or(Health::Down, |beat| beat.engine.health),
+            data: beat.map(|beat| beat.engine.data.clone()).unwrap_or_default(),
+            hold: hold_left(now, guard, beat),
+            priority: set.priority(hello),
+            zone: hello.zone.clone(),
+            drained: self.is_drained(hello.zone.as_ref()),
+            maintenance: set.in_maintenance(now, &hello.instance),
         }
-        Some(relinquished) => Some(relinquished.position),
-        None => severed(Some(guard), record).map(|report| report.position),
-    };
-    Candidate {
-        instance: hello.instance.clone(),
-        electable: hello.electable,
-        // After a restore the recorded set says nothing; that everybody was heard is worth more.
-        in_sync: record.in_sync.contains(&hello.instance) || all_heard(set),
-        attached: guard.session.is_some(),
-        ready: beat.is_some_and(|beat| beat.stand != Stand::Starting),
-        reported: reported.filter(|position| *position != Position::Unknown),
-        restarted,
-        old_master,
-        health: beat.map_or(Health::Down, |beat| beat.engine.health),
-        data: beat.map(|beat| beat.engine.data.clone()).unwrap_or_default(),
-        hold: hold_left(now, guard, beat),
-        priority: hello.priority,
-        zone: hello.zone.clone(),
     }
 }
 
 /// What is left of the time that a guard may not lead yet, as it said when it was last heard.
-fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
+pub(super) fn hold_left(now: Time, guard: &GuardState, beat: Option<&Beat>) -> Span {
     let since = ago(now, guard.heard_at).unwrap_or(Span::ZERO);
     beat.map_or(Span::ZERO, |beat| beat.hold.less(since))
 }

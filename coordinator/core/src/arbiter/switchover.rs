@@ -5,6 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, TaskId, TaskState};
 use super::set::{SetState, Task};
+use crate::decision::Class;
 use crate::ids::{InstanceName, ReplicaSetName, Term};
 use crate::time::{Span, Time};
 
@@ -43,11 +44,10 @@ impl Arbiter {
         let Some(set) = self.sets.get_mut(name) else {
             return Err(format!("there is no replica set {name}"));
         };
-        let old_master = check_switchover(set, target.as_ref())?;
+        let old_master = check_switchover(now, set, target.as_ref())?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;
-        let (deadline, waits) = (now + timeout, false);
-        set.task = Some(Task { id, target, old_master, term_before, deadline, waits, aborted: None });
+        set.task = Some(Task::new(id, Class::Switchover, target, old_master, term_before, now + timeout));
         Ok(())
     }
 
@@ -102,6 +102,7 @@ fn why_not(task: &Task, back: bool) -> &'static str {
 
 /// Whether a switchover can begin; the old master if so, the reason for people if not.
 pub(super) fn check_switchover(
+    now: Time,
     set: &SetState,
     target: Option<&InstanceName>,
 ) -> Result<InstanceName, String> {
@@ -118,8 +119,10 @@ pub(super) fn check_switchover(
         let guard = set.guards.get(instance).ok_or_else(|| format!("{name} has no member {instance}"))?;
         let problem = if *instance == master {
             "is the master already"
-        } else if !guard.hello.electable {
+        } else if !set.is_electable(&guard.hello) {
             "is not electable"
+        } else if set.in_maintenance(now, instance).is_some() {
+            "is in maintenance"
         } else if !record.in_sync.contains(instance) {
             "is not in the in-sync set"
         } else if guard.session.is_none() {

@@ -6,6 +6,7 @@
 use super::Arbiter;
 use super::io::{Action, Resumed, TaskId, TaskState};
 use super::set::{SetState, Task};
+use crate::decision::Class;
 use crate::ids::{ReplicaSetName, Term};
 use crate::message::Stand;
 use crate::time::Time;
@@ -100,8 +101,8 @@ impl Arbiter {
             match set.filter(|set| master.is_some() && term >= term_before && set.task.is_none()) {
                 Some(set) => {
                     let waits = true;
-                    set.task =
-                        Some(Task { id: task, target, old_master, term_before, deadline, waits, aborted });
+                    let begun = Task::new(task, Class::Switchover, target, old_master, term_before, deadline);
+                    set.task = Some(Task { waits, aborted, ..begun });
                 }
                 None => {
                     let why = "the set is gone, or another task of it is under way".to_owned();

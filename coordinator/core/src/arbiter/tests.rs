@@ -43,7 +43,8 @@ fn recorded_at(term: Term) -> Record {
         stragglers: BTreeMap::new(),
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
-        pinned: false,
+        pinned: None,
+        forced: false,
         reason: "crashed".to_owned(),
         decided_by: coordinator(),
         epoch: EPOCH,
@@ -79,6 +80,8 @@ fn beat(highest: Term) -> Beat {
         relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
         severed: None,
         honoured: None,
+        unpinned: None,
+        pinned: Span::ZERO,
         hold: Span::ZERO,
         engine: EngineView {
             health: Health::Up,
@@ -110,8 +113,10 @@ fn a_new_term_is_above_every_term_that_a_member_has_seen() {
         let valid_until = Time(3_000_000);
         arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
         let (records, members) = (vec![recorded_at(Term(recorded))], Vec::new());
-        arbiter
-            .step(Time(1), Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new() });
+        arbiter.step(
+            Time(1),
+            Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new(), unix_millis: 0 },
+        );
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         assert_eq!(written_terms(&mut arbiter), [], "nothing is known against the master yet");
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(seen))) });
@@ -129,8 +134,10 @@ fn a_host_comes_back_under_its_name_after_a_reboot_and_a_stranger_does_not() {
         let valid_until = Time(3_000_000);
         arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
         let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
-        arbiter
-            .step(Time(1), Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new() });
+        arbiter.step(
+            Time(1),
+            Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new(), unix_millis: 0 },
+        );
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         arbiter.step(Time(3), Input::Beat { session: SESSION, beat: Box::new(beat(Term(2))) });
         arbiter.step(Time(4), Input::Detached { session: SESSION });
@@ -213,7 +220,13 @@ fn a_thousand_quiet_sets_write_nothing() {
     let records = (0..SETS).map(quiet_record).collect();
     arbiter.step(
         Time(1),
-        Input::Loaded { records, members: Vec::new(), settings: Box::default(), tasks: Vec::new() },
+        Input::Loaded {
+            records,
+            members: Vec::new(),
+            settings: Box::default(),
+            tasks: Vec::new(),
+            unix_millis: 0,
+        },
     );
     for host in 0..3 {
         let guards = (0..SETS).map(|number| {
@@ -255,7 +268,13 @@ fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter 
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
     arbiter.step(
         Time(1),
-        Input::Loaded { records, members: Vec::new(), settings: Box::default(), tasks: Vec::new() },
+        Input::Loaded {
+            records,
+            members: Vec::new(),
+            settings: Box::default(),
+            tasks: Vec::new(),
+            unix_millis: 0,
+        },
     );
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter

@@ -84,13 +84,16 @@ impl Guard {
             // Nobody of ours sent a beat in the future; an echo that says so is no answer.
             return;
         }
-        let timing = &self.config.timing;
+        let (ttl, margin) = self.span_of(&grant);
         let from = if self.keep(Rule::LeaseFromSend) { grant.beat } else { now };
-        let right = (from + grant.ttl.min(timing.lease_ttl)).back(timing.margin);
+        let right = (from + ttl).back(margin);
         if !self.keep(Rule::NoRevival) && self.lead.is_none() && self.is_in_time(now, right) {
             self.revive(grant.term);
         }
         if self.lead.as_ref().is_some_and(|lead| lead.term == grant.term) && self.extend_right(now, right) {
+            if let Some(lead) = self.lead.as_mut().filter(|_| ttl > self.config.timing.lease_ttl) {
+                lead.pinned_until = Some(from + ttl);
+            }
             self.set_on_promises(false);
             self.regranted(now);
         }
@@ -112,6 +115,16 @@ impl Guard {
         lead.right = Some(right);
         self.arm(deadline);
         true
+    }
+
+    /// Moves the end of the right to an earlier moment, and the deadman's deadline with it.
+    pub(super) fn shorten_right(&mut self, right: Time) {
+        let deadline = right.back(self.config.timing.kill_budget);
+        let Some(lead) = self.lead.as_mut() else { return };
+        if lead.right.is_some_and(|known| known > right) {
+            lead.right = Some(right);
+            self.arm(deadline);
+        }
     }
 
     /// Breaks [`Rule::NoRevival`]; unreachable in a build that keeps all rules.

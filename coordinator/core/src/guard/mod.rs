@@ -8,6 +8,7 @@ mod failsafe;
 mod io;
 mod lease;
 mod orders;
+mod pin;
 mod report;
 
 pub use failsafe::Promised;
@@ -64,6 +65,7 @@ pub struct Guard {
     follow: Option<FollowOrder>,
     proposal: Option<Proposal>,
     honoured: Option<Honoured>,
+    unpin: Option<pin::Unpin>,
     promiser: failsafe::Promiser,
     deadman_up: bool,
     /// The deadline that the deadman knows, and the one that it was told last. A late answer to an older one is nothing:
@@ -86,6 +88,8 @@ struct Lead {
     in_sync: BTreeSet<InstanceName>,
     /// The end of the right, on this node's clock, the margin taken off. `None`: not granted yet.
     right: Option<Time>,
+    /// The end of a pinned right, nothing taken off.
+    pinned_until: Option<Time>,
     promotion: Promotion,
     /// The end of each member's latest promise, on this node's clock, nothing taken off.
     promises: BTreeMap<InstanceName, Time>,
@@ -102,6 +106,7 @@ impl Lead {
             data_id,
             in_sync,
             right: None,
+            pinned_until: None,
             promotion: Promotion::NotAsked,
             promises: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -169,6 +174,7 @@ impl Guard {
             follow: None,
             proposal: None,
             honoured: None,
+            unpin: None,
             promiser: failsafe::Promiser::new(now),
             deadman_up: false,
             armed: None,
@@ -226,6 +232,7 @@ impl Guard {
         self.reconcile(now);
         self.report_severance(now);
         self.answer_proposal(now);
+        self.answer_unpin(now);
         self.keep_promising(now);
         self.persist();
         if now >= self.next_beat {
@@ -365,6 +372,7 @@ impl Guard {
         }
         if let Some(lead) = &mut self.lead {
             lead.promises.values_mut().for_each(shift);
+            lead.pinned_until.iter_mut().for_each(shift);
         }
         self.promiser.rebase(by);
         self.engine.rebase(by);

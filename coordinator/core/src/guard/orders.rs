@@ -69,6 +69,7 @@ impl Guard {
                 let proposal = Proposal::Shrink { stamp, member, ack_quorum };
                 self.propose(now, in_sync, proposal);
             }
+            Order::Unpin => self.unpin_ordered(now, directive.epoch, stamp),
             Order::StandDown => {}
         }
     }

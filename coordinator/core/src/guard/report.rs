@@ -32,6 +32,8 @@ impl Guard {
             relinquished: self.relinquished.clone(),
             severed: self.severance.as_ref().and_then(|severance| severance.report.clone()),
             honoured: self.honoured.clone(),
+            unpinned: self.unpinned(),
+            pinned: self.pinned_left(now),
             hold: held.since(now),
             engine: self.engine_view(),
         };

@@ -1,5 +1,7 @@
 //! The guard alone, by hand: the order of its actions and the answers that it must not take for others.
 
+mod pinned;
+
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
 use crate::ids::{Epoch, Version};
@@ -72,7 +74,8 @@ impl Hand {
     }
 
     fn grant(&mut self, now: Time, beat: Time, ttl: Span) {
-        let grant = Grant { beat, incarnation: incarnation(), epoch: EPOCH, term: Term(1), ttl };
+        let grant =
+            Grant { beat, incarnation: incarnation(), epoch: EPOCH, term: Term(1), ttl, pinned: None };
         self.step(now, Input::FromArbiter(ToGuard::Grant(grant)));
     }
 }
@@ -174,7 +177,7 @@ fn a_grant_of_another_run_of_the_future_or_of_the_past_is_nothing() {
     let ttl = timing().lease_ttl;
     let mut hand = durable_candidate();
     let foreign = Incarnation { run: 2, ..incarnation() };
-    let grant = Grant { beat: Time(0), incarnation: foreign, epoch: EPOCH, term: Term(1), ttl };
+    let grant = Grant { beat: Time(0), incarnation: foreign, epoch: EPOCH, term: Term(1), ttl, pinned: None };
     hand.step(Time(1_000), Input::FromArbiter(ToGuard::Grant(grant)));
     hand.grant(Time(1_000), Time(2_000), ttl);
     hand.grant(Time(1_000) + ttl, Time(0), ttl);
@@ -304,6 +307,8 @@ impl Hand {
             relinquished: None,
             severed: None,
             honoured: None,
+            unpinned: None,
+            pinned: Span::ZERO,
             hold: Span::ZERO,
             engine: EngineView {
                 health: Health::Up,

@@ -227,6 +227,7 @@ pub fn decision() -> DecisionRecord {
         |instance: &str, verdict: &str| Ranked { instance: instance.into(), verdict: verdict.into() };
     let phase = |name: &str, took_us, budget_us| Phase { name: name.into(), took_us, budget_us };
     DecisionRecord {
+        accepted: None,
         replicaset: "orders-1".into(),
         term_before: 6,
         term_after: 7,

@@ -12,6 +12,7 @@ use baton_core::message::{
     Beat, Directive, EngineView, Grant, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
 };
 use baton_core::position::Position;
+use baton_core::record::Pin;
 use baton_core::time::{Span, Time};
 use baton_proto::v1;
 use std::collections::BTreeSet;
@@ -174,6 +175,8 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
         }),
         severed: severed.transpose()?,
         honoured: honoured.transpose()?,
+        unpinned: beat.unpinned.map(|it| Stamp { generation: it.generation, version: Version(it.version) }),
+        pinned: Span(beat.pinned_us.min(Pin::FOR_GOOD.0)),
         hold: Span(beat.hold_us),
         engine: engine_from_wire(beat.engine.ok_or(Malformed::Missing("engine"))?)?,
     })
@@ -285,6 +288,10 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
             members: honoured.members.iter().map(ToString::to_string).collect(),
             dropped: honoured.dropped.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
+        unpinned: beat
+            .unpinned
+            .map(|stamp| v1::Unpinned { version: stamp.version.0, generation: stamp.generation }),
+        pinned_us: beat.pinned.0,
         hold_us: beat.hold.0,
         engine: Some(engine_to_wire(&beat.engine)),
     }
@@ -340,6 +347,7 @@ fn grant_to_wire(instance: &InstanceName, grant: &Grant) -> v1::Grant {
         epoch: epoch_out(grant.epoch),
         term: grant.term.0,
         ttl_us: grant.ttl.0,
+        pinned_version: grant.pinned.map_or(0, |version| version.0),
     }
 }
 
@@ -350,7 +358,8 @@ fn grant_from_wire(grant: v1::Grant) -> Result<(InstanceName, Grant), Malformed>
         incarnation: incarnation(grant.incarnation)?,
         epoch: epoch(grant.epoch)?,
         term: Term(grant.term),
-        ttl: Span(grant.ttl_us),
+        ttl: Span(grant.ttl_us.min(Pin::FOR_GOOD.0)),
+        pinned: Some(Version(grant.pinned_version)).filter(|version| version.0 > 0),
     };
     Ok((instance, grant))
 }
@@ -384,6 +393,7 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
             ack_quorum: *ack_quorum,
             in_sync: in_sync.iter().map(ToString::to_string).collect(),
         }),
+        Order::Unpin => Wire::Unpin(v1::Empty {}),
         Order::StandDown => Wire::StandDown(v1::Empty {}),
     }
 }
@@ -419,6 +429,7 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
             in_sync: names(&shrink.in_sync)?,
             ack_quorum: shrink.ack_quorum,
         },
+        Wire::Unpin(_) => Order::Unpin,
         Wire::StandDown(_) => Order::StandDown,
     })
 }
@@ -452,6 +463,8 @@ mod tests {
                 members: BTreeSet::from([name("a1"), name("a2")]),
                 dropped: Some(name("a3")),
             }),
+            unpinned: Some(Stamp { generation: 2, version: Version(8) }),
+            pinned: Span(11),
             hold: Span(5),
             engine: EngineView {
                 health: Health::Up,
@@ -493,13 +506,20 @@ mod tests {
             Order::Relinquish,
             Order::Grow { member: name("a2"), in_sync: BTreeSet::from([name("a1")]) },
             Order::Shrink { member: name("a2"), in_sync: BTreeSet::from([name("a1")]), ack_quorum: 1 },
+            Order::Unpin,
             Order::StandDown,
         ];
         for order in orders {
             let incarnation = Incarnation { home: 1, boot: 2, run: 3 };
             let epoch = Epoch { generation: 1, number: 2 };
-            let grant =
-                ToGuard::Grant(Grant { beat: Time(1), incarnation, epoch, term: Term(3), ttl: Span(4) });
+            let grant = ToGuard::Grant(Grant {
+                beat: Time(1),
+                incarnation,
+                epoch,
+                term: Term(3),
+                ttl: Span(4),
+                pinned: Some(Version(5)),
+            });
             let (version, term) = (Version(5), Term(3));
             let directive = ToGuard::Directive(Directive { incarnation, epoch, version, term, order });
             let mut messages = v1::GuardMessages::default();

@@ -5,7 +5,8 @@ use baton_core::ids::{
     CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version, Zone,
 };
 use baton_core::position::Position;
-use baton_core::record::{Change, HistoryEntry, Member, Record};
+use baton_core::record::{Change, HistoryEntry, Member, Pin, Record};
+use baton_core::time::Span;
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +53,10 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             .collect(),
         ack_quorum: record.ack_quorum,
         data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        pinned: record.pinned,
+        pinned: record.pinned.is_some(),
+        pinned_us: record.pinned.map_or(0, |pin| pin.span.0),
+        pinned_until: record.pinned.map_or(0, |pin| pin.until_unix_millis),
+        forced: record.forced,
         reason: record.reason.clone(),
         decided_by: record.decided_by.to_string(),
         epoch: Some(epoch_to_wire(record.epoch)),
@@ -96,7 +100,8 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
         stragglers,
         ack_quorum: record.ack_quorum,
         data_id: non_empty(record.data_id).map(|id| DataId(Arc::from(id))),
-        pinned: record.pinned,
+        pinned: record.pinned.then(|| pin_from_wire(record.pinned_us, record.pinned_until)),
+        forced: record.forced,
         reason: record.reason,
         decided_by: CoordinatorName::parse(&record.decided_by)?,
         epoch,
@@ -178,6 +183,12 @@ pub fn history_from_wire(entry: v1::HistoryEntry) -> Result<HistoryEntry, Malfor
     })
 }
 
+/// One that an older build wrote down without a length has no end.
+fn pin_from_wire(span_us: u64, until_unix_millis: u64) -> Pin {
+    let span = if span_us == 0 { Pin::FOR_GOOD } else { Span(span_us) };
+    Pin { span, until_unix_millis }
+}
+
 fn endpoint(text: String) -> Endpoint {
     Endpoint(Arc::from(text))
 }
@@ -204,7 +215,8 @@ mod tests {
             stragglers: BTreeMap::from([(name("a4"), name("a1"))]),
             ack_quorum: 1,
             data_id: Some(DataId(Arc::from("d-1"))),
-            pinned: true,
+            pinned: Some(Pin { span: Span::from_secs(3_600), until_unix_millis: 1_795_287_791_124 }),
+            forced: true,
             reason: "crashed".into(),
             decided_by: CoordinatorName::parse("host-b").expect("a name"),
             epoch: Epoch { generation: 1, number: 12 },

@@ -1,6 +1,8 @@
 //! Verbs of people and their clients.
 //!
-//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `abort` (the last of them), `set-writable a1` (an operator's hand),
+//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `abort` (the last of them), `pause-set` or
+//! `pause-set for=10s`, `resume-set`, `force` or `force to=a2 fence`, `fence-command fails`, `maintain a1 for=60s`,
+//! `settings autoreturn=true drained=east` (as `batonctl settings set` takes them), `set-writable a1` (an operator's hand),
 //! `set-read-only a1`, `resign b1`, `next-write lost`, `next-write unanswered`, `next-write delayed`, `delayed-write`
 
 use super::{StoryError, Words, span};
@@ -27,6 +29,30 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             world.switchover(target, timeout.unwrap_or(Span::from_secs(2)));
         }
         "abort" => world.abort(),
+        "pause-set" => {
+            let span = words.value("for")?.map(|text| span(&text)).transpose()?;
+            world.pause_set(span);
+        }
+        "resume-set" => world.resume_set(),
+        "force" => {
+            let target = words.value("to")?.map(|name| InstanceName::parse(&name)).transpose()?;
+            let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;
+            let fence = words.0.take_flag("fence")?;
+            world.force(target, timeout.unwrap_or(Span::from_secs(10)), fence);
+        }
+        "fence-command" => world.fence_works = words.one()? == "works",
+        "maintain" => {
+            let span = span(&words.needed("for")?)?;
+            let instance = words.instance()?;
+            let mut settings = world.settings.clone();
+            let until = world.unix_millis() + span.as_millis();
+            settings.members.entry(instance).or_default().maintenance_until = Some(until);
+            world.change_settings(settings);
+        }
+        "settings" => {
+            let settings = baton_settings::change(&world.settings, &changes(words)?);
+            world.change_settings(settings.map_err(|problems| StoryError::Words(problems.to_string()))?);
+        }
         "set-writable" | "set-read-only" => {
             let instance = words.instance()?;
             world.set_by_hand(&instance, verb == "set-writable");
@@ -45,4 +71,13 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// `key=value` words as changes; `key=(one,two)` for a list, `key` alone takes a value back.
+fn changes(words: &mut Words<'_>) -> Result<Vec<baton_settings::Change>, StoryError> {
+    let args = std::mem::take(&mut words.0.args);
+    let change = |(key, values): (String, Vec<String>)| {
+        baton_settings::Change::parse(&format!("{key}={}", values.join(","))).map_err(StoryError::Words)
+    };
+    args.into_iter().map(change).collect()
 }

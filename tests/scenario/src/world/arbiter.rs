@@ -295,7 +295,8 @@ impl World {
                 let members = snapshot.members.into_values().collect();
                 let settings = Box::new(snapshot.settings);
                 let tasks = self.tasks_to_take_up(name, snapshot.tasks);
-                self.arbiter_step(name, Input::Loaded { records, members, settings, tasks });
+                let unix_millis = self.unix_millis();
+                self.arbiter_step(name, Input::Loaded { records, members, settings, tasks, unix_millis });
                 self.attach_all();
             }
             (Purpose::Write(op), Reply::Appointed(outcome)) => {
@@ -407,6 +408,12 @@ impl World {
             }
             Action::AnswerRelay { relay, epoch, well, grant } => {
                 self.arbiter_answers_relay(name, relay, epoch, well, grant);
+            }
+            Action::Fence { replicaset, term, instance } => {
+                let confirmed = self.fence_host(&instance);
+                let said = if confirmed { "and it is off" } else { "which does not confirm it" };
+                self.say(name, &format!("runs the fence command against {instance}, {said}"));
+                self.arbiter_step(name, Input::Fenced { replicaset, term, confirmed });
             }
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));

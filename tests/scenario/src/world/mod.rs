@@ -9,6 +9,7 @@ mod engine;
 mod net;
 mod node;
 mod peers;
+mod people;
 mod provider;
 mod replication;
 mod stream;
@@ -133,6 +134,8 @@ pub struct World {
     pub settings: Settings,
     /// Derived from them.
     pub timing: Timing,
+    /// Whether the fence command turns hosts off, or confirms nothing.
+    pub fence_works: bool,
     net: Net,
     rules: Rules,
     bootstrap_members: u32,
@@ -168,6 +171,7 @@ impl World {
             provider: Provider::new(setup.settings.clone()),
             replicaset: ReplicaSetName::parse("r").expect("a good name"),
             timing,
+            fence_works: true,
             net: Net::default(),
             rules: setup.rules,
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),

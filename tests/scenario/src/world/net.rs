@@ -74,6 +74,7 @@ impl Body {
                 Order::Relinquish => "relinquish",
                 Order::Grow { .. } => "grow",
                 Order::Shrink { .. } => "shrink",
+                Order::Unpin => "unpin",
                 Order::StandDown => "stand-down",
             },
             Self::ToBoard(_) => "ask",

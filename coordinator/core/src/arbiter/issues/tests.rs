@@ -38,6 +38,8 @@ fn beat(instance: &str) -> Beat {
         relinquished: None,
         severed: None,
         honoured: None,
+        unpinned: None,
+        pinned: Span::ZERO,
         hold: Span::ZERO,
         engine: EngineView {
             health: Health::Up,
@@ -89,7 +91,8 @@ fn healthy() -> SetView {
         stragglers: BTreeMap::new(),
         ack_quorum: 1,
         data_id: Some(DataId("d".into())),
-        pinned: false,
+        pinned: None,
+        forced: false,
         reason: "crashed".to_owned(),
         decided_by: coordinator(),
         epoch: Epoch { generation: 1, number: 1 },
@@ -120,6 +123,7 @@ fn refusal() -> Decision {
         observed: Vec::new(),
         ranking: vec![refused("a2", Refusal::EngineDown), refused("a3", Refusal::NotAttached)],
         missing: None,
+        accepted: None,
         phases: Vec::new(),
     }
 }

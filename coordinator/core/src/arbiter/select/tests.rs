@@ -27,6 +27,8 @@ fn fit(text: &str) -> Candidate {
         hold: Span::ZERO,
         priority: 100,
         zone: None,
+        drained: false,
+        maintenance: None,
     }
 }
 
@@ -41,6 +43,12 @@ fn question(candidates: Vec<Candidate>) -> Question {
         spare_old_master: false,
         max_lag_bytes: None,
         zone: None,
+        zone_policy: ZonePolicy::Prefer,
+        by_itself: true,
+        hold: None,
+        avoid_drained: false,
+        check_identity: true,
+        forced: None,
         rules: Rules::default(),
     }
 }
@@ -94,6 +102,53 @@ fn a_switchover_refuses_the_old_master_and_whoever_has_not_reached_its_position(
     assert_eq!(verdict(&asked, "a1"), Verdict::Refused(Refusal::OldMaster));
     assert_eq!(verdict(&asked, "a2"), Verdict::Refused(Refusal::NotReached { reach }));
     assert_eq!(chosen(&asked).as_deref(), Some("a3"));
+}
+
+#[test]
+fn what_people_set_refuses_by_itself_and_never_the_old_master() {
+    let east = Some(Zone::parse("east").expect("a good name"));
+    let at = |zone: &Option<Zone>, text| Candidate { zone: zone.clone(), ..fit(text) };
+    let asked = || Question { zone: east.clone(), ..question(vec![at(&None, "a1"), at(&east, "a2")]) };
+    let held = Question { hold: Some(Hold::Suppressed), ..asked() };
+    assert_eq!(verdict(&held, "a1"), Verdict::Refused(Refusal::Held(Hold::Suppressed)));
+    assert_eq!(chosen(&held), None);
+    let old = Candidate { old_master: true, ..fit("a3") };
+    let held = Question { hold: Some(Hold::Paused), ..question(vec![fit("a1"), old]) };
+    assert_eq!(chosen(&held).as_deref(), Some("a3"));
+    let same = Question { zone_policy: ZonePolicy::Same, ..asked() };
+    assert_eq!(verdict(&same, "a1"), Verdict::Refused(Refusal::OtherZone));
+    assert_eq!(chosen(&Question { by_itself: false, ..same }).as_deref(), Some("a2"), "near is still better");
+    let any = Question { zone_policy: ZonePolicy::Any, ..asked() };
+    assert_eq!(chosen(&any).as_deref(), Some("a1"), "by its name");
+    let left = Span::from_secs(9);
+    let worked_on = question(vec![Candidate { maintenance: Some(left), ..fit("a1") }]);
+    assert_eq!(verdict(&worked_on, "a1"), Verdict::Refused(Refusal::Maintenance(left)));
+}
+
+#[test]
+fn a_drained_zone_is_worse_among_equals_and_refused_where_it_is_to_be_left() {
+    let drained = Candidate { drained: true, priority: 200, ..fit("a1") };
+    let asked = question(vec![drained.clone(), fit("a2")]);
+    assert_eq!(chosen(&asked).as_deref(), Some("a2"));
+    let ahead = Candidate { reported: Some(Position::at(3, 101)), ..drained };
+    let asked = question(vec![ahead, fit("a2")]);
+    assert_eq!(chosen(&asked).as_deref(), Some("a1"), "no write is lost for it");
+    let leaving = Question { avoid_drained: true, ..asked };
+    assert_eq!(verdict(&leaving, "a1"), Verdict::Refused(Refusal::Drained));
+}
+
+#[test]
+fn what_is_accepted_as_lost_is_no_refusal_but_a_master_that_may_go_on_is() {
+    let outside = Candidate { in_sync: false, reported: Some(Position::at(2, 1)), ..fit("a1") };
+    let asked = Question { max_lag_bytes: Some(0), ..question(vec![outside.clone()]) };
+    assert_eq!(verdict(&asked, "a1"), Verdict::Refused(Refusal::NotInSync));
+    let unsure = Question { forced: Some(false), ..asked.clone() };
+    assert_eq!(verdict(&unsure, "a1"), Verdict::Refused(Refusal::MayGoOn));
+    assert_eq!(chosen(&Question { forced: Some(true), ..asked }).as_deref(), Some("a1"));
+    let foreign = Candidate { data: data("theirs"), ..outside };
+    let forced = Question { forced: Some(true), ..question(vec![foreign]) };
+    assert_eq!(verdict(&forced, "a1"), Verdict::Refused(Refusal::Foreign), "that needs a word of its own");
+    assert_eq!(chosen(&Question { check_identity: false, ..forced }).as_deref(), Some("a1"));
 }
 
 #[test]

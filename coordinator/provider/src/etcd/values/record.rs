@@ -5,7 +5,7 @@ use baton_core::ids::{
     CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version,
 };
 use baton_core::position::Position;
-use baton_core::record::Record;
+use baton_core::record::{Pin, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +36,13 @@ pub(in super::super) struct RecordDoc {
     term_generation: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stragglers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pinned_for: Option<String>,
+    /// When a pause ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pinned_until: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forced: bool,
 }
 
 impl From<&Record> for RecordDoc {
@@ -51,7 +58,7 @@ impl From<&Record> for RecordDoc {
             in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.as_ref().map(ToString::to_string),
-            pinned: record.pinned,
+            pinned: record.pinned.is_some(),
             reason: record.reason.clone(),
             decided_by: record.decided_by.to_string(),
             epoch: record.epoch.to_string(),
@@ -63,6 +70,12 @@ impl From<&Record> for RecordDoc {
                 .iter()
                 .map(|(member, master)| (member.to_string(), master.to_string()))
                 .collect(),
+            pinned_for: record.pinned.map(|pin| super::settings::span_to_text(pin.span)),
+            pinned_until: record
+                .pinned
+                .filter(|pin| pin.until_unix_millis > 0)
+                .map(|pin| time_to_text(pin.until_unix_millis)),
+            forced: record.forced,
         }
     }
 }
@@ -87,6 +100,11 @@ impl Document for RecordDoc {
             );
         }
         let epoch = self.epoch.parse::<Epoch>().map_err(text)?;
+        let pin = Pin {
+            // One that an older build wrote down has no end.
+            span: super::settings::span_from(self.pinned_for)?.unwrap_or(Pin::FOR_GOOD),
+            until_unix_millis: self.pinned_until.map(|it| time_from_text(&it)).transpose()?.unwrap_or(0),
+        };
         Ok(Record {
             replicaset: ReplicaSetName::parse(&self.replicaset).map_err(text)?,
             term: Term(self.term),
@@ -99,7 +117,8 @@ impl Document for RecordDoc {
             stragglers,
             ack_quorum: self.ack_quorum,
             data_id: self.data_id.map(|it| DataId(Arc::from(it))),
-            pinned: self.pinned,
+            pinned: self.pinned.then_some(pin),
+            forced: self.forced,
             reason: self.reason,
             decided_by: CoordinatorName::parse(&self.decided_by).map_err(text)?,
             epoch,

@@ -109,7 +109,7 @@ impl MoveDoc {
     }
 }
 
-fn span_to_text(span: Span) -> String {
+pub(super) fn span_to_text(span: Span) -> String {
     humantime::format_duration(span.as_duration()).to_string()
 }
 
@@ -119,7 +119,7 @@ fn span_from_text(text: &str) -> Result<Span, String> {
     Ok(Span::from_duration(duration))
 }
 
-fn span_from(text: Option<String>) -> Result<Option<Span>, String> {
+pub(super) fn span_from(text: Option<String>) -> Result<Option<Span>, String> {
     text.map(|text| span_from_text(&text)).transpose()
 }
 

@@ -1,0 +1,197 @@
+//! A change of master that a person forces: it accepts that data is lost, never a second master (design, *Operators*,
+//! `failover --force`).
+//!
+//! The master is told to relinquish; where it does not answer, the ordinary evidence has to come. Outside the in-sync set
+//! evidence 2 is not enough by itself: the old master may go on by the promises of that set's members. One of them that
+//! is severed and holds no promise keeps it from that.
+//!
+//! It must not know how the preview is shown.
+
+use super::Arbiter;
+use super::io::{Action, TaskId, TaskState};
+use super::select::Choice;
+use super::set::{SetState, Task};
+use super::succession::{hold_left, severed};
+use crate::decision::{Class, Evidence};
+use crate::ids::{InstanceName, ReplicaSetName, Term};
+use crate::position::Position;
+use crate::record::Record;
+use crate::rules::Rule;
+use crate::settings::LossPolicy;
+use crate::time::{Span, Time};
+
+/// How long a fence command that confirmed nothing is left alone.
+const FENCE_AGAIN: Span = Span::from_secs(5);
+
+impl Task {
+    /// Whether a person asked for it.
+    pub(super) fn is_persons(&self) -> bool {
+        matches!(self.class, Class::Switchover | Class::Forced)
+    }
+}
+
+impl Arbiter {
+    pub(super) fn failover_asked(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        name: ReplicaSetName,
+        target: Option<InstanceName>,
+        timeout: Span,
+        fence: bool,
+    ) {
+        let state = match self.begin_failover(now, id, &name, target, timeout, fence) {
+            Ok(()) => TaskState::Running,
+            Err(why) => {
+                let record = self.sets.get(&name).and_then(|set| set.record.as_ref());
+                let master = record.and_then(|record| record.master.clone());
+                TaskState::Failed { why, master, term: record.map_or(Term(0), |record| record.term) }
+            }
+        };
+        self.push(Action::Task { task: id, state });
+        self.drive(now, &name);
+    }
+
+    fn begin_failover(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        name: &ReplicaSetName,
+        target: Option<InstanceName>,
+        timeout: Span,
+        fence: bool,
+    ) -> Result<(), String> {
+        if !self.is_active(now) {
+            return Err("this coordinator is not the active arbiter".to_owned());
+        }
+        let Some(set) = self.sets.get_mut(name) else {
+            return Err(format!("there is no replica set {name}"));
+        };
+        let old_master = check_failover(set, target.as_ref())?;
+        let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
+        set.proposal = None;
+        let task = Task::new(id, Class::Forced, target, old_master, term_before, now + timeout);
+        set.task = Some(Task { fence, ..task });
+        if let Some((_, class)) = &mut set.evidence {
+            *class = Class::Forced;
+        }
+        Ok(())
+    }
+
+    /// Whether what may be lost is accepted: by a person's word for this decision, or by the settings for all of them.
+    pub(super) fn accepts_loss(&self, set: &SetState) -> bool {
+        let forced = set.task.as_ref().is_some_and(|task| task.class == Class::Forced);
+        forced || self.settings.of(&set.name).loss_policy == LossPolicy::Any
+    }
+
+    /// Whether nothing can keep the old master going that members outside the in-sync set do not know of.
+    pub(super) fn is_surely_over(&self, now: Time, set: &SetState, record: &Record) -> bool {
+        let refuses = |instance: &InstanceName| {
+            let guard = set.guards.get(instance).filter(|guard| guard.session.is_some());
+            let left = guard.map(|guard| hold_left(now, guard, guard.beat.as_ref()));
+            !set.is_master(instance) && severed(guard, record).is_some() && left == Some(Span::ZERO)
+        };
+        if set.fenced >= Some(record.term) {
+            return true;
+        }
+        match set.evidence {
+            Some((Evidence::Relinquished { .. } | Evidence::Fenced | Evidence::AllHeard, _)) => true,
+            Some((Evidence::OuterBound { .. }, _)) => {
+                record.in_sync.iter().any(refuses) || !self.keep(Rule::ForceNeedsRefusal)
+            }
+            None => false,
+        }
+    }
+
+    /// The end of a forced failover that found nobody: the acceptance was for now, not for ever.
+    pub(super) fn give_up_forced(&mut self, now: Time, set: &mut SetState, why: &str) {
+        let over = |task: &mut Task| task.class == Class::Forced && now >= task.deadline;
+        let Some(task) = set.task.take_if(over) else { return };
+        let record = set.record.as_ref();
+        let state = TaskState::Failed {
+            why: format!("nobody could be appointed: {why}"),
+            master: None,
+            term: record.map_or(Term(0), |record| record.term),
+        };
+        self.push(Action::Task { task: task.id, state });
+    }
+
+    /// Asks for evidence 3 where a person allowed it and there is none yet.
+    pub(super) fn ask_for_fence(&mut self, now: Time, set: &mut SetState) {
+        let allowed = set.task.as_ref().is_some_and(|task| task.fence);
+        let Some((term, instance)) =
+            set.record.as_ref().and_then(|record| Some((record.term, record.master.clone()?)))
+        else {
+            return;
+        };
+        let configured = self.settings.fence_command.is_some();
+        // One that can still be told to let go is told, and given the time of a few beats for it.
+        let patience = self.timing.beat_master * 2;
+        let heard = set.master().and_then(|(_, guard)| guard.heard_at);
+        let silent = heard.is_none_or(|heard| now.since(heard) > patience);
+        let due = now >= set.fence_after && set.fencing != Some(term);
+        if allowed && configured && silent && due && set.fenced != Some(term) {
+            set.fencing = Some(term);
+            self.push(Action::Fence { replicaset: set.name.clone(), term, instance });
+        }
+    }
+
+    pub(super) fn fenced(&mut self, now: Time, name: &ReplicaSetName, term: Term, confirmed: bool) {
+        let Some(set) = self.sets.get_mut(name) else { return };
+        set.fencing.take_if(|asked| *asked == term);
+        set.fence_after = now + FENCE_AGAIN;
+        if confirmed && set.record.as_ref().is_some_and(|record| record.term == term) {
+            set.fenced = Some(term);
+        }
+        self.drive(now, name);
+    }
+}
+
+/// Whether a forced failover can begin; the old master if so, the reason for people if not.
+pub(super) fn check_failover(set: &SetState, target: Option<&InstanceName>) -> Result<InstanceName, String> {
+    let name = &set.name;
+    let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
+    let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
+    if set.task.as_ref().is_some_and(Task::is_persons) {
+        return Err(format!("another switchover or failover of {name} is under way"));
+    }
+    if set.held {
+        return Err(format!("the provider was restored, and {name} is held until its last master is known"));
+    }
+    let Some(target) = target else { return Ok(master) };
+    let guard = set.guards.get(target).ok_or_else(|| format!("{name} has no member {target}"))?;
+    if *target == master && set.evidence.is_none() {
+        Err(format!("{target} is the master already"))
+    } else if guard.session.is_none() {
+        Err(format!("{target} has no coordinator attached"))
+    } else {
+        Ok(master)
+    }
+}
+
+/// What is lost, as far as anybody knows, in words for the history.
+pub(super) fn loss(
+    set: &SetState,
+    record: &Record,
+    choice: &Choice,
+    missing: Option<&str>,
+) -> Option<String> {
+    let (chosen, own) = choice.chosen.as_ref()?;
+    let mut parts = Vec::new();
+    if !record.in_sync.contains(chosen) {
+        parts.push(format!("{chosen} was not in the in-sync set"));
+    }
+    if let Some(missing) = missing {
+        parts.push(missing.to_owned());
+    }
+    let known = set.guards.values().filter_map(|guard| {
+        let beat = guard.beat.as_ref()?;
+        let ours = matches!(beat.engine.position, Position::At { .. });
+        ours.then_some((beat.engine.position, &guard.hello.instance))
+    });
+    let best = known.max_by(|(a, _), (b, _)| a.compare(b).unwrap_or(std::cmp::Ordering::Equal));
+    if let Some((best, whose)) = best.filter(|(best, _)| !own.holds(best)) {
+        parts.push(format!("{chosen} is at {own}, and {whose} was last seen at {best}"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}

@@ -1,0 +1,178 @@
+//! What people's settings make of the rules: who of a set may be appointed, and when a set is held because too much
+//! happened (design, *Operators*).
+//!
+//! It must not know how a setting is written down, or who changed it.
+
+use super::Arbiter;
+use super::set::{Said, SetState};
+use crate::decision::{Class, Hold};
+use crate::ids::{InstanceName, ReplicaSetName, Zone};
+use crate::message::Hello;
+use crate::record::Settings;
+use crate::time::{Span, Time};
+use crate::timing::Timing;
+use std::collections::BTreeMap;
+
+/// Over how long `max_failovers_per_minute` counts.
+const MINUTE: Span = Span::from_secs(60);
+
+impl Arbiter {
+    /// Settings that are not safe together were refused when they were written; what a damaged provider says otherwise
+    /// does not take effect, the last good ones stay.
+    pub(super) fn take_settings(&mut self, settings: Settings) {
+        if settings != self.settings
+            && let Ok(timing) = Timing::new(&settings)
+        {
+            self.timing = timing;
+            self.settings = settings;
+        }
+    }
+
+    /// Takes effect at once. What was granted by earlier settings is known by its bounds.
+    pub(super) fn settings_changed(&mut self, now: Time, settings: Settings, unix_millis: u64) {
+        if settings.version < self.settings.version {
+            return;
+        }
+        self.take_settings(settings);
+        self.heed_said(now, unix_millis);
+        self.drive_all(now);
+    }
+
+    /// Gives each set what people said of its members, with ends on our own clock; turns away who was expelled.
+    pub(super) fn heed_said(&mut self, now: Time, unix_millis: u64) {
+        let said: BTreeMap<_, _> = self
+            .settings
+            .members
+            .iter()
+            .map(|(name, own)| {
+                let left = own.maintenance_until.map(|until| until.saturating_sub(unix_millis));
+                let said = Said {
+                    electable: own.electable,
+                    priority: own.priority,
+                    maintenance_until: left
+                        .filter(|left| *left > 0)
+                        .map(|left| now + Span::from_millis(left)),
+                    expelled: own.expelled,
+                };
+                (name.clone(), said)
+            })
+            .collect();
+        let mut turned_away = Vec::new();
+        for set in self.sets.values_mut() {
+            let named = set.members.keys().chain(set.guards.keys());
+            let own = named.filter_map(|name| Some((name.clone(), said.get(name)?.clone())));
+            set.said = own.collect();
+            let (said, guards) = (&set.said, &mut set.guards);
+            guards.retain(|name, guard| {
+                let expelled = said.get(name).is_some_and(|said| said.expelled);
+                if let Some(session) = guard.session.filter(|_| expelled) {
+                    turned_away.push((session, guard.hello.clone()));
+                }
+                !expelled
+            });
+        }
+        for (session, hello) in turned_away {
+            self.homes.remove(&hello.instance);
+            self.stand_down(session, &hello);
+        }
+        self.said = said;
+    }
+
+    pub(super) fn said_of(&self, instance: &InstanceName) -> Said {
+        self.said.get(instance).cloned().unwrap_or_default()
+    }
+
+    /// It is no member any more, unless it comes again.
+    pub(super) fn member_removed(&mut self, name: &ReplicaSetName, instance: &InstanceName) {
+        let Some(set) = self.sets.get_mut(name) else { return };
+        set.members.remove(instance);
+        if set.guards.get(instance).is_some_and(|guard| guard.session.is_none()) {
+            set.guards.remove(instance);
+            self.homes.remove(instance);
+        }
+    }
+
+    /// Why no other member is made master by nobody's wish.
+    pub(super) fn hold_of(&self, now: Time, set: &SetState) -> Option<Hold> {
+        let policy = self.settings.of(&set.name);
+        let within = set.failovers.iter().filter(|at| now.since(**at) < policy.suppress_window).count();
+        let threshold = policy.suppress_threshold as usize;
+        let recent = self.recent.iter().filter(|at| now.since(**at) < MINUTE).count();
+        let max = self.settings.max_failovers_per_minute;
+        if set.is_paused(now) {
+            Some(Hold::Paused)
+        } else if set.excused {
+            None
+        } else if threshold > 0 && within >= threshold {
+            Some(Hold::Suppressed)
+        } else if self.tripped || max.is_some_and(|max| recent >= max as usize) {
+            Some(Hold::Budget)
+        } else {
+            None
+        }
+    }
+
+    /// What holds this very decision: a person's word stands above all of it.
+    pub(super) fn hold_of_decision(&mut self, now: Time, set: &SetState, class: Class) -> Option<Hold> {
+        let asked = set.task.as_ref().is_some_and(|task| task.is_persons());
+        if asked || class == Class::Restored {
+            return None;
+        }
+        let hold = self.hold_of(now, set);
+        // One network event is not over because a minute has passed: a person has to look.
+        self.tripped |= hold == Some(Hold::Budget);
+        hold
+    }
+
+    /// Counts an automatic change of master.
+    pub(super) fn count_failover(&mut self, now: Time, set: &mut SetState) {
+        let window = self.settings.of(&set.name).suppress_window;
+        set.failovers.retain(|at| now.since(*at) < window);
+        set.failovers.push_back(now);
+        self.recent.retain(|at| now.since(*at) < MINUTE);
+        self.recent.push_back(now);
+    }
+
+    /// A person has looked: what holds a set, or all of them, is over.
+    pub(super) fn resume_asked(&mut self, now: Time, name: Option<ReplicaSetName>) {
+        let names = match name {
+            Some(name) => vec![name],
+            None => {
+                self.tripped = false;
+                self.recent.clear();
+                self.sets.keys().cloned().collect()
+            }
+        };
+        for name in names {
+            if let Some(set) = self.sets.get_mut(&name) {
+                set.failovers.clear();
+                set.excused = true;
+                set.ask_unpin();
+            }
+            self.drive(now, &name);
+        }
+    }
+
+    pub(super) fn is_drained(&self, zone: Option<&Zone>) -> bool {
+        zone.is_some_and(|zone| self.settings.drained.contains(zone))
+    }
+}
+
+impl SetState {
+    /// Whether it may ever be appointed, by its configuration and by what people said.
+    pub(super) fn is_electable(&self, hello: &Hello) -> bool {
+        let said = self.said.get(&hello.instance);
+        said.and_then(|said| said.electable).unwrap_or(hello.electable)
+    }
+
+    pub(super) fn priority(&self, hello: &Hello) -> u32 {
+        let said = self.said.get(&hello.instance);
+        said.and_then(|said| said.priority).unwrap_or(hello.priority)
+    }
+
+    /// For how much longer somebody works on it.
+    pub(super) fn in_maintenance(&self, now: Time, instance: &InstanceName) -> Option<Span> {
+        let until = self.said.get(instance)?.maintenance_until?;
+        (now < until).then(|| until.since(now))
+    }
+}

@@ -1,0 +1,71 @@
+//! A pinned right: a grant for as long as a person paused the set for, and the way back to leases (design, *Operators*).
+//!
+//! It must not know who paused, or why.
+
+use super::{Guard, Lead};
+use crate::ids::{Epoch, Stamp, Version};
+use crate::message::Grant;
+use crate::time::{Span, Time};
+
+/// An order to give a pinned right up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unpin {
+    epoch: Epoch,
+    stamp: Stamp,
+    /// The deadman's deadline is that of a lease again.
+    done: bool,
+}
+
+impl Guard {
+    /// How long a grant lasts, and what is taken off it: a pin's whole length, with a margin in proportion; of any other
+    /// grant at most a lease. A pin of a record that was given up since is an ordinary grant.
+    pub(super) fn span_of(&self, grant: &Grant) -> (Span, Span) {
+        let timing = &self.config.timing;
+        let lease = grant.ttl.min(timing.lease_ttl);
+        match grant.pinned.filter(|version| !self.gave_up(grant.epoch, *version)) {
+            Some(_) if grant.ttl > lease => {
+                (grant.ttl, timing.margin * (grant.ttl.0 / timing.lease_ttl.0.max(1) + 1))
+            }
+            _ => (lease, timing.margin),
+        }
+    }
+
+    fn gave_up(&self, epoch: Epoch, version: Version) -> bool {
+        self.unpin.is_some_and(|unpin| (epoch, version) <= (unpin.epoch, unpin.stamp.version))
+    }
+
+    /// From now on the right rests on leases; the first of them is this guard's own, since the arbiter counts one from the
+    /// receipt of the answer.
+    pub(super) fn unpin_ordered(&mut self, now: Time, epoch: Epoch, stamp: Stamp) {
+        if self.unpin.is_some_and(|unpin| unpin.epoch == epoch && unpin.stamp == stamp) {
+            return;
+        }
+        self.unpin = Some(Unpin { epoch, stamp, done: false });
+        let end = (now + self.config.timing.lease_ttl).back(self.config.timing.margin);
+        if let Some(lead) = &mut self.lead {
+            lead.pinned_until = None;
+        }
+        self.shorten_right(end);
+    }
+
+    /// Says so once the deadman holds no later deadline than a lease from now: what it holds is the last thing between a
+    /// guard that stops here and a second master.
+    pub(super) fn answer_unpin(&mut self, now: Time) {
+        let latest = now + self.config.timing.lease_ttl;
+        let in_time = self.armed.is_none_or(|armed| armed <= latest);
+        let right = self.lead.as_ref().and_then(|lead| lead.right).is_none_or(|right| right <= latest);
+        let Some(unpin) = self.unpin.as_mut().filter(|unpin| !unpin.done && in_time && right) else { return };
+        unpin.done = true;
+        self.beat_soon(now);
+    }
+
+    pub(super) fn unpinned(&self) -> Option<Stamp> {
+        self.unpin.filter(|unpin| unpin.done).map(|unpin| unpin.stamp)
+    }
+
+    /// What is left of a pin, as it was granted.
+    pub(super) fn pinned_left(&self, now: Time) -> Span {
+        let until = self.lead.as_ref().and_then(|lead: &Lead| lead.pinned_until);
+        until.map_or(Span::ZERO, |until| until.since(now))
+    }
+}

@@ -1,0 +1,74 @@
+//! A pinned right: how long it lasts, and how it is given up.
+
+use super::*;
+
+const HOUR: Span = Span::from_secs(3_600);
+
+fn pinned(hand: &mut Hand, now: Time, epoch: Epoch, version: u64) {
+    let (beat, incarnation, term) = (now, incarnation(), Term(1));
+    let grant = Grant { beat, incarnation, epoch, term, ttl: HOUR, pinned: Some(Version(version)) };
+    hand.step(now, Input::FromArbiter(ToGuard::Grant(grant)));
+}
+
+fn right(hand: &Hand) -> Time {
+    hand.guard.right_until().expect("it holds a right").1
+}
+
+/// What the last beat says of an order to give a pin up.
+fn unpinned(hand: &Hand) -> Option<Stamp> {
+    let beat = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Beat(beat) => Some(beat.unpinned),
+        _ => None,
+    });
+    beat.expect("it has beaten")
+}
+
+#[test]
+fn a_pin_lasts_for_its_length_less_a_margin_in_proportion() {
+    let mut hand = candidate();
+    pinned(&mut hand, Time(0), EPOCH, 1);
+    let margin = timing().margin * (HOUR.0 / timing().lease_ttl.0 + 1);
+    assert_eq!(right(&hand), (Time(0) + HOUR).back(margin));
+    assert!(margin >= HOUR / 100, "twice the drift of half a percent");
+    let mut leased = candidate();
+    leased.grant(Time(0), Time(0), HOUR);
+    assert_eq!(right(&leased), (Time(0) + timing().lease_ttl).back(timing().margin), "a grant is a lease");
+}
+
+#[test]
+fn a_pin_is_given_up_when_the_deadman_holds_the_shorter_deadline_and_not_before() {
+    let mut hand = candidate();
+    pinned(&mut hand, Time(0), EPOCH, 1);
+    let op = hand.last(arm);
+    hand.step(Time(1), Input::Armed(op));
+    let now = Time(0) + Span::from_secs(60);
+    hand.step(now, Input::Tick);
+    let directive = Directive {
+        incarnation: incarnation(),
+        epoch: EPOCH,
+        version: Version(2),
+        term: Term(1),
+        order: Order::Unpin,
+    };
+    hand.step(now, Input::FromArbiter(ToGuard::Directive(directive)));
+    assert!(right(&hand) <= now + timing().lease_ttl);
+    let op = hand.last(arm);
+    hand.step(now + Span::from_secs(1), Input::Tick);
+    assert_eq!(unpinned(&hand), None, "the deadman would still wait for an hour");
+    hand.step(now + Span::from_secs(1), Input::Armed(op));
+    assert_eq!(unpinned(&hand), Some(Stamp { generation: 1, version: Version(2) }));
+}
+
+#[test]
+fn a_pin_that_was_given_up_comes_back_by_a_later_record_or_a_later_arbiter_only() {
+    let later = Epoch { generation: 1, number: 2 };
+    for (epoch, version, counts) in [(EPOCH, 1, false), (EPOCH, 2, false), (EPOCH, 3, true), (later, 1, true)]
+    {
+        let mut hand = candidate();
+        pinned(&mut hand, Time(0), EPOCH, 1);
+        hand.direct(EPOCH, Version(2), Order::Unpin);
+        pinned(&mut hand, Time(1), epoch, version);
+        let long = right(&hand) > Time(1) + timing().lease_ttl;
+        assert_eq!(long, counts, "epoch {epoch}, version {version}");
+    }
+}

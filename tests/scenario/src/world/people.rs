@@ -1,0 +1,70 @@
+//! What people do to the set: pauses, forced failovers, settings.
+//!
+//! It must not know what the machine makes of it.
+
+use super::World;
+use baton_board::{Input as BoardInput, Request, RequestId};
+use baton_core::arbiter::{Input, TaskId};
+use baton_core::ids::InstanceName;
+use baton_core::record::{Pin, Settings};
+use baton_core::time::Span;
+
+impl World {
+    /// A person asks the active arbiter for something.
+    pub fn tell_arbiter(&mut self, input: Input) {
+        match self.active_arbiter() {
+            Some(name) => self.arbiter_step(&name, input),
+            None => self.say("you", "there is no active arbiter to ask"),
+        }
+    }
+
+    /// A person pauses the set, for good where no span is given.
+    pub fn pause_set(&mut self, span: Option<Span>) {
+        let until = span.map_or(0, |span| self.unix_millis() + span.as_millis());
+        let pin = Pin { span: span.unwrap_or(Pin::FOR_GOOD), until_unix_millis: until };
+        let replicaset = self.replicaset.clone();
+        self.tell_arbiter(Input::Pause { replicaset, pin });
+    }
+
+    /// A person ends a pause, or what holds the set.
+    pub fn resume_set(&mut self) {
+        let replicaset = Some(self.replicaset.clone());
+        self.tell_arbiter(Input::Resume { replicaset });
+    }
+
+    /// What the fence command does: the host is off, if it works.
+    pub(super) fn fence_host(&mut self, instance: &InstanceName) -> bool {
+        if self.fence_works {
+            self.kill_host(instance);
+        }
+        self.fence_works
+    }
+
+    /// A person changes settings; everybody who is told of them hears of it at once.
+    pub fn change_settings(&mut self, settings: Settings) {
+        let expected = self.provider.durable.settings.version;
+        self.last_request += 1;
+        let (id, request) =
+            (RequestId(self.last_request), Request::PutSettings { expected, settings: Box::new(settings) });
+        self.board_step(BoardInput::Request { id, request });
+        self.settings = self.provider.durable.settings.clone();
+        let (settings, unix_millis) = (Box::new(self.settings.clone()), self.unix_millis());
+        let names: Vec<_> = self.arbiters.keys().cloned().collect();
+        for name in names {
+            self.arbiter_step(&name, Input::Settings { settings: settings.clone(), unix_millis });
+        }
+    }
+
+    /// A person forces a failover.
+    pub fn force(&mut self, target: Option<InstanceName>, timeout: Span, fence: bool) {
+        self.last_task += 1;
+        let (task, replicaset) = (TaskId(self.last_task), self.replicaset.clone());
+        self.tell_arbiter(Input::Failover { task, replicaset, target, timeout, fence });
+    }
+
+    /// The wall clock, the same everywhere.
+    #[must_use]
+    pub fn unix_millis(&self) -> u64 {
+        1_700_000_000_000 + self.now / 1_000
+    }
+}

@@ -7,7 +7,10 @@ pub mod lock;
 mod moving;
 mod publish;
 mod status;
+mod told;
 mod writes;
+
+pub use told::Aside;
 
 use crate::clock;
 use crate::config::Config;
@@ -102,6 +105,8 @@ pub enum Event {
         session: SessionId,
         /// The reports.
         beats: Vec<Beat>,
+        /// What people may want to know of the host.
+        aside: Aside,
     },
     /// Whether a host reaches the provider that a move leads to.
     NextProvider {
@@ -161,6 +166,7 @@ struct Shell {
     settings: Settings,
     sessions: Sessions,
     hosts: moving::Hosts,
+    told: told::Told,
     events: mpsc::Sender<Event>,
     tasks: BTreeMap<TaskId, Waiting>,
     last_task: u64,
@@ -199,6 +205,7 @@ pub fn start(
         settings,
         sessions: Sessions::default(),
         hosts: moving::Hosts::default(),
+        told: told::Told::default(),
         events,
         tasks: BTreeMap::new(),
         last_task: 0,
@@ -270,6 +277,7 @@ impl Shell {
                 self.decisions.clear();
                 self.sessions.clear();
                 self.hosts.clear();
+                self.told.clear();
                 self.step(Input::LockLost);
                 self.refuse_tasks();
             }
@@ -283,11 +291,13 @@ impl Shell {
                 if admitted.send(active).is_ok() && active {
                     self.sessions.add(session, out);
                     self.hosts.add(session, &guards);
+                    self.told.add(session, &guards);
                     self.sessions.introduce(session, &guards, &address);
                     self.step(Input::Attached { session, guards });
                 }
             }
-            Event::Beats { session, beats } => {
+            Event::Beats { session, beats, aside } => {
+                self.told.said(session, aside);
                 for beat in beats {
                     self.step(Input::Beat { session, beat: Box::new(beat) });
                 }
@@ -307,6 +317,7 @@ impl Shell {
             Event::Detached { session } => {
                 self.sessions.remove(session);
                 self.hosts.remove(session);
+                self.told.remove(session);
                 self.step(Input::Detached { session });
             }
         }
@@ -378,6 +389,7 @@ impl Shell {
             Action::Fence { replicaset, term, instance } => self.fence(replicaset, term, instance),
             Action::NameUsedTwice { instance } => {
                 tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
+                self.told.used_twice(instance, tokio::time::Instant::now());
             }
         }
     }
@@ -398,6 +410,7 @@ impl Shell {
     fn flush(&mut self) {
         for session in self.sessions.flush() {
             self.hosts.remove(session);
+            self.told.remove(session);
             // It comes back, with everything; its beats in the queue are nobody's.
             self.arbiter.step(clock::now(), Input::Detached { session });
         }
@@ -406,7 +419,9 @@ impl Shell {
             self.sessions.publish(&self.arbiter, &changed);
         }
         if self.status.take_due() {
-            let mut view = status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions);
+            let told = self.told.issues(tokio::time::Instant::now());
+            let mut view =
+                status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions, told);
             let moving = self.parts.moving.borrow().clone();
             view.status.moving = self.hosts.status(&moving);
             self.parts.metrics.hosts_attached(self.sessions.len());

@@ -15,3 +15,10 @@ pub fn now() -> Time {
 pub fn instant_of(time: Time) -> Instant {
     Instant::now() + time.since(now()).as_duration()
 }
+
+/// The wall clock, in milliseconds since 1970, for people only.
+#[must_use]
+pub fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

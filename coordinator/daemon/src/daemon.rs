@@ -11,6 +11,7 @@ use crate::link::host::{Guarded, HostLink};
 use crate::link::peers::Peers;
 use crate::link::service::CoordinationService;
 use crate::metrics::Metrics;
+use crate::notes::{self, Notes};
 use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
 use crate::provider;
 use crate::view::{self, ClusterView, ViewPublishers, Views};
@@ -90,6 +91,7 @@ struct Common {
     metrics: Arc<Metrics>,
     lock: watch::Receiver<Option<LockView>>,
     moving: watch::Receiver<MovingView>,
+    notes: Notes,
 }
 
 /// What runs, in the order in which it has to end.
@@ -121,8 +123,7 @@ pub async fn run(
     let Some(common) = prepare(Arc::new(config), &shutdown, board_stop).await? else { return Ok(()) };
     let Listeners { grpc, http, health } = listeners;
     let address = common.config.advertised(grpc.local_addr()?);
-    let (publishers, views) = channels(&common);
-    let ViewPublishers { masters, cluster, locals } = publishers;
+    let (ViewPublishers { masters, cluster, locals }, views) = channels(&common);
     let (events, event_queue) = mpsc::channel(arbiter_shell::EVENTS_MAX);
     let (commands, command_queue) = operator::channel();
     let (ended, served) = mpsc::channel::<()>(1);
@@ -142,6 +143,7 @@ pub async fn run(
         lock: common.lock.clone(),
         moving: common.moving.clone(),
         masters,
+        notes: common.notes.clone(),
     };
     let link_stop = CancellationToken::new();
     let link = tokio::spawn(link.run(link_stop.clone()));
@@ -195,6 +197,9 @@ async fn prepare(
     };
     let timing = Timing::new(&settings).context("the settings in the provider are not safe together")?;
     let lock = follow_lock(Arc::clone(&provider));
+    let notes = Notes::default();
+    notes::watch::of_configuration(&notes, &config);
+    tokio::spawn(notes::watch::certificates(notes.clone(), Arc::clone(&config), shutdown.clone()));
     Ok(Some(Common {
         config,
         provider,
@@ -203,6 +208,7 @@ async fn prepare(
         metrics: Arc::new(Metrics::default()),
         lock,
         moving,
+        notes,
     }))
 }
 
@@ -378,6 +384,7 @@ fn start_guards(
             beats: beats.clone(),
             view,
             metrics: Arc::clone(&common.metrics),
+            notes: common.notes.clone(),
         };
         let handle = guard_shell::start(parts, stop.child_token())
             .with_context(|| format!("the guard of instance {name} cannot start"))?;
@@ -426,8 +433,10 @@ impl Services<'_> {
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
             .build_v1()?;
         let directory = self.common.config.directory_enabled.then(|| {
-            DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(&self.common.metrics))
-                .into_server()
+            let service =
+                DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(&self.common.metrics));
+            tokio::spawn(notes::watch::routers(self.common.notes.clone(), service.clone(), stop.clone()));
+            service.into_server()
         });
         let operator = OperatorService::new(cluster, self.views.clone(), self.commands)
             .kept_by(Arc::clone(&self.common.provider))

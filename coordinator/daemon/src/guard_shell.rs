@@ -15,10 +15,11 @@ use crate::clock;
 use crate::config::InstanceConfig;
 use crate::link::peers::Peers;
 use crate::metrics::Metrics;
+use crate::notes::{self, Notes};
 use crate::report;
 use crate::view::{LocalRole, LocalView};
 use baton_core::engine::EngineCommand;
-use baton_core::guard::{Action, Config as GuardConfig, Guard, Input};
+use baton_core::guard::{Action, Config as GuardConfig, Guard, Input, Note};
 use baton_core::ids::{CoordinatorName, Incarnation, InstanceName};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub view: watch::Sender<LocalView>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What people should know.
+    pub notes: Notes,
 }
 
 /// What the link to the arbiter tells a guard.
@@ -288,7 +291,17 @@ impl Shell {
             Action::Ask { to, ask } => self.desk.ask(to, ask),
             Action::Answer { to, answer } => self.desk.answer(&to, *answer),
             Action::Relay { of, beat } => self.desk.relay(of, beat),
-            Action::Note(note) => report::note(&self.name, &self.parts.instance.replicaset, &note),
+            Action::Note(note) => {
+                if matches!(note, Note::Intruder) {
+                    let text = format!(
+                        "{}: its engine was found writable without a right, and was fenced",
+                        self.name
+                    );
+                    let until = Some(tokio::time::Instant::now() + notes::FOR_ONCE);
+                    self.parts.notes.put(notes::WRITABLE_BY_HAND, self.name.as_str(), text, until);
+                }
+                report::note(&self.name, &self.parts.instance.replicaset, &note);
+            }
         }
     }
 

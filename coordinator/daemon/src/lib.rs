@@ -12,6 +12,7 @@ pub mod http;
 pub mod link;
 pub mod logging;
 pub mod metrics;
+pub mod notes;
 pub mod operator;
 pub mod provider;
 pub mod report;

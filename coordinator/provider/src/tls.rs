@@ -106,6 +106,21 @@ impl TlsFiles {
         Followed::new(self.paths(), move || files.client().map_err(|fault| fault.to_string()))
     }
 
+    /// Files whose certificate runs out within `span`, or has: the key that names each, and when.
+    #[must_use]
+    pub fn expiring(&self, span: Duration) -> Vec<TlsFault> {
+        let named = [("cert_file", &self.cert_file), ("ca_file", &self.ca_file)];
+        let named = named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + span);
+        let runs_out = |(key, path): (&'static str, &PathBuf)| {
+            let text = read(key, path).ok()?;
+            let first = CertificateDer::pem_slice_iter(&text).next()?.ok()?;
+            let not_after = not_after(&first, then)?;
+            Some(fault(key, path, format!("its certificate is good until {} only", date(not_after))))
+        };
+        named.filter_map(runs_out).collect()
+    }
+
     fn paths(&self) -> Vec<PathBuf> {
         [&self.cert_file, &self.key_file, &self.ca_file].into_iter().flatten().cloned().collect()
     }
@@ -196,6 +211,15 @@ fn validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Strin
     }
 }
 
+/// The end of a certificate that is over at `then`.
+fn not_after(certificate: &CertificateDer<'_>, then: UnixTime) -> Option<UnixTime> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    match parsed.verify_for_usage(&[], &[], &[], then, webpki::KeyUsage::server_auth(), None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => Some(not_after),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 fn date(time: UnixTime) -> impl std::fmt::Display {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
 }
@@ -260,6 +284,19 @@ mod tests {
         let only_authority = TlsFiles { ca_file: Some(pair.0.clone()), ..TlsFiles::default() };
         assert!(only_authority.client().is_ok());
         assert!(TlsFiles::default().is_empty() && !only_authority.is_empty());
+    }
+
+    #[test]
+    fn a_certificate_that_runs_out_soon_is_named_with_its_date() {
+        let on_disk = Files::new();
+        let pair = on_disk.pair("a", |params| params.not_after = rcgen::date_time_ymd(2999, 1, 1));
+        let files = files(&pair, Some(&pair.0));
+        assert_eq!(files.expiring(Duration::from_secs(86_400)), []);
+        let centuries = Duration::from_secs(1_000 * 366 * 86_400);
+        let found = files.expiring(centuries);
+        assert_eq!(found.iter().map(|fault| fault.key).collect::<Vec<_>>(), ["cert_file", "ca_file"]);
+        assert_eq!(found[0].rule, "its certificate is good until 2999-01-01T00:00:00Z only");
+        assert_eq!(TlsFiles::default().expiring(centuries), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod ctl;
 pub mod files;
 pub mod host;
 pub mod http;
+pub mod issues;
 pub mod logs;
 pub mod net;
 pub mod poll;

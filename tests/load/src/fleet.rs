@@ -189,6 +189,7 @@ impl Common {
             lock: self.lock.clone(),
             moving: self.moving.clone(),
             masters: watch::Sender::new(Arc::new(MastersView::default())),
+            notes: baton_coordinator::notes::Notes::default(),
         };
         tokio::spawn(host::link(link, frozen.clone(), self.stop.clone()));
         Ok(())

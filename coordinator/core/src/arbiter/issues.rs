@@ -72,7 +72,7 @@ struct Row {
 /// One finding of a row: whom it is about, and the text.
 type Found = (Option<InstanceName>, String);
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     Row {
         code: "no_master",
         severity: Severity::Critical,
@@ -135,6 +135,13 @@ const TABLE: [Row; 15] = [
         suggestion: "it is kept as it is. If its data is not needed, empty it, and it joins",
         command: "batonctl status",
         find: foreign_data,
+    },
+    Row {
+        code: "empty_member",
+        severity: Severity::Warning,
+        suggestion: "it lost its data, or was started with another data directory: find the data before it copies the master's",
+        command: "batonctl explain {set}",
+        find: empty_member,
     },
     Row {
         code: "not_replicating",
@@ -316,6 +323,25 @@ fn foreign_data(view: &SetView, _: Norms) -> Vec<Found> {
     })
 }
 
+/// Known to be empty and not being filled: one that copies does not know its position.
+fn is_empty(beat: &Beat) -> bool {
+    let engine = &beat.engine;
+    let known = engine.health == Health::Up && engine.position.offset().is_some();
+    known && engine.data == DataState::Empty && engine.follows.is_none()
+}
+
+/// One that had the set's data and is empty now. A newcomer is empty too, but in no in-sync set.
+fn empty_member(view: &SetView, _: Norms) -> Vec<Found> {
+    let Some(record) = &view.record else { return Vec::new() };
+    of_members(view, |member| {
+        // A master that somebody empties is what he wants.
+        let leads = is_master(view, member) && view.state == MasterState::Active;
+        let beat = heard(member).filter(|_| member.in_sync && !leads)?;
+        let empty = is_empty(beat) && record.data_id.is_some();
+        empty.then(|| "its engine is empty, though it is in the in-sync set".to_owned())
+    })
+}
+
 /// A replica of the in-sync set, up, whose link to the master is down while the master is active.
 fn not_replicating(view: &SetView, _: Norms) -> Vec<Found> {
     let Some(record) = view.record.as_ref().filter(|_| view.state == MasterState::Active) else {
@@ -323,8 +349,9 @@ fn not_replicating(view: &SetView, _: Norms) -> Vec<Found> {
     };
     of_members(view, |member| {
         let beat = heard(member).filter(|_| member.in_sync && !is_master(view, member))?;
-        let idle =
-            beat.engine.health == Health::Up && beat.engine.follows.as_ref() != record.endpoint.as_ref();
+        let idle = beat.engine.health == Health::Up
+            && !is_empty(beat)
+            && beat.engine.follows.as_ref() != record.endpoint.as_ref();
         idle.then(|| "in the in-sync set, and not connected to the master".to_owned())
     })
 }

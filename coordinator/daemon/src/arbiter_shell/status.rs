@@ -68,6 +68,7 @@ pub(super) fn cluster_view(
     parts: &Parts,
     settings: &Settings,
     decisions: &BTreeMap<ReplicaSetName, DecisionRecord>,
+    told: Vec<IssueStatus>,
 ) -> ClusterView {
     let now = clock::now();
     let active = arbiter.is_active(now);
@@ -93,12 +94,24 @@ pub(super) fn cluster_view(
         issues.push(issues::store_blind());
     }
     issues.extend(moving::issues(&parts.moving.borrow()));
+    // What this very host has to say of its configuration comes over its own link too.
+    let own = |issue: &IssueStatus| {
+        let text =
+            issue.text.strip_prefix(parts.config.name.as_str()).and_then(|text| text.strip_prefix(": "));
+        text.is_some_and(|text| parts.config.issues.iter().any(|own| own == text))
+    };
+    let (of_sets, told): (Vec<_>, Vec<_>) =
+        told.into_iter().filter(|issue| !own(issue)).partition(|issue| issue.replicaset.is_some());
+    issues.extend(told);
     let of_cluster = issues.iter().map(|issue| issue.text.clone()).collect();
     let mut replicasets = Vec::new();
     // One whose lock could not be renewed decides nothing, and still knows best.
     let known = arbiter.set_names().filter(|_| arbiter.epoch().is_some());
     for view in known.filter_map(|name| arbiter.set_view(now, name)) {
-        let found = issues::of_set(&view, arbiter.timing(), settings);
+        let mut found = issues::of_set(&view, arbiter.timing(), settings);
+        let own = of_sets.iter().filter(|issue| issue.replicaset.as_deref() == Some(view.name.as_str()));
+        found.extend(own.cloned());
+        found.sort_by_key(|issue| issues::urgency(&issue.severity));
         replicasets.push(set_status(&view, decisions.get(&view.name), &found));
         issues.extend(found);
     }

@@ -52,6 +52,19 @@ impl DirectoryService {
         self.acknowledged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Where the map of masters stands here.
+    #[must_use]
+    pub fn current(&self) -> (Epoch, Revision) {
+        let view = self.views.masters.borrow();
+        (view.epoch, view.revision)
+    }
+
+    /// Forgets routers that are gone.
+    pub fn forget(&self, routers: &[String]) {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        acknowledged.retain(|router, _| !routers.contains(router));
+    }
+
     fn known(&self) -> Result<Arc<MastersView>, Status> {
         let view = Arc::clone(&self.views.masters.borrow());
         if view.is_known() { Ok(view) } else { Err(nothing_yet()) }

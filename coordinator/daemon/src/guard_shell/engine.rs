@@ -3,6 +3,7 @@
 
 use super::deadman::Held;
 use super::{Event, Parts, write_path};
+use crate::notes::{self, Notes};
 use baton_core::engine::{EngineCommand, EngineOutcome, Probe};
 use baton_core::guard::Input;
 use baton_core::ids::OpId;
@@ -38,6 +39,7 @@ struct Worker {
     held: Held,
     runs: watch::Receiver<Option<u64>>,
     events: mpsc::Sender<Event>,
+    notes: Notes,
 }
 
 pub(super) fn spawn(
@@ -64,6 +66,7 @@ pub(super) fn spawn(
         held,
         runs,
         events,
+        notes: parts.notes.clone(),
     };
     tokio::spawn(async move {
         tokio::select! {
@@ -74,6 +77,20 @@ pub(super) fn spawn(
         }
     });
     asks
+}
+
+/// Whether it answers, and a person must act before it can be used. One that is down is told of by the beat.
+fn is_unusable(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Missing { .. } | ConnectError::TimedOut { .. } | ConnectError::Loading { .. } => false,
+        ConnectError::PasswordFile { .. }
+        | ConnectError::PasswordNeeded { .. }
+        | ConnectError::PasswordRefused { .. }
+        | ConnectError::Forbidden { .. }
+        | ConnectError::TooOld { .. }
+        | ConnectError::WrongMode { .. }
+        | ConnectError::NotThisKind { .. } => true,
+    }
 }
 
 impl Worker {
@@ -101,10 +118,17 @@ impl Worker {
                 self.lost(ask.op).await;
             }
             match self.try_connect().await {
-                Ok(Some(connected)) => return Some(connected),
+                Ok(Some(connected)) => {
+                    self.notes.take_back(notes::ENGINE_UNUSABLE, &self.instance);
+                    return Some(connected);
+                }
                 Ok(None) => {}
                 Err(error) if !told && since.elapsed() > TELL_AFTER => {
                     told = true;
+                    if is_unusable(&error) {
+                        let text = format!("{}: {error}", self.instance);
+                        self.notes.put(notes::ENGINE_UNUSABLE, &self.instance, text, None);
+                    }
                     tracing::warn!(instance = self.instance, %error, "no connection to the engine");
                 }
                 Err(_) => {}

@@ -6,9 +6,11 @@
 use super::peers::Peers;
 use super::service::PROBLEM_BYTES_MAX;
 use super::wire;
+use crate::clock;
 use crate::config::Config;
 use crate::directory;
 use crate::guard_shell::FromLink;
+use crate::notes::{Note, Notes};
 use crate::view::MastersView;
 use baton_core::ids::InstanceName;
 use baton_core::message::{Beat, Hello};
@@ -63,6 +65,8 @@ pub struct HostLink {
     pub moving: watch::Receiver<MovingView>,
     /// The host's map of masters.
     pub masters: watch::Sender<Arc<MastersView>>,
+    /// What people should know of this host.
+    pub notes: Notes,
 }
 
 impl HostLink {
@@ -168,6 +172,7 @@ impl HostLink {
     ) -> String {
         // A new arbiter was told nothing yet.
         self.moving.mark_changed();
+        let mut told: Option<Vec<Note>> = None;
         loop {
             tokio::select! {
                 biased;
@@ -186,7 +191,11 @@ impl HostLink {
                     while let Ok(beat) = self.beats.try_recv() {
                         beats.push(wire::beat_to_wire(&beat));
                     }
-                    let beats = v1::from_host::Message::Beats(v1::Beats { beats });
+                    let current = self.notes.current(tokio::time::Instant::now());
+                    let notes = (told.as_ref() != Some(&current)).then(|| wire::aside::notes_to_wire(&current));
+                    told = Some(current);
+                    let unix_millis = clock::unix_millis();
+                    let beats = v1::from_host::Message::Beats(v1::Beats { beats, unix_millis, notes });
                     if out.try_send(v1::FromHost { message: Some(beats) }).is_err() {
                         return "it does not take what is sent".to_owned();
                     }

@@ -2,7 +2,8 @@
 //! what it answers. It decides nothing and keeps no state but the number of streams.
 
 use super::wire;
-use crate::arbiter_shell::Event;
+use crate::arbiter_shell::{Aside, Event};
+use crate::clock;
 use crate::config::Config;
 use crate::guard_shell::{FromLink, Question};
 use baton_core::arbiter::SessionId;
@@ -192,10 +193,14 @@ async fn read(session: SessionId, mut inbound: Streaming<v1::FromHost>, events: 
         if beats.beats.len() > wire::GUARDS_MAX {
             break;
         }
+        let aside = Aside {
+            clock_ahead_ms: wire::aside::clock_ahead(beats.unix_millis, clock::unix_millis()),
+            notes: beats.notes.map(wire::aside::notes_from_wire),
+        };
         let beats: Result<Vec<_>, _> = beats.beats.into_iter().map(wire::beat_from_wire).collect();
         match beats {
             Ok(beats) => {
-                if events.send(Event::Beats { session, beats }).await.is_err() {
+                if events.send(Event::Beats { session, beats, aside }).await.is_err() {
                     return;
                 }
             }

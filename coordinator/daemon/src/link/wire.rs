@@ -1,6 +1,7 @@
 //! Guard's and arbiter's messages to protobuf and back: total on the way out, checked on the way in. What cannot be
 //! understood is refused as a whole; nothing received panics.
 
+pub mod aside;
 pub mod peer;
 
 use baton_core::engine::DataState;

@@ -2,7 +2,7 @@
 
 use e2e::logs::{Allowed, CHANGE_OF_MASTER, ENGINE_ENDS};
 use e2e::stage::{Stage, play};
-use e2e::{HostPlan, InstancePlan, poll, store};
+use e2e::{HostPlan, InstancePlan, issues, poll, store};
 
 const NOT_OURS_TO_START: &[Allowed] = &[("is not ours to start", "the engine was adopted")];
 const INTRUDER: &[Allowed] = &[("found writable without a right", "somebody made it writable")];
@@ -77,6 +77,7 @@ fn a_replica_made_writable_by_hand_is_fenced_at_once() {
         let after = stage.whole("orders", &["a1", "b1", "c1"]);
         assert_eq!((after.term, after.master.as_deref()), (before.term, Some("a1")));
         assert!(stage.log_of(2).contains("found writable without a right"), "{}", stage.log_of(2));
+        issues::until(stage, "orders", "writable_by_hand", "c1");
         store::set(stage.instance(0).port, "more", "yes").expect("the master goes on");
         poll::until("it follows again", || store::get(replica.port, "more"));
     });

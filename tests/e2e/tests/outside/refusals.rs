@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::logs::{Allowed, ENGINE_ENDS};
 use e2e::stage::{Stage, play};
-use e2e::{HostPlan, InstancePlan, ctl, http, poll, store};
+use e2e::{HostPlan, InstancePlan, ctl, http, issues, poll, store};
 
 #[test]
 fn a_wrong_password_is_named_and_the_instance_is_not_up() {
@@ -25,6 +25,7 @@ fn a_wrong_password_is_named_and_the_instance_is_not_up() {
             http::get(stage.hosts[host].ports.http, "/instances/a1/health").expect("it answers");
         assert_eq!((code, body["health"].as_str()), (503, Some("down")), "{body}");
         assert!(!stage.log_of(host).contains("right"), "no password in a log");
+        issues::until(stage, "orders", "engine_unusable", "a1");
         let seen = poll::until("the set is seen", || stage.set("orders"));
         assert_eq!((seen.state.as_str(), seen.master), ("none", None));
     });

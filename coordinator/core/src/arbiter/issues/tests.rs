@@ -175,6 +175,10 @@ fn case(code: &str) -> (Change, &'static str) {
             |view| engine(view).data = DataState::Marked { id: DataId("x".into()), term: Term(9) },
             "a3: its data is not this set's; it does not follow",
         ),
+        "empty_member" => (
+            |view| (engine(view).data, engine(view).follows) = (DataState::Empty, None),
+            "a3: its engine is empty, though it is in the in-sync set",
+        ),
         "not_replicating" => {
             (|view| engine(view).follows = None, "a3: in the in-sync set, and not connected to the master")
         }

@@ -7,6 +7,7 @@
 mod deadman;
 mod disk;
 mod engine;
+mod manager;
 mod peers;
 mod provider;
 mod write_path;
@@ -142,6 +143,7 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let workers = CancellationToken::new();
     let held = deadman::spawn(&parts, dir.path(), events.clone(), workers.clone());
     let engine = engine::spawn(&parts, held.clone(), runs, writables, events.clone(), workers.clone());
+    manager::spawn(&parts, workers.clone());
     let disk = disk::spawn(dir, start, events.clone());
     let desk = peers::PeerDesk::new(hello.clone(), Arc::clone(&parts.peers), events.clone());
     let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk };

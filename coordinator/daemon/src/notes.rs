@@ -21,6 +21,8 @@ pub const FOR_ONCE: Duration = Duration::from_secs(600);
 pub const WRITABLE_BY_HAND: &str = "writable_by_hand";
 /// The engine answers, and the guard cannot use it.
 pub const ENGINE_UNUSABLE: &str = "engine_unusable";
+/// Somebody else chooses the engine's masters too.
+pub const OTHER_MANAGER: &str = "other_manager";
 /// What the configuration allows and should not be forgotten.
 pub const CONFIGURATION: &str = "configuration";
 /// A file of TLS runs out soon.

@@ -62,6 +62,11 @@ pub trait EngineConnection: Send {
     /// identity that the data is marked with, and puts the mark back where a user removed it.
     async fn check_write(&mut self, timeout: Duration) -> WriteCheck;
 
+    /// Who else chooses this engine's masters, in words, where somebody can be seen to. Only for people.
+    async fn other_manager(&mut self, _timeout: Duration) -> Option<String> {
+        None
+    }
+
     /// Whether an earlier call ended without an answer: every later one answers `Unknown`.
     fn is_closed(&self) -> bool;
 }

@@ -413,3 +413,23 @@ async fn a_promotion_whose_mark_is_refused_is_taken_back() {
     let probe = server.probe().await;
     assert_eq!((probe.writable, probe.follows, probe.data), (false, None, DataState::Empty));
 }
+
+#[tokio::test]
+async fn a_sentinel_that_watches_is_seen() {
+    let server = Server::fenced(&[]).await;
+    let mut connection = server.kind.connect(PATIENCE).await.expect("it runs");
+    assert_eq!(connection.other_manager(PATIENCE).await, None);
+    // As a Sentinel does: a name, and a subscription.
+    let mut sentinel = TcpStream::connect(("127.0.0.1", server.port)).await.expect("it listens");
+    let words = "CLIENT SETNAME sentinel-0123abcd-pubsub\r\nSUBSCRIBE __sentinel__:hello\r\n";
+    sentinel.write_all(words.as_bytes()).await.expect("it takes requests");
+    let mut answer = vec![0; 64];
+    while !String::from_utf8_lossy(&answer).contains("__sentinel__:hello") {
+        let read = sentinel.read(&mut answer).await.expect("it answers");
+        assert!(read > 0, "it hung up");
+    }
+    let seen = connection.other_manager(PATIENCE).await.expect("it is seen");
+    let from = sentinel.local_addr().expect("connected");
+    assert_eq!(seen, format!("a Redis Sentinel watches it (from {from}) and may change its master"));
+    assert!(!connection.is_closed());
+}

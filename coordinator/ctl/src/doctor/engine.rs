@@ -31,7 +31,7 @@ pub(super) async fn check(instance: &InstanceConfig, running: bool, timeout: Dur
         findings.push(program(&engine.command).await.about(name));
     }
     let kind = Redis::new(engine.connect.to_string(), engine.password_file.clone());
-    let connected = kind.connect(timeout).await;
+    let mut connected = kind.connect(timeout).await;
     let answered = connected
         .as_ref()
         .ok()
@@ -41,6 +41,13 @@ pub(super) async fn check(instance: &InstanceConfig, running: bool, timeout: Dur
         Err(error) => refused(error, !engine.command.is_empty(), running),
     };
     findings.push(answer.about(name));
+    if let Ok(connection) = &mut connected
+        && let Some(who) = connection.other_manager(timeout).await
+    {
+        let advice =
+            "let only one choose the masters: SENTINEL REMOVE on every Sentinel, or no instance of Baton";
+        findings.push(Finding::new("other-manager", Verdict::Problem, who, advice).about(name));
+    }
     let fence = boot_fence::check(instance, answered.as_ref(), running);
     findings.extend(fence.into_iter().map(|finding| finding.about(name)));
     findings

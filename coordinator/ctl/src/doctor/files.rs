@@ -1,10 +1,13 @@
-//! Files with secrets: who may read them.
+//! Files with secrets, and certificates: who may read them, and how long they are good.
 
 use super::{Finding, Verdict};
 use baton_coordinator::config::{Config, ProviderConfig};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// A certificate that runs out within this is to be renewed.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// The permissions of a file's group, and of everybody.
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
@@ -14,13 +17,42 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     if files.is_empty() {
         let advice =
             "give the cluster a secret (cluster.secret_file): without it its name alone tells it from others";
-        return vec![Finding::new("secrets", Verdict::Notice, "no file with a secret is named", advice)];
+        let mut findings = certificates(config);
+        findings.push(Finding::new("secrets", Verdict::Notice, "no file with a secret is named", advice));
+        return findings;
     }
     let mut findings: Vec<Finding> = files.iter().map(|(key, path)| look(key, path)).collect();
+    findings.extend(certificates(config));
     if config.secret_file.is_none() {
         let advice = "cluster.secret_file tells this cluster from another one of the same name";
         let finding = Finding::new("secrets", Verdict::Notice, "the cluster has no secret", advice);
         findings.push(finding.about("cluster.secret_file"));
+    }
+    findings
+}
+
+/// Certificates that run out soon; one that has is told with the configuration.
+fn certificates(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (section, provider) in [("provider", Some(&config.provider)), ("provider.next", config.next.as_ref())]
+    {
+        let files = match provider {
+            Some(ProviderConfig::Stateboard { tls, .. }) => tls.as_ref(),
+            Some(ProviderConfig::Etcd(etcd)) => etcd.tls.as_ref(),
+            Some(ProviderConfig::Embedded { .. }) | None => None,
+        };
+        let Some(files) = files else { continue };
+        let soon = files.expiring(SOON);
+        if soon.is_empty() {
+            let evidence = format!("{section}: good for {} days and more", SOON.as_secs() / 86_400);
+            findings.push(Finding::ok("certificates", evidence));
+        }
+        findings.extend(soon.into_iter().map(|fault| {
+            let evidence = format!("{}: {}", fault.path.display(), fault.rule);
+            let advice = "renew it; the new file is read by itself";
+            let about = format!("{section}.{}", fault.key);
+            Finding::new("certificates", Verdict::Warning, evidence, advice).about(about)
+        }));
     }
     findings
 }

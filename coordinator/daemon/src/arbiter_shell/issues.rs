@@ -110,6 +110,11 @@ pub(super) fn of_note(coordinator: &str, replicaset: Option<&str>, note: &Note) 
             "correct what the text names; on its host, doctor looks at all of it",
             "batonctl doctor",
         ),
+        notes::OTHER_MANAGER => (
+            Severity::Critical,
+            "let only one choose: take the set out of the Sentinels (SENTINEL REMOVE), or out of Baton",
+            "batonctl status",
+        ),
         notes::CONFIGURATION => (
             Severity::Warning,
             "change the coordinator's configuration, if this is not meant",

@@ -323,6 +323,15 @@ impl RedisConnection {
     }
 }
 
+/// A Sentinel among the clients of `CLIENT LIST`.
+fn sentinel_in(clients: &str) -> Option<String> {
+    let is_one = |line: &&str| line.split(' ').any(|field| field.starts_with("name=sentinel-"));
+    let sentinel = clients.lines().find(is_one)?;
+    let from =
+        sentinel.split(' ').find_map(|field| field.strip_prefix("addr=")).unwrap_or("an unknown address");
+    Some(format!("a Redis Sentinel watches it (from {from}) and may change its master"))
+}
+
 fn words<'a>(text: &[&'a str]) -> Vec<&'a [u8]> {
     text.iter().map(|word| word.as_bytes()).collect()
 }
@@ -373,6 +382,16 @@ impl EngineConnection for RedisConnection {
             Ok(Err(error)) => WriteCheck::Unknown(error.to_string()),
             Err(_) => WriteCheck::Unknown(format!("no answer within {timeout:?}")),
         }
+    }
+
+    async fn other_manager(&mut self, timeout: Duration) -> Option<String> {
+        let mut stream = self.stream.take()?;
+        // Each Sentinel that watches a server listens there under such a name, so the short list is enough.
+        let request = [words(&["CLIENT", "LIST", "TYPE", "pubsub"])];
+        let mut replies = tokio::time::timeout(timeout, exchange(&mut stream, &request)).await.ok()?.ok()?;
+        self.stream = Some(stream);
+        let reply = replies.pop()?;
+        sentinel_in(&reply.text()?)
     }
 
     fn is_closed(&self) -> bool {

@@ -155,7 +155,8 @@ pub fn stateboard(port: u16, secret_file: &Path, data_dir: &Path) -> anyhow::Res
 /// The settings that a new cluster begins with.
 #[must_use]
 pub fn seed_settings(lease_ttl: Duration) -> String {
-    format!("lease_ttl = \"{}\"\n", humantime::format_duration(lease_ttl))
+    // A master is killed again and again here, and each time it is to be replaced.
+    format!("lease_ttl = \"{}\"\nsuppress_threshold = 0\n", humantime::format_duration(lease_ttl))
 }
 
 /// The configuration of a Redis: an append-only file synced each second, no snapshots, and replicas that are fed at once.
@@ -210,7 +211,10 @@ mod tests {
 
     #[test]
     fn a_lease_is_written_as_people_write_it() {
-        assert_eq!(seed_settings(Duration::from_millis(300)), "lease_ttl = \"300ms\"\n");
-        assert_eq!(seed_settings(Duration::from_secs(3)), "lease_ttl = \"3s\"\n");
+        assert_eq!(
+            seed_settings(Duration::from_millis(300)),
+            "lease_ttl = \"300ms\"\nsuppress_threshold = 0\n"
+        );
+        assert_eq!(seed_settings(Duration::from_secs(3)), "lease_ttl = \"3s\"\nsuppress_threshold = 0\n");
     }
 }

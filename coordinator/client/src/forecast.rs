@@ -24,6 +24,9 @@ pub struct ForecastStatus {
     pub within_ms: Option<u64>,
     /// Where too few replicas would be left for commits that wait: for how many they wait, and how many would be left.
     pub commits_short: Option<CommitsShort>,
+    /// What may be lost by it, as far as anybody knows (a forced failover).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_lose: Option<String>,
 }
 
 /// A member in the ranking.
@@ -61,6 +64,7 @@ impl From<&ForecastStatus> for v1::Forecast {
             within_ms: forecast.within_ms,
             commits_wait_for: forecast.commits_short.map(|short| short.wait_for),
             replicas_left: forecast.commits_short.map_or(0, |short| short.left),
+            may_lose: forecast.may_lose.clone().unwrap_or_default(),
         }
     }
 }
@@ -80,6 +84,7 @@ impl From<v1::Forecast> for ForecastStatus {
             ranking: forecast.ranking.into_iter().map(rank).collect(),
             within_ms: forecast.within_ms,
             commits_short: forecast.commits_wait_for.map(|wait_for| CommitsShort { wait_for, left }),
+            may_lose: filled(forecast.may_lose),
         }
     }
 }
@@ -100,6 +105,7 @@ mod tests {
             ranking: vec![ForecastRank { instance: "a2".into(), verdict: "chosen".into() }],
             within_ms: Some(4_500),
             commits_short: Some(CommitsShort { wait_for: 2, left: 0 }),
+            may_lose: Some("200 bytes".into()),
         };
         for forecast in [whole, ForecastStatus::default()] {
             assert_eq!(ForecastStatus::from(v1::Forecast::from(&forecast)), forecast);

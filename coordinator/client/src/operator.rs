@@ -10,9 +10,9 @@ use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
     ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, ListedMember, MastersChange,
-    MemberRemoval, MembersRequest, OperatorTask, Refusal, SetHistory, SetHistoryRequest, SettingsChange,
-    SettingsRequest, SettingsResponse, SwitchoverRequest, TaskRequest, TimingRequest, TimingResponse,
-    WhatIfRequest,
+    MemberRemoval, MembersRequest, OperatorTask, PauseRequest, Refusal, ResumeRequest, SetHistory,
+    SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse, SwitchoverRequest, TaskRequest,
+    TimingRequest, TimingResponse, WhatIfRequest,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -253,6 +253,53 @@ impl OperatorClient {
     ) -> Result<Vec<ForecastStatus>, OperatorError> {
         let (switchover, to) = (replicaset.to_owned(), to.unwrap_or_default().to_owned());
         self.forecast(WhatIfRequest { switchover, to, ..Default::default() }).await
+    }
+
+    /// What would become of a set if a failover were forced now; refused where it would be.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn what_if_failover(
+        &self,
+        replicaset: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<ForecastStatus>, OperatorError> {
+        let (failover, to) = (replicaset.to_owned(), to.unwrap_or_default().to_owned());
+        self.forecast(WhatIfRequest { failover, to, ..Default::default() }).await
+    }
+
+    /// Pauses sets, or all where none is named; for good where no span is given. Answers with those that are being paused.
+    ///
+    /// # Errors
+    /// See [`OperatorError`]. It may be asked again.
+    pub async fn pause(
+        &self,
+        replicasets: &[String],
+        span: Option<Duration>,
+    ) -> Result<Vec<String>, OperatorError> {
+        let request = PauseRequest {
+            cluster: String::new(),
+            replicasets: replicasets.to_vec(),
+            for_us: span.map_or(0, |span| micros(span).max(1)),
+        };
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).pause(request).await }
+        });
+        Ok(answer.await?.replicasets)
+    }
+
+    /// Ends pauses, and what holds sets after too many failovers; of all sets where none is named.
+    ///
+    /// # Errors
+    /// See [`OperatorError`]. It may be asked again.
+    pub async fn resume(&self, replicasets: &[String]) -> Result<Vec<String>, OperatorError> {
+        let request = ResumeRequest { cluster: String::new(), replicasets: replicasets.to_vec() };
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).resume(request).await }
+        });
+        Ok(answer.await?.replicasets)
     }
 
     async fn forecast(&self, request: WhatIfRequest) -> Result<Vec<ForecastStatus>, OperatorError> {

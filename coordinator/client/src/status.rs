@@ -81,6 +81,9 @@ pub struct ReplicaSetStatus {
     pub members: Vec<MemberStatus>,
     /// What the arbiter is doing with the set, in words; `steady` if nothing.
     pub phase: String,
+    /// Why nobody else is made master by itself: `paused`, `suppressed` or `budget`; absent where nothing holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// What is wrong, in words.
     pub issues: Vec<String>,
     /// The last decision, a refusal too; absent if there was none in this epoch.

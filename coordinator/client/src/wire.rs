@@ -234,6 +234,7 @@ fn set_to_wire(set: &ReplicaSetStatus) -> Result<v1::ReplicaSetStatus, BadStatus
         record: set.record.as_ref().map(shown_record_to_wire).transpose()?,
         members: set.members.iter().map(member_to_wire).collect::<Result<_, _>>()?,
         phase: set.phase.clone(),
+        hold: set.hold.clone().unwrap_or_default(),
         issues: set.issues.clone(),
         last_decision: set.last_decision.as_ref().map(DecisionRecord::to_json).unwrap_or_default(),
     })
@@ -303,6 +304,7 @@ fn set_from_wire(set: &v1::ReplicaSetStatus) -> Result<ReplicaSetStatus, BadStat
         record,
         members: set.members.iter().map(member_from_wire).collect(),
         phase: set.phase.clone(),
+        hold: none_if_empty(&set.hold),
         issues: set.issues.clone(),
         last_decision,
     })
@@ -422,6 +424,7 @@ mod tests {
                 record: Some(record),
                 members: vec![unheard, member],
                 phase: "steady".into(),
+                hold: Some("paused".into()),
                 issues: vec!["a1 was never heard".into()],
                 last_decision: Some(DecisionRecord { rule: "the engine ended".into(), ..Default::default() }),
             }],

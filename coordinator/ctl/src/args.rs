@@ -3,6 +3,7 @@
 mod doctor;
 mod examples;
 mod members;
+mod pause;
 mod provider;
 mod settings;
 mod stateboard;
@@ -10,6 +11,7 @@ mod top;
 
 pub use doctor::DoctorArgs;
 pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
+pub use pause::{PauseArgs, ResumeArgs};
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
 pub use settings::{HowArgs, SettingsArgs, SettingsCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
@@ -164,6 +166,10 @@ pub enum Command {
     Settings(SettingsArgs),
     /// List the members and say what holds for single ones: electable, priority, maintenance, removal
     Member(MemberArgs),
+    /// Keep masters where they are for a while: nobody else takes over, and no lease is needed
+    Pause(PauseArgs),
+    /// End a pause, and what holds replica sets after too many failovers
+    Resume(ResumeArgs),
     /// Move every master out of zones, one after another, and keep them out
     Drain(DrainArgs),
     /// Let masters be in drained zones again

@@ -7,6 +7,7 @@ mod drain;
 mod json;
 mod manual;
 mod members;
+mod pause;
 mod provider;
 pub mod render;
 mod settings;
@@ -206,6 +207,8 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         Command::Wait(args) => return wait::run(cli, io, &client, args).await,
         Command::Settings(args) => return settings::run(cli, io, &client, args).await,
         Command::Member(args) => return members::run(cli, io, &client, args).await,
+        Command::Pause(args) => return pause::pause(cli, io, &client, args).await,
+        Command::Resume(args) => return pause::resume(cli, io, &client, args).await,
         Command::Drain(args) => return drain::run(cli, io, &client, args, drain::Way::Out).await,
         Command::Undrain(args) => return drain::run(cli, io, &client, args, drain::Way::Back).await,
         Command::Switchover(args) => return switchover(cli, io, &client, args).await,

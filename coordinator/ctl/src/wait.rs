@@ -96,7 +96,7 @@ fn unhealthy(set: &ReplicaSetStatus, issues: &[IssueStatus]) -> Option<String> {
     let late = set.members.iter().find(|member| !member.in_sync);
     issue
         .or_else(|| late.map(|member| format!("{} is not in the in-sync set", member.instance)))
-        .or_else(|| (set.phase != "steady").then(|| set.phase.clone()))
+        .or_else(|| (!matches!(set.phase.as_str(), "steady" | "paused")).then(|| set.phase.clone()))
         .map(|text| format!("{}: {text}", set.replicaset))
 }
 

@@ -448,6 +448,31 @@ impl Shell {
                 let active = self.token.is_some();
                 let _ = reply.send(if active { self.forecasts(&imagined) } else { Err(not_active()) });
             }
+            OperatorCommand::Pause { replicasets, pin, reply } => {
+                if self.token.is_none() {
+                    let _ = reply.send(Err(not_active()));
+                    return;
+                }
+                for replicaset in replicasets {
+                    self.step(Input::Pause { replicaset, pin });
+                }
+                let _ = reply.send(Ok(()));
+            }
+            OperatorCommand::Resume { replicasets, reply } => {
+                if self.token.is_none() {
+                    let _ = reply.send(Err(not_active()));
+                    return;
+                }
+                match replicasets {
+                    None => self.step(Input::Resume { replicaset: None }),
+                    Some(replicasets) => {
+                        for replicaset in replicasets {
+                            self.step(Input::Resume { replicaset: Some(replicaset) });
+                        }
+                    }
+                }
+                let _ = reply.send(Ok(()));
+            }
             OperatorCommand::RemoveMember { replicaset, instance, reply } => {
                 let Some(token) = self.token else {
                     let _ = reply.send(Err(not_active()));
@@ -464,6 +489,8 @@ impl Shell {
 
     fn forecasts(&self, imagined: &Imagined) -> Result<Vec<Forecast>, Refused> {
         let now = clock::now();
+        let refused =
+            |why| Refused::new(RefusedKind::NotPossible, why, "look at the members with: batonctl status");
         match imagined {
             Imagined::Loss(loss) => Ok(self
                 .arbiter
@@ -472,9 +499,10 @@ impl Shell {
                 .collect()),
             Imagined::Switchover { replicaset, to } => {
                 let forecast = self.arbiter.forecast_switchover(now, replicaset, to.as_ref());
-                let refused = |why| {
-                    Refused::new(RefusedKind::NotPossible, why, "look at the members with: batonctl status")
-                };
+                forecast.map(|forecast| vec![forecast]).map_err(refused)
+            }
+            Imagined::Failover { replicaset, to } => {
+                let forecast = self.arbiter.forecast_failover(now, replicaset, to.as_ref());
                 forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
         }

@@ -488,6 +488,8 @@ async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
         match command {
             OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::WhatIf { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::Pause { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::Resume { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::RemoveMember { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::History { reply, .. } => drop(reply.send(Err(refused()))),
         }

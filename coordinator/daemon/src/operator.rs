@@ -2,6 +2,7 @@
 //! answered from the published views is. It decides nothing and holds no state but the table of running tasks.
 
 mod command;
+mod holds;
 mod service;
 mod settings;
 mod tasks;

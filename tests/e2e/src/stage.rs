@@ -130,7 +130,7 @@ impl Stage {
         process::adopt_descendants();
         let folder = own_folder().expect("a temporary folder");
         fs::write(folder.path().join("secret"), "only for this test\n").expect("writable");
-        let settings = format!("lease_ttl = \"{}ms\"\n", lease.as_millis());
+        let settings = format!("lease_ttl = \"{}ms\"\nsuppress_threshold = 0\n", lease.as_millis());
         fs::write(folder.path().join("settings.toml"), settings).expect("writable");
         Self {
             folder,

@@ -4,6 +4,7 @@
 //! It must not know how members are named by a person (zones, hosts).
 
 use super::Arbiter;
+use super::forced::{check_failover, loss};
 use super::select::{Candidate, Question, choose};
 use super::set::{GuardState, SetState};
 use super::switchover::check_switchover;
@@ -58,6 +59,8 @@ pub struct Forecast {
     pub within: Option<Span>,
     /// Commits wait for so many replicas, and so many would be left, where that is too few.
     pub commits_short: Option<(u32, usize)>,
+    /// What may be lost by it, as far as anybody knows.
+    pub may_lose: Option<String>,
 }
 
 impl Arbiter {
@@ -78,6 +81,7 @@ impl Arbiter {
             ranking: Vec::new(),
             within: None,
             commits_short: None,
+            may_lose: None,
         };
         let (Some(record), Some(master), true) = (record, master, set.confirmed && set.evidence.is_none())
         else {
@@ -138,7 +142,90 @@ impl Arbiter {
             fate,
             ranking: choice.ranking,
             commits_short,
+            may_lose: None,
         })
+    }
+
+    /// What would become of one set if a failover were forced now.
+    ///
+    /// # Errors
+    /// Why it would be refused at once, for people.
+    pub fn forecast_failover(
+        &self,
+        now: Time,
+        name: &ReplicaSetName,
+        target: Option<&InstanceName>,
+    ) -> Result<Forecast, String> {
+        let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
+        let master = check_failover(set, target)?;
+        let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
+        let lost = BTreeSet::new();
+        let question = Question {
+            target: target.cloned(),
+            spare_old_master: target != Some(&master),
+            by_itself: false,
+            candidates: self.imagined_candidates(now, set, record, &lost),
+            ..self.question(now, set, record, None)
+        };
+        let mut choice = choose(&question);
+        let missing = self.missing_reports(set, record, &lost);
+        let wanted = |chosen: &InstanceName| target.is_none_or(|target| target == chosen);
+        let mut may_lose = None;
+        if missing.is_some() || !choice.chosen.as_ref().is_some_and(|(chosen, _)| wanted(chosen)) {
+            choice = choose(&Question { forced: Some(self.would_be_over(now, set, record)), ..question });
+            may_lose = loss(set, record, &choice, missing.as_deref());
+        }
+        let fate = match &choice.chosen {
+            Some((chosen, _)) if wanted(chosen) => Fate::Replaced(chosen.clone()),
+            _ => Fate::NoSuccessor("nobody who is asked for could be appointed".to_owned()),
+        };
+        let within = matches!(fate, Fate::Replaced(_)).then(|| match self.is_heard(now, set) {
+            true => self.timing.worst_outage(FailureClass::Switchover),
+            false => self.timing.worst_outage(FailureClass::Silent),
+        });
+        let (replicaset, ranking) = (name.clone(), choice.ranking);
+        let commits_short = None;
+        Ok(Forecast {
+            replicaset,
+            master: Some(master),
+            lost,
+            fate,
+            ranking,
+            within,
+            commits_short,
+            may_lose,
+        })
+    }
+
+    /// Whether the master would hear an order to let go.
+    fn is_heard(&self, now: Time, set: &SetState) -> bool {
+        let heard = set.master().and_then(|(_, guard)| guard.heard_at.filter(|_| guard.session.is_some()));
+        heard.is_some_and(|heard| now.since(heard) <= self.timing.lease_ttl)
+    }
+
+    /// Whether, once its outer bound has passed or it was told to let go, nothing would keep the master going.
+    fn would_be_over(&self, now: Time, set: &SetState, record: &Record) -> bool {
+        let mut others = record.in_sync.iter().filter(|instance| !set.is_master(instance));
+        self.is_heard(now, set) || others.any(|instance| is_left(set, instance, &BTreeSet::new()))
+    }
+
+    /// Where commits wait for replicas, whether too few would sever and report.
+    fn missing_reports(
+        &self,
+        set: &SetState,
+        record: &Record,
+        lost: &BTreeSet<InstanceName>,
+    ) -> Option<String> {
+        let replicas = self.who_may_have_acknowledged(set, record);
+        let k = record.ack_quorum as usize;
+        let needed = (replicas.len() + 1).saturating_sub(k);
+        let whole = |instance: &&InstanceName| {
+            let beat = set.guards.get(*instance).and_then(|guard| guard.beat.as_ref());
+            is_left(set, instance, lost) && beat.is_some_and(|beat| beat.engine.whole)
+        };
+        let reports = replicas.iter().filter(whole).count();
+        (k > 0 && reports < needed)
+            .then(|| format!("{reports} of {needed} replicas would sever and report (commits wait for {k})"))
     }
 
     pub(super) fn imagined_candidates(
@@ -171,19 +258,10 @@ impl Arbiter {
         let lost = &forecast.lost;
         question.candidates = self.imagined_candidates(now, set, record, lost);
         let choice = choose(&question);
-        let replicas = self.who_may_have_acknowledged(set, record);
-        let k = record.ack_quorum as usize;
-        let needed = (replicas.len() + 1).saturating_sub(k);
-        let whole = |instance: &&InstanceName| {
-            let beat = set.guards.get(*instance).and_then(|guard| guard.beat.as_ref());
-            is_left(set, instance, lost) && beat.is_some_and(|beat| beat.engine.whole)
-        };
-        let reports = replicas.iter().filter(whole).count();
+        let missing = self.missing_reports(set, record, lost);
         forecast.fate = match &choice.chosen {
             None => Fate::NoSuccessor("no member could be appointed".to_owned()),
-            Some(_) if k > 0 && reports < needed => Fate::NoSuccessor(format!(
-                "{reports} of {needed} replicas would sever and report (commits wait for {k})"
-            )),
+            Some(_) if missing.is_some() => Fate::NoSuccessor(missing.unwrap_or_default()),
             Some((chosen, _)) => {
                 let left = record.in_sync.iter().filter(|instance| *instance != chosen);
                 let left = left.filter(|instance| is_left(set, instance, lost)).count();

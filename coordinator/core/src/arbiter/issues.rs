@@ -4,7 +4,7 @@
 //! It must not know how an issue is shown.
 
 use super::view::{MasterState, MemberView, SetView};
-use crate::decision::Verdict;
+use crate::decision::{Hold, Verdict};
 use crate::engine::DataState;
 use crate::ids::InstanceName;
 use crate::message::{Beat, Health, Stand};
@@ -72,7 +72,7 @@ struct Row {
 /// One finding of a row: whom it is about, and the text.
 type Found = (Option<InstanceName>, String);
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 19] = [
     Row {
         code: "no_master",
         severity: Severity::Critical,
@@ -170,6 +170,27 @@ const TABLE: [Row; 16] = [
         suggestion: "bring a replica into the in-sync set, or make one electable, before the master fails",
         command: "batonctl status",
         find: no_successor,
+    },
+    Row {
+        code: "suppressed",
+        severity: Severity::Warning,
+        suggestion: "find out why it failed so often; then let it be decided again",
+        command: "batonctl resume {set}",
+        find: suppressed,
+    },
+    Row {
+        code: "budget",
+        severity: Severity::Warning,
+        suggestion: "look at the network: so many failovers at once are one event; then let the rest be decided",
+        command: "batonctl resume --all",
+        find: over_budget,
+    },
+    Row {
+        code: "paused",
+        severity: Severity::Notice,
+        suggestion: "end the pause when the work is done: nobody takes over meanwhile",
+        command: "batonctl resume {set}",
+        find: paused,
     },
     Row {
         code: "straggler",
@@ -284,7 +305,9 @@ fn engine_stalled(view: &SetView, _: Norms) -> Vec<Found> {
 
 fn not_attached(view: &SetView, _: Norms) -> Vec<Found> {
     of_members(view, |member| {
-        let away = member.attached_by.is_none() && member.relayed_by.is_none();
+        // Somebody works on it, and knows.
+        let expected = member.maintenance.is_some();
+        let away = member.attached_by.is_none() && member.relayed_by.is_none() && !expected;
         let since = member.beat_age.map_or("it was never heard".to_owned(), |age| format!("heard {age} ago"));
         away.then(|| format!("no coordinator is attached ({since})"))
     })
@@ -385,11 +408,35 @@ fn no_successor(view: &SetView, _: Norms) -> Vec<Found> {
     }
     let fit = |member: &&MemberView| {
         let up = heard(member).is_some_and(|beat| beat.engine.health == Health::Up);
-        member.in_sync && member.listed.electable && up && !is_master(view, member)
+        member.in_sync && member.electable && up && !is_master(view, member)
     };
     match view.members.iter().any(|member| fit(&member)) {
         true => Vec::new(),
         false => of_set("if the master failed now, nobody could be appointed in its place".to_owned()),
+    }
+}
+
+fn suppressed(view: &SetView, _: Norms) -> Vec<Found> {
+    if view.hold != Some(Hold::Suppressed) {
+        return Vec::new();
+    }
+    of_set("held after too many automatic failovers: nobody else is made master by itself".to_owned())
+}
+
+fn over_budget(view: &SetView, _: Norms) -> Vec<Found> {
+    // Of a set that has its master nothing is being held.
+    if view.hold != Some(Hold::Budget) || view.state == MasterState::Active {
+        return Vec::new();
+    }
+    of_set("held: the cluster had more failovers within a minute than max_failovers_per_minute".to_owned())
+}
+
+fn paused(view: &SetView, _: Norms) -> Vec<Found> {
+    let pin = view.record.as_ref().and_then(|record| record.pinned);
+    match pin.filter(|_| view.hold == Some(Hold::Paused)) {
+        Some(pin) if pin.is_for_good() => of_set("paused, until a person ends it".to_owned()),
+        Some(_) => of_set(format!("paused for {} more", view.paused_for)),
+        None => Vec::new(),
     }
 }
 

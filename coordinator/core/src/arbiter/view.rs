@@ -1,8 +1,8 @@
 //! The arbiter as people and routers see it: values for reading only, made on demand.
 
 use super::Arbiter;
-use super::set::{GuardState, SetState, ago};
-use crate::decision::Decision;
+use super::set::{GuardState, Proposal, SetState, ago};
+use crate::decision::{Class, Decision, Hold};
 use crate::ids::{CoordinatorName, InstanceName, ReplicaSetName};
 use crate::message::{Beat, Hello};
 use crate::record::{Member, Record};
@@ -36,6 +36,12 @@ impl MasterState {
 pub struct MemberView {
     /// As it is listed in the provider.
     pub listed: Member,
+    /// Whether it may be appointed, by its configuration and by what people said.
+    pub electable: bool,
+    /// Its priority, in the same way.
+    pub priority: u32,
+    /// For how much longer somebody works on it.
+    pub maintenance: Option<Span>,
     /// What its guard said when it attached, while it is attached.
     pub hello: Option<Hello>,
     /// What it last said.
@@ -61,6 +67,10 @@ pub struct SetView {
     pub state: MasterState,
     /// The provider went back to an older state, and what was appointed since is not known.
     pub held: bool,
+    /// Why nobody else is made master by itself.
+    pub hold: Option<Hold>,
+    /// What is left of a pause; nothing where there is none.
+    pub paused_for: Span,
     /// What is being done, in a few words; `steady` if nothing.
     pub phase: String,
     /// Its members, listed ones and attached ones.
@@ -85,6 +95,8 @@ impl Arbiter {
             record: set.record.clone(),
             state: set.master_state(),
             held: set.held,
+            hold: self.hold_of(now, set),
+            paused_for: if set.is_paused(now) { set.pin_end.since(now) } else { Span::ZERO },
             phase: phase(now, set),
             members,
             last_decision: set.last_decision.clone(),
@@ -102,8 +114,12 @@ impl Arbiter {
 fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
     let guard: Option<&GuardState> = set.guards.get(&listed.instance);
     let attached = guard.filter(|guard| guard.session.is_some());
+    let said = set.said.get(&listed.instance);
     MemberView {
         listed: listed.clone(),
+        electable: said.and_then(|said| said.electable).unwrap_or(listed.electable),
+        priority: said.and_then(|said| said.priority).unwrap_or(listed.priority),
+        maintenance: set.in_maintenance(now, &listed.instance),
         hello: attached.map(|guard| guard.hello.clone()),
         beat: guard.and_then(|guard| guard.beat.clone()),
         beat_age: guard.and_then(|guard| ago(now, guard.heard_at)),
@@ -134,13 +150,18 @@ fn phase(now: Time, set: &SetState) -> String {
         return format!("replacing the master ({}: {evidence}), for {since}", class.name());
     }
     if let Some(task) = &set.task {
-        let aborted = task.aborted.is_some();
-        let text = if aborted { "switchover aborted: the master is to lead on" } else { RELINQUISHING };
-        return text.to_owned();
+        let text = match (task.aborted, task.class) {
+            (Some(_), _) => "switchover aborted: the master is to lead on".to_owned(),
+            (None, Class::Switchover) => RELINQUISHING.to_owned(),
+            (None, class) => format!("{}: waiting for the master to relinquish", class.name()),
+        };
+        return text;
     }
     match (set.confirmed, &set.proposal) {
         (false, _) => "waiting for the master's confirmation".to_owned(),
+        (true, Some(Proposal::Unpin)) => "resuming: waiting for the master to give its pin up".to_owned(),
         (true, Some(_)) => "changing the in-sync set".to_owned(),
+        (true, None) if set.is_paused(now) => "paused".to_owned(),
         (true, None) => "steady".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 use clap::Command;
 
 /// The command's words, and its examples.
-const OF: [(&str, &str); 24] = [
+const OF: [(&str, &str); 26] = [
     ("status", "batonctl status\nbatonctl status --watch --json     one line a second, for a program"),
     ("masters", "batonctl masters\nbatonctl masters --json"),
     (
@@ -18,6 +18,13 @@ const OF: [(&str, &str); 24] = [
          batonctl switchover orders-1                    to the best candidate\n\
          batonctl switchover orders-1 --to a2 --timeout 30s",
     ),
+    (
+        "pause",
+        "batonctl pause orders-1                         for an hour\n\
+         batonctl pause --all --for 20m                  while the network is worked on\n\
+         batonctl pause orders-1 --for-good",
+    ),
+    ("resume", "batonctl resume orders-1\nbatonctl resume --all"),
     ("issues", "batonctl issues\nbatonctl issues orders-1 --json"),
     ("what-if", "batonctl what-if --lose a1\nbatonctl what-if --lose zone:dc2,provider orders-1"),
     (

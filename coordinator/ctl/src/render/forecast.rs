@@ -21,6 +21,9 @@ pub fn forecasts(forecasts: &[ForecastStatus], palette: Palette) -> String {
             );
             line(&mut text, format_args!("  {}", palette.bad(&short)));
         }
+        if let Some(lost) = &forecast.may_lose {
+            line(&mut text, format_args!("  may be lost: {}", palette.bad(lost)));
+        }
         for rank in forecast.ranking.iter().filter(|rank| rank.verdict != "chosen") {
             line(&mut text, format_args!("  {}: {}", rank.instance, rank.verdict));
         }

@@ -61,6 +61,17 @@ impl Operator for Canned {
         Ok(self.next_task())
     }
 
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
+        Ok(Response::new(v1::PauseResponse { replicasets: request.into_inner().replicasets }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
+        Ok(Response::new(v1::ResumeResponse { replicasets: request.into_inner().replicasets }))
+    }
+
     async fn task(&self, _: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
         Ok(self.next_task())
     }
@@ -300,6 +311,7 @@ pub fn status() -> ClusterStatus {
             record: Some(record),
             members: vec![lost, member("a2", "master", "up")],
             phase: "steady".into(),
+            hold: None,
             issues: vec!["a1 was never heard".into()],
             last_decision: Some(decision()),
         }],

@@ -152,6 +152,7 @@ fn set_status(view: &SetView, decision: Option<&DecisionRecord>, issues: &[Issue
             })
             .collect(),
         phase: view.phase.clone(),
+        hold: view.hold.map(|hold| hold.name().to_owned()),
         issues: issues.iter().map(|issue| issue.text.clone()).collect(),
         last_decision: decision.cloned(),
     }
@@ -191,7 +192,7 @@ fn member_status(
         coordinator: member.attached_by.as_ref().map(ToString::to_string),
         endpoint: member.listed.endpoint.to_string(),
         zone: member.listed.zone.as_ref().map(ToString::to_string),
-        priority: member.listed.priority,
-        electable: member.listed.electable,
+        priority: member.priority,
+        electable: member.electable,
     }
 }

@@ -4,7 +4,7 @@
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{Forecast, Loss};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term};
-use baton_core::record::HistoryEntry;
+use baton_core::record::{HistoryEntry, Pin};
 use baton_core::time::Span;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +27,22 @@ pub enum OperatorCommand {
         timeout: Span,
         /// Where to answer.
         reply: Reply<SwitchoverDone>,
+    },
+    /// Pause sets. Answered when the machine has heard of it.
+    Pause {
+        /// Which.
+        replicasets: Vec<ReplicaSetName>,
+        /// For how long.
+        pin: Pin,
+        /// Where to answer.
+        reply: Reply<()>,
+    },
+    /// End what holds sets.
+    Resume {
+        /// Which; `None`: all, and the cluster's budget.
+        replicasets: Option<Vec<ReplicaSetName>>,
+        /// Where to answer.
+        reply: Reply<()>,
     },
     /// What would become of each set.
     WhatIf {
@@ -62,6 +78,13 @@ pub enum Imagined {
     Loss(Loss),
     /// A switchover is asked for.
     Switchover {
+        /// Of this set.
+        replicaset: ReplicaSetName,
+        /// To whom; `None`: the arbiter chooses.
+        to: Option<InstanceName>,
+    },
+    /// A failover is forced.
+    Failover {
         /// Of this set.
         replicaset: ReplicaSetName,
         /// To whom; `None`: the arbiter chooses.

@@ -72,7 +72,7 @@ impl OperatorService {
     }
 
     /// The view of the active arbiter, if that is this coordinator.
-    fn active(&self, cluster: &str) -> Result<Arc<ClusterView>, Status> {
+    pub(super) fn active(&self, cluster: &str) -> Result<Arc<ClusterView>, Status> {
         self.check_cluster(cluster)?;
         let view = self.view();
         if view.status.arbiter.active_here {
@@ -95,7 +95,7 @@ impl OperatorService {
         self.refuse(&refused)
     }
 
-    fn refuse(&self, refused: &Refused) -> Status {
+    pub(super) fn refuse(&self, refused: &Refused) -> Status {
         let address = match refused.kind {
             RefusedKind::NotActiveArbiter => self.view().status.arbiter.address.clone().unwrap_or_default(),
             _ => String::new(),
@@ -130,7 +130,7 @@ impl OperatorService {
         }
     }
 
-    async fn send(&self, command: OperatorCommand) -> Result<(), Status> {
+    pub(super) async fn send(&self, command: OperatorCommand) -> Result<(), Status> {
         self.commands.try_send(command).map_err(|error| {
             let refused = match error {
                 mpsc::error::TrySendError::Full(_) => {
@@ -179,7 +179,7 @@ impl OperatorService {
         })
     }
 
-    fn known_set<'a>(
+    pub(super) fn known_set<'a>(
         &self,
         status: &'a ClusterStatus,
         name: &ReplicaSetName,
@@ -334,6 +334,17 @@ impl Operator for OperatorService {
         Ok(Response::new(v1::WhatIfResponse { forecasts: forecasts.collect() }))
     }
 
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
+        self.pause_sets(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
+        self.resume_sets(request.into_inner()).await.map(Response::new)
+    }
+
     async fn issues(
         &self,
         request: Request<v1::IssuesRequest>,
@@ -378,7 +389,7 @@ fn replicaset(text: &str) -> Result<ReplicaSetName, Status> {
     ReplicaSetName::parse(text).map_err(invalid)
 }
 
-fn invalid(error: impl std::fmt::Display) -> Status {
+pub(super) fn invalid(error: impl std::fmt::Display) -> Status {
     let refusal = v1::Refusal { reason: "bad_request".to_owned(), ..v1::Refusal::default() };
     refusal::to_status(Code::InvalidArgument, error.to_string(), &refusal)
 }

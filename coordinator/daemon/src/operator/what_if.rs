@@ -11,16 +11,18 @@ use std::collections::BTreeSet;
 
 /// What a request is about.
 pub(super) fn imagined(status: &ClusterStatus, request: &v1::WhatIfRequest) -> Result<Imagined, Refused> {
-    if request.switchover.is_empty() {
+    if request.switchover.is_empty() && request.failover.is_empty() {
         return loss(status, request).map(Imagined::Loss);
     }
     let bad = |error: baton_core::ids::BadName| {
         Refused::new(RefusedKind::NotPossible, error.to_string(), "look at the names with: batonctl status")
     };
     let to = Some(request.to.as_str()).filter(|to| !to.is_empty());
-    Ok(Imagined::Switchover {
-        replicaset: ReplicaSetName::parse(&request.switchover).map_err(bad)?,
-        to: to.map(InstanceName::parse).transpose().map_err(bad)?,
+    let to = to.map(InstanceName::parse).transpose().map_err(bad)?;
+    let set = |name: &str| ReplicaSetName::parse(name).map_err(bad);
+    Ok(match request.failover.as_str() {
+        "" => Imagined::Switchover { replicaset: set(&request.switchover)?, to },
+        failover => Imagined::Failover { replicaset: set(failover)?, to },
     })
 }
 
@@ -112,5 +114,6 @@ pub(crate) fn shown(forecast: &Forecast) -> ForecastStatus {
         ranking: forecast.ranking.iter().map(rank).collect(),
         within_ms: forecast.within.map(baton_core::time::Span::as_millis),
         commits_short: forecast.commits_short.map(short),
+        may_lose: forecast.may_lose.clone(),
     }
 }

@@ -186,6 +186,7 @@ async fn a_loss_is_named_in_words_that_the_cluster_knows() {
             ranking: Vec::new(),
             within: None,
             commits_short: Some((1, 0)),
+            may_lose: None,
         };
         reply.send(Ok(vec![forecast])).expect("the service waits");
     });

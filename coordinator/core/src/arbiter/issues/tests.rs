@@ -1,7 +1,7 @@
 //! Each row of the table has a case that brings about its issue and no other, and a healthy set has none.
 
 use super::*;
-use crate::decision::{Class, Decision, Ranked, Refusal};
+use crate::decision::{Class, Decision, Hold, Ranked, Refusal};
 use crate::ids::{
     CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, ReplicaSetName, Term, Version,
 };
@@ -67,6 +67,9 @@ fn member(instance: &str) -> MemberView {
             bootstrap_members: 1,
             version: Version(1),
         },
+        electable: true,
+        priority: 100,
+        maintenance: None,
         hello: None,
         beat: Some(beat(instance)),
         beat_age: Some(Span::from_millis(100)),
@@ -104,6 +107,8 @@ fn healthy() -> SetView {
         record: Some(record),
         state: MasterState::Active,
         held: false,
+        hold: None,
+        paused_for: Span::ZERO,
         phase: "steady".to_owned(),
         members: ["a1", "a2", "a3"].map(member).into(),
         last_decision: None,
@@ -188,7 +193,7 @@ fn case(code: &str) -> (Change, &'static str) {
         ),
         "not_in_sync" => (|view| view.members[2].in_sync = false, "a3: not in the in-sync set"),
         "no_successor" => (
-            |view| view.members.iter_mut().for_each(|member| member.listed.electable = false),
+            |view| view.members.iter_mut().for_each(|member| member.electable = false),
             "if the master failed now, nobody could be appointed in its place",
         ),
         "straggler" => (
@@ -205,6 +210,33 @@ fn case(code: &str) -> (Change, &'static str) {
                 view.phase = "waiting for the first appointment".to_owned();
             },
             "no active master: waiting for the first appointment",
+        ),
+        other => held_case(other),
+    }
+}
+
+/// What people or too many failovers hold.
+fn held_case(code: &str) -> (Change, &'static str) {
+    match code {
+        "suppressed" => (
+            |view| view.hold = Some(Hold::Suppressed),
+            "held after too many automatic failovers: nobody else is made master by itself",
+        ),
+        "budget" => (
+            |view| {
+                view.hold = Some(Hold::Budget);
+                view.state = MasterState::Appointed;
+            },
+            "held: the cluster had more failovers within a minute than max_failovers_per_minute",
+        ),
+        "paused" => (
+            |view| {
+                view.hold = Some(Hold::Paused);
+                view.paused_for = Span::from_secs(60);
+                record(view).pinned =
+                    Some(crate::record::Pin { span: Span::from_secs(90), until_unix_millis: 9 });
+            },
+            "paused for 60s more",
         ),
         other => panic!("{other} has no case"),
     }

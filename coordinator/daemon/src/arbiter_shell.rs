@@ -340,10 +340,17 @@ impl Shell {
 
     fn step(&mut self, input: Input) {
         self.arbiter.step(clock::now(), input);
+        // A beat that is answered by a grant alone shows people nothing new but its own age.
+        let mut news = false;
         while let Some(action) = self.arbiter.pop_action() {
+            news |= !matches!(action, Action::Send { message: ToGuard::Grant(_), .. });
             self.execute(action);
         }
-        self.status.touch();
+        if news {
+            self.status.touch();
+        } else {
+            self.status.age();
+        }
     }
 
     fn execute(&mut self, action: Action) {

@@ -24,7 +24,7 @@ use baton_core::guard::{Action, Config as GuardConfig, Guard, Input, Note};
 use baton_core::ids::{CoordinatorName, Incarnation, InstanceName};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
-use baton_core::time::Time;
+use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::files::{FileError, InstanceDir};
@@ -134,7 +134,8 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
         rules: Rules::default(),
     };
     let hello = hello(&parts, start.incarnation);
-    let guard = Guard::new(clock::now(), config, start.saved.clone(), start.same_boot);
+    let mut guard = Guard::new(clock::now(), config, start.saved.clone(), start.same_boot);
+    guard.beat_at(beat_phase(&parts.coordinator, &parts.timing));
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (inbox, link) = mpsc::channel(EVENTS_MAX);
     let (run, runs) = watch::channel(None);
@@ -149,6 +150,17 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk };
     let task = tokio::spawn(shell.run(queue, link, stop, workers));
     Ok(Handle { inbox, hello, task })
+}
+
+/// When the guards of a host beat, within their period: together, so that one message carries what they say, and each host
+/// at a moment of its own, so that an arbiter does not hear thousands of them at once.
+#[must_use]
+pub fn beat_phase(host: &CoordinatorName, timing: &Timing) -> Span {
+    // Spread by the name: any function would do that tells neighbours apart.
+    let spread = host.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+    });
+    Span(spread % timing.beat_replica.0.max(1))
 }
 
 fn hello(parts: &Parts, incarnation: Incarnation) -> Hello {

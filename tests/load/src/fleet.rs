@@ -7,6 +7,7 @@ use crate::plan::{Plan, Seat};
 use crate::reads;
 use anyhow::Context as _;
 use baton_coordinator::config::Config;
+use baton_coordinator::guard_shell::beat_phase;
 use baton_coordinator::link::host::{Guarded, HostLink};
 use baton_coordinator::link::peers::Peers;
 use baton_coordinator::view::MastersView;
@@ -214,9 +215,11 @@ impl Common {
             timing: self.timing.clone(),
             rules: Rules::default(),
         };
+        // A new member of a host that never promised anything.
+        let mut guard = Guard::new(clock::now(), guard, Saved::default(), true);
+        guard.beat_at(beat_phase(coordinator, &self.timing));
         let parts = Parts {
-            // A new member of a host that never promised anything.
-            guard: Guard::new(clock::now(), guard, Saved::default(), true),
+            guard,
             replicaset: hello.replicaset.clone(),
             endpoint: hello.endpoint.clone(),
             engines: Arc::clone(engines),

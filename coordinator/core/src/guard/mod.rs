@@ -74,6 +74,8 @@ pub struct Guard {
     arming: Option<(OpId, Time)>,
     engine: engine::EngineState,
     next_beat: Time,
+    /// Where in their period the beats fall that nothing but time asks for; `None`: a period after the last one.
+    beat_phase: Option<Span>,
     last_op: u64,
     stopping: bool,
     stood_down: bool,
@@ -181,6 +183,7 @@ impl Guard {
             arming: None,
             engine: engine::EngineState::new(now),
             next_beat: now,
+            beat_phase: None,
             last_op: 0,
             stopping: false,
             stood_down: false,
@@ -189,6 +192,13 @@ impl Guard {
         };
         guard.push(Action::ReadProvider);
         guard
+    }
+
+    /// From now on the beats that nothing but time asks for fall `phase` after the multiples of their period on this node's
+    /// clock, so that those of all guards of a host fall together and one message carries them. They never come later than
+    /// they would have.
+    pub fn beat_at(&mut self, phase: Span) {
+        self.beat_phase = Some(phase);
     }
 
     /// Takes one input in. `now` never goes back, and was read after the input was received.

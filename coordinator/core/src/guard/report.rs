@@ -4,7 +4,7 @@ use super::io::Action;
 use super::{Guard, Promotion};
 use crate::ids::OpId;
 use crate::message::{Beat, EngineView, Stand};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 impl Guard {
     /// A beat leaves with this step.
@@ -15,7 +15,11 @@ impl Guard {
     pub(super) fn beat(&mut self, now: Time) {
         let timing = &self.config.timing;
         let busy = self.lead.is_some() || self.leaving.is_some() || self.severance.is_some();
-        self.next_beat = now + if busy { timing.beat_master } else { timing.beat_replica };
+        let period = if busy { timing.beat_master } else { timing.beat_replica };
+        self.next_beat = now + period;
+        if let Some(phase) = self.beat_phase {
+            self.next_beat = last_of_phase(self.next_beat, period, phase);
+        }
         let held = self.held_until();
         if self.severance.is_some() && held > now {
             // The arbiter waits for the end of the hold.
@@ -87,4 +91,10 @@ impl Guard {
             self.persisted = saved;
         }
     }
+}
+
+/// The last moment not after `at` that is `phase` after a multiple of `period`: less than a period before it.
+fn last_of_phase(at: Time, period: Span, phase: Span) -> Time {
+    let period = period.0.max(1);
+    at.back(Span((at.0 % period + period - phase.0 % period) % period))
 }

@@ -503,3 +503,27 @@ fn who_does_not_promise() {
     stops.is_asked(Time(1_000), 2);
     assert_eq!(stops.answers(), [&PeerAnswer::Refused(PromiseRefusal::Stopping)]);
 }
+
+#[test]
+fn beats_that_only_time_asks_for_fall_on_their_phase_and_never_come_later() {
+    let mut hand = started(probe(false), None, EPOCH);
+    let (period, phase) = (timing().beat_replica, Span(1_234_567));
+    hand.guard.beat_at(phase);
+    let asked_for = Time(10);
+    hand.step(asked_for, Input::Attached);
+    hand.actions.clear();
+    for _ in 0..5 {
+        let at = hand.guard.next_deadline().expect("a guard beats for ever");
+        hand.step(at, Input::Tick);
+    }
+    let beat = |action: &Action| match action {
+        Action::Beat(beat) => Some(beat.sent_at),
+        _ => None,
+    };
+    let beats: Vec<_> = hand.actions.iter().filter_map(beat).collect();
+    assert!(beats.len() > 3, "{beats:?}");
+    for (before, at) in [asked_for].iter().chain(&beats).zip(&beats) {
+        assert_eq!(at.0 % period.0, phase.0, "{beats:?}");
+        assert!(at.since(*before) <= period, "{beats:?}");
+    }
+}

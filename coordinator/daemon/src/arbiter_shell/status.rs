@@ -17,19 +17,22 @@ use tokio::time::Instant;
 
 /// Shortest time between two views.
 const PACE: Duration = Duration::from_millis(100);
+/// So long after the last one, a view is made that shows nothing new but how long ago each member was heard.
+const STALE: Duration = Duration::from_millis(500);
 /// A view is made at most so seldom that it costs a twentieth of a core.
 const SHARE: u32 = 20;
 
 /// When the next view is made.
 pub(super) struct Pace {
     touched: bool,
+    aged: bool,
     next: Instant,
     began: Option<Instant>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { touched: false, next: Instant::now(), began: None }
+        Self { touched: false, aged: false, next: Instant::now(), began: None }
     }
 }
 
@@ -38,20 +41,33 @@ impl Pace {
         self.touched = true;
     }
 
+    /// Nothing has happened but that members were heard.
+    pub(super) fn age(&mut self) {
+        self.aged = true;
+    }
+
+    fn at(&self) -> Option<Instant> {
+        match (self.touched, self.aged) {
+            (true, _) => Some(self.next),
+            (false, true) => Some(self.next + STALE),
+            (false, false) => None,
+        }
+    }
+
     /// Waits until a view is due.
     pub(super) async fn due(&self) {
-        if self.touched {
-            tokio::time::sleep_until(self.next).await;
-        } else {
-            std::future::pending().await
+        match self.at() {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
         }
     }
 
     pub(super) fn take_due(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.touched && now >= self.next;
+        let due = self.at().is_some_and(|at| now >= at);
         if due {
             self.touched = false;
+            self.aged = false;
             self.began = Some(now);
         }
         due

@@ -187,6 +187,8 @@ impl HostLink {
                 },
                 beat = self.beats.recv() => {
                     let Some(beat) = beat else { return "no guards are left".to_owned() };
+                    // The other guards of the host beat at the same moment: let them.
+                    tokio::task::yield_now().await;
                     let mut beats = vec![wire::beat_to_wire(&beat)];
                     while let Ok(beat) = self.beats.try_recv() {
                         beats.push(wire::beat_to_wire(&beat));

@@ -257,6 +257,7 @@ impl Shell {
                 Ok(()) = lock.changed() => self.status.touch(),
                 Ok(()) = moving.changed() => self.status.touch(),
                 () = self.status.due() => {}
+                () = tokio::time::sleep_until(self.sessions.publish_from()), if !self.publish.is_empty() => {}
             }
             self.flush();
         }
@@ -421,8 +422,8 @@ impl Shell {
             // It comes back, with everything; its beats in the queue are nobody's.
             self.arbiter.step(clock::now(), Input::Detached { session });
         }
-        let changed = std::mem::take(&mut self.publish);
-        if !changed.is_empty() {
+        if !self.publish.is_empty() && tokio::time::Instant::now() >= self.sessions.publish_from() {
+            let changed = std::mem::take(&mut self.publish);
             self.sessions.publish(&self.arbiter, &changed);
         }
         if self.status.take_due() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Between two looks at all sets.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A set's new master as the router heard of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

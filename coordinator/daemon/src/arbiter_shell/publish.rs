@@ -9,19 +9,27 @@ use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision};
 use baton_core::message::{Hello, ToGuard};
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Status;
 
 type Out = mpsc::Sender<Result<v1::ToHost, Status>>;
 
+/// How long the next change of the map waits after one was sent, for each stream that it was sent over. The first change is
+/// told at once; of many that come one by one, each would otherwise go to every host of the cluster by itself, and the
+/// arbiter would do nothing else.
+const GAP_PER_STREAM: Duration = Duration::from_micros(20);
+
 /// All streams.
-#[derive(Default)]
 pub(super) struct Sessions {
     streams: BTreeMap<SessionId, Stream>,
     /// Those for which something waits: with thousands of hosts, looking at all of them for each beat would cost more than
     /// the beat.
     waiting: BTreeSet<SessionId>,
     masters: MastersView,
+    /// From when on the next change of the map may be sent.
+    publish_from: Instant,
     /// Of each set the streams that its guards came over, and where their coordinators are reached.
     sets: BTreeMap<ReplicaSetName, BTreeMap<InstanceName, (SessionId, String)>>,
 }
@@ -29,6 +37,18 @@ pub(super) struct Sessions {
 struct Stream {
     out: Out,
     waiting: v1::GuardMessages,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            masters: MastersView::default(),
+            publish_from: Instant::now(),
+            sets: BTreeMap::new(),
+        }
+    }
 }
 
 impl Sessions {
@@ -105,6 +125,11 @@ impl Sessions {
         cut
     }
 
+    /// From when on the next change of the map may be sent.
+    pub(super) fn publish_from(&self) -> Instant {
+        self.publish_from
+    }
+
     /// Takes the changed sets into the map and tells every host.
     pub(super) fn publish(&mut self, arbiter: &Arbiter, changed: &BTreeSet<ReplicaSetName>) {
         let Some(epoch) = arbiter.epoch() else { return };
@@ -141,5 +166,7 @@ impl Sessions {
         let message = v1::ToHost { message: Some(v1::to_host::Message::Masters(change)) };
         // One that does not take it is cut off by the next flush, or by its own keep-alive.
         self.streams.retain(|_, stream| stream.out.try_send(Ok(message.clone())).is_ok());
+        let streams = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
+        self.publish_from = Instant::now() + GAP_PER_STREAM * streams;
     }
 }

@@ -92,12 +92,13 @@ async fn healthy(cluster: &Cluster, masters: &BTreeMap<String, Master>) -> anyho
     };
     let operator = OperatorClient::new([cluster.coordinator.as_str()], PATIENCE)?;
     loop {
+        let asked = Instant::now();
         let status: ClusterStatus = operator.status().await?;
         if status.replicasets.len() == masters.len() && status.replicasets.iter().all(full) {
             return Ok(());
         }
         // tidy: waits because asking for the whole state again and again would be the load
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(LOOK.max(asked.elapsed() * 5)).await;
     }
 }
 

@@ -115,8 +115,10 @@ impl Operator {
         let task = self.ask(limit + READ, ask).await.with_context(|| format!("switch over to {target}"))?;
         match task.state() {
             State::Done => Ok(task),
-            State::Running => anyhow::bail!("the switchover to {target} still runs after {limit:?}"),
-            State::Failed => {
+            State::Running | State::Planned => {
+                anyhow::bail!("the switchover to {target} still runs after {limit:?}")
+            }
+            State::Failed | State::Aborted | State::NotUnderstood => {
                 let refusal = task.refusal.unwrap_or_default();
                 anyhow::bail!("the switchover to {target} failed: {} {}", refusal.reason, refusal.what_to_do)
             }

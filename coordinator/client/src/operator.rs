@@ -9,10 +9,10 @@ use crate::wire;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, ListedMember, MastersChange,
-    MemberRemoval, MembersRequest, OperatorTask, PauseRequest, Refusal, ResumeRequest, SetHistory,
-    SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse, SwitchoverRequest, TaskRequest,
-    TimingRequest, TimingResponse, WhatIfRequest,
+    AbortTaskRequest, ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, ListedMember,
+    MastersChange, MemberRemoval, MembersRequest, OperatorTask, PauseRequest, Refusal, ResumeRequest,
+    SetHistory, SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse, SwitchoverRequest,
+    TaskRequest, TasksRequest, TimingRequest, TimingResponse, WhatIfRequest,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +24,21 @@ use tonic::{Code, Status};
 pub struct OperatorClient {
     endpoints: Vec<String>,
     timeout: Duration,
+}
+
+/// A planned change of master, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SwitchoverAsked {
+    /// Of this replica set.
+    pub replicaset: String,
+    /// To whom; `None`: the arbiter chooses.
+    pub to: Option<String>,
+    /// How long the fenced master waits for the target to hold its final position.
+    pub timeout: Duration,
+    /// When to begin, in milliseconds since 1970; `None`: at once.
+    pub start_at_unix_millis: Option<u64>,
+    /// Who asks, for people.
+    pub by: String,
 }
 
 /// Why a call gave no answer.
@@ -143,29 +158,58 @@ impl OperatorClient {
         .await
     }
 
-    /// Starts a switchover; answers with the task, ended or still running after `wait` (at most a minute).
+    /// Asks for a planned change of master, now or at a time, and awaits its end for at most `wait` (of at most a minute).
     ///
     /// # Errors
-    /// See [`OperatorError`]; [`OperatorError::OutcomeUnknown`] is to be followed up in the history.
+    /// See [`OperatorError`]; [`OperatorError::OutcomeUnknown`] is to be followed up in the list of tasks.
     pub async fn switchover(
         &self,
-        replicaset: &str,
-        to: Option<&str>,
-        timeout: Duration,
+        asked: &SwitchoverAsked,
         wait: Duration,
     ) -> Result<OperatorTask, OperatorError> {
         let request = SwitchoverRequest {
             cluster: String::new(),
-            replicaset: replicaset.to_owned(),
-            to: to.unwrap_or_default().to_owned(),
-            timeout_us: micros(timeout),
+            replicaset: asked.replicaset.clone(),
+            to: asked.to.clone().unwrap_or_default(),
+            timeout_us: micros(asked.timeout),
             wait_us: micros(wait),
+            asked_by: asked.by.clone(),
+            start_at_unix_millis: asked.start_at_unix_millis,
         };
         let longer = Self { timeout: self.timeout + wait, ..self.clone() };
         longer
             .call(Repeat::Never, move |channel| {
                 let request = request.clone();
                 async move { wire_of(channel).switchover(request).await }
+            })
+            .await
+    }
+
+    /// The tasks that are kept, of one replica set or of all, the newest first.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn tasks(&self, replicaset: Option<&str>) -> Result<Vec<OperatorTask>, OperatorError> {
+        let replicaset = replicaset.unwrap_or_default().to_owned();
+        let request = TasksRequest { cluster: String::new(), replicaset };
+        let answer = self.call(Repeat::Safe, move |channel| {
+            let request = request.clone();
+            async move { wire_of(channel).tasks(request).await }
+        });
+        Ok(answer.await?.tasks)
+    }
+
+    /// Ends a planned task, or wants the old master back; the task as it stands when it has ended, or after `wait`.
+    ///
+    /// # Errors
+    /// See [`OperatorError`]. Asking again for the same is harmless.
+    pub async fn abort_task(&self, id: u64, wait: Duration) -> Result<OperatorTask, OperatorError> {
+        let request = AbortTaskRequest { cluster: String::new(), id, wait_us: micros(wait) };
+        let longer = Self { timeout: self.timeout + wait, ..self.clone() };
+        longer
+            .call(Repeat::Safe, move |channel| {
+                let request = request.clone();
+                async move { wire_of(channel).abort_task(request).await }
             })
             .await
     }

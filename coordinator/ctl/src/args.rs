@@ -1,5 +1,6 @@
 //! The command line of `batonctl`: names, defaults and help. Decides nothing.
 
+mod at;
 mod doctor;
 mod examples;
 mod members;
@@ -9,6 +10,7 @@ mod settings;
 mod stateboard;
 mod top;
 
+pub use at::At;
 pub use doctor::DoctorArgs;
 pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
 pub use pause::{PauseArgs, ResumeArgs};
@@ -26,6 +28,7 @@ Examples:
   batonctl status                              the cluster: who decides, every set, what is wrong
   batonctl top                                 the same live, the troubled sets first
   batonctl switchover orders-1 --to a2         change the master by plan, without losing a write
+  batonctl switchover orders-1 --at 03:00      the same tonight; `batonctl task` shows what is planned
   batonctl explain orders-1                    why the last decision was what it was
   batonctl issues                              what is wrong, and what to do about it
   batonctl what-if --lose zone:dc2             who would be master without a data centre
@@ -116,6 +119,8 @@ pub enum Command {
     },
     /// Change the master of a replica set by plan: no acknowledged write is lost
     Switchover(SwitchoverArgs),
+    /// List what operators asked for, look at one task, wait for its end, or call it off
+    Task(TaskArgs),
     /// List what should be looked at, the most urgent first, each with what to do about it
     Issues {
         /// Of this replica set only
@@ -231,9 +236,32 @@ pub struct SwitchoverArgs {
     /// Only say what would happen, and why the others would not be chosen
     #[arg(long)]
     pub dry_run: bool,
-    /// How long to wait for the end before leaving it to itself (exit code 4); by default the timeout and 30 s more
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub wait: Option<Duration>,
+    /// Begin at this time: 2026-11-22T03:00:00Z, 03:00 (the next such, in UTC) or +10m. Up to 10 minutes late where nobody
+    /// could begin it
+    #[arg(long, value_name = "TIME", value_parser = at::parse, conflicts_with = "dry_run")]
+    pub at: Option<At>,
+    /// How long to wait for the end before leaving it to itself (exit code 4); without a value for as long as it takes. By
+    /// default the timeout and 30 s more, and not at all with --at
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1)]
+    pub wait: Option<Option<Duration>>,
+}
+
+/// A look at tasks.
+#[derive(Args, Clone, Debug)]
+pub struct TaskArgs {
+    /// The number of a task; all of them, if left out
+    #[arg(value_name = "ID")]
+    pub id: Option<u64>,
+    /// Those of this replica set only
+    #[arg(long, value_name = "SET", conflicts_with = "id")]
+    pub set: Option<String>,
+    /// Call it off: what is planned is not begun, and of what is under way the old master is master again. Refused once the
+    /// next term is written
+    #[arg(long, requires = "id")]
+    pub abort: bool,
+    /// Wait for its end (exit code 4 where that is not reached); without a value for as long as it takes
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, requires = "id")]
+    pub wait: Option<Option<Duration>>,
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,9 @@
 //! The JSON of answers that have no shape of their own in the client: thin, with the names of the wire.
 
+use crate::render::state_word;
 use baton_client::OperatorError;
 use baton_client::decision::DecisionRecord;
 use baton_client::wire::record_from_wire;
-use baton_proto::v1::operator_task::State;
 use baton_proto::v1::{MastersChange, OperatorTask, Refusal, SetHistory, StatusResponse, TimingResponse};
 use baton_provider::Restored;
 use baton_provider::backup::Header;
@@ -39,15 +39,16 @@ pub(crate) fn history(history: &SetHistory) -> Value {
 }
 
 pub(crate) fn task(task: &OperatorTask, decision: Option<DecisionRecord>) -> Value {
-    let state = match task.state() {
-        State::Running => "running",
-        State::Done => "done",
-        State::Failed => "failed",
-    };
+    let phase = |phase: &baton_proto::v1::TaskPhase| json!({"name": phase.name, "at_unix_millis": phase.at_unix_millis});
     json!({
-        "task": task.id, "replicaset": task.replicaset, "state": state, "term_before": task.term_before,
-        "term_after": task.term_after, "master": filled(&task.master), "decision": decision,
-        "refusal": task.refusal.as_ref().map(refusal),
+        "task": task.id, "replicaset": task.replicaset, "state": state_word(task.state()),
+        "term_before": task.term_before, "term_after": task.term_after, "master": filled(&task.master),
+        "decision": decision, "refusal": task.refusal.as_ref().map(refusal), "kind": filled(&task.kind),
+        "to": filled(&task.to), "old_master": filled(&task.old_master), "timeout_us": task.timeout_us,
+        "asked_by": filled(&task.asked_by), "created_at_unix_millis": task.created_at_unix_millis,
+        "start_at_unix_millis": task.start_at_unix_millis, "deadline_unix_millis": task.deadline_unix_millis,
+        "abort_asked": task.abort_asked, "waits_for": filled(&task.waits_for),
+        "phases": task.phases.iter().map(phase).collect::<Vec<_>>(), "body": filled(&task.body),
     })
 }
 

@@ -12,24 +12,22 @@ mod provider;
 pub mod render;
 mod settings;
 mod stateboard;
+mod task;
 mod top;
 mod wait;
 mod watch;
 
-use args::{Cli, ColorChoice, Command, SwitchoverArgs};
+use args::{Cli, ColorChoice, Command};
 use baton_client::decision::DecisionRecord;
 use baton_client::forecast::ForecastStatus;
 use baton_client::{OperatorClient, OperatorError, wire};
 use baton_core::record::Settings;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
-use baton_proto::v1::OperatorTask;
-use baton_proto::v1::operator_task::State;
 use render::Palette;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +209,8 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         Command::Resume(args) => return pause::resume(cli, io, &client, args).await,
         Command::Drain(args) => return drain::run(cli, io, &client, args, drain::Way::Out).await,
         Command::Undrain(args) => return drain::run(cli, io, &client, args, drain::Way::Back).await,
-        Command::Switchover(args) => return switchover(cli, io, &client, args).await,
+        Command::Switchover(args) => return task::switchover(cli, io, &client, args).await,
+        Command::Task(args) => return task::run(cli, io, &client, args).await,
         Command::History { replicaset, limit } => {
             let history = client.history(replicaset, *limit).await?;
             if cli.json {
@@ -301,49 +300,6 @@ async fn watch_status(cli: &Cli, io: &mut Io<'_>, client: &OperatorClient) -> Re
         io.out.flush()?;
         tokio::time::sleep(EVERY).await;
     }
-}
-
-async fn switchover(
-    cli: &Cli,
-    io: &mut Io<'_>,
-    client: &OperatorClient,
-    args: &SwitchoverArgs,
-) -> Result<Exit, Failure> {
-    /// What a switchover needs beyond the wait for its target.
-    const SLACK: Duration = Duration::from_secs(30);
-    /// How long one request waits; the server would not wait longer than a minute.
-    const ONE_WAIT: Duration = Duration::from_secs(20);
-    if args.dry_run {
-        let forecasts = client.what_if_switchover(&args.replicaset, args.to.as_deref()).await?;
-        show_forecasts(cli, io, &forecasts)?;
-        let possible = forecasts.iter().all(|forecast| forecast.fate == "replaced");
-        return Ok(if possible { Exit::Done } else { Exit::Failed });
-    }
-    let until = Instant::now() + args.wait.unwrap_or(args.timeout + SLACK);
-    let left = || until.saturating_duration_since(Instant::now()).min(ONE_WAIT);
-    let mut task = client.switchover(&args.replicaset, args.to.as_deref(), args.timeout, left()).await?;
-    while task.state() == State::Running && !left().is_zero() {
-        task = client.task(task.id, left()).await?;
-    }
-    show_task(cli, io, &task)?;
-    Ok(match task.state() {
-        State::Done => Exit::Done,
-        State::Failed => Exit::Failed,
-        State::Running => Exit::Running,
-    })
-}
-
-fn show_task(cli: &Cli, io: &mut Io<'_>, task: &OperatorTask) -> Result<(), Failure> {
-    let decision = match task.decision.as_str() {
-        "" => None,
-        text => Some(DecisionRecord::from_json(text)?),
-    };
-    if cli.json {
-        write_json(io, &json::task(task, decision))?;
-    } else {
-        write!(io.out, "{}", render::task(task, decision.as_ref(), io.palette))?;
-    }
-    Ok(())
 }
 
 fn offline_timing(

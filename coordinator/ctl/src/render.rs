@@ -10,8 +10,9 @@ mod settings;
 mod stateboard;
 mod status;
 mod table;
+mod task;
 
-pub use decision::{decision, history, task};
+pub use decision::{decision, history};
 pub use doctor::findings;
 pub use forecast::forecasts;
 pub use issues::issues;
@@ -20,6 +21,8 @@ pub use settings::{SettingLine, setting_lines, settings, settings_changed};
 pub use stateboard::{board_backup, board_restored, board_status};
 pub(crate) use status::bytes;
 pub use status::{change, masters, status};
+pub(crate) use task::state_word;
+pub use task::{task, tasks};
 
 use baton_client::OperatorError;
 use baton_core::time::Span;

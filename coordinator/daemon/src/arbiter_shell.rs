@@ -7,6 +7,7 @@ pub mod lock;
 mod moving;
 mod publish;
 mod status;
+mod tasks;
 mod told;
 mod writes;
 
@@ -16,15 +17,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::metrics::Metrics;
-use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone};
+use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
 use crate::report;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, TasksView};
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
-    Action, Arbiter, Config as ArbiterConfig, Forecast, Input, RelayId, SessionId, TaskId, TaskState,
-    WriteOutcome,
+    Action, Arbiter, Config as ArbiterConfig, Forecast, Input, RelayId, SessionId, TaskId, WriteOutcome,
 };
-use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term};
+use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
@@ -35,6 +35,7 @@ use baton_provider::{LockToken, LockView, Snapshot, StateProvider};
 use publish::Sessions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tasks::{Asked, Tasks};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -78,6 +79,15 @@ pub enum Event {
         op: OpId,
         /// How.
         outcome: WriteOutcome,
+    },
+    /// A write of an operator's task ended.
+    TaskKept {
+        /// In which epoch it was asked for.
+        epoch: Epoch,
+        /// Which task.
+        task: TaskId,
+        /// Its version now, or why it is not kept.
+        outcome: Result<Version, String>,
     },
     /// A host wants to attach.
     Attached {
@@ -145,18 +155,14 @@ pub struct Parts {
     pub provider: Arc<dyn StateProvider>,
     /// What people see.
     pub cluster: watch::Sender<Arc<ClusterView>>,
+    /// What operators asked for.
+    pub tasks: watch::Sender<Arc<TasksView>>,
     /// Who holds the lock.
     pub lock: watch::Receiver<Option<LockView>>,
     /// Where the state moves.
     pub moving: watch::Receiver<MovingView>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-}
-
-struct Waiting {
-    reply: Reply<SwitchoverDone>,
-    replicaset: ReplicaSetName,
-    term_before: Term,
 }
 
 struct Shell {
@@ -168,8 +174,7 @@ struct Shell {
     hosts: moving::Hosts,
     told: told::Told,
     events: mpsc::Sender<Event>,
-    tasks: BTreeMap<TaskId, Waiting>,
-    last_task: u64,
+    tasks: Tasks,
     /// The relayed beat that is being answered.
     relaying: Option<oneshot::Sender<RelayAnswer>>,
     publish: BTreeSet<ReplicaSetName>,
@@ -198,6 +203,7 @@ pub fn start(
     let arbiter = Arbiter::new(config, settings.clone())?;
     let lock_stop = CancellationToken::new();
     let resign = lock::spawn(&parts, arbiter.timing().clone(), events.clone(), lock_stop.clone());
+    let tasks = Tasks::new(parts.tasks.clone());
     let shell = Shell {
         parts,
         arbiter,
@@ -207,8 +213,7 @@ pub fn start(
         hosts: moving::Hosts::default(),
         told: told::Told::default(),
         events,
-        tasks: BTreeMap::new(),
-        last_task: 0,
+        tasks,
         relaying: None,
         publish: BTreeSet::new(),
         decisions: BTreeMap::new(),
@@ -241,6 +246,13 @@ impl Shell {
                     None => std::future::pending().await,
                 }
             };
+            let due = self.tasks.due_in();
+            let planned = async {
+                match due {
+                    Some(span) => tokio::time::sleep(span).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.arbiter.last_grant_until(),
@@ -253,6 +265,7 @@ impl Shell {
                 }
                 Some(command) = commands.recv() => self.command(command),
                 () = alarm => self.step(Input::Tick),
+                () = planned => self.start_due(),
                 // Whoever is not the arbiter still has to say who is.
                 Ok(()) = lock.changed() => self.status.touch(),
                 Ok(()) = moving.changed() => self.status.touch(),
@@ -280,13 +293,14 @@ impl Shell {
                 self.hosts.clear();
                 self.told.clear();
                 self.step(Input::LockLost);
-                self.refuse_tasks();
+                self.drop_tasks();
             }
             Event::Loaded { epoch, snapshot } => self.loaded(epoch, *snapshot),
             Event::Fenced { replicaset, term, confirmed } => {
                 self.step(Input::Fenced { replicaset, term, confirmed });
             }
             Event::Written { op, outcome } => self.step(Input::Written { op, outcome }),
+            Event::TaskKept { epoch, task, outcome } => self.task_kept(epoch, task, outcome),
             Event::Attached { session, guards, address, out, admitted } => {
                 let active = self.token.is_some();
                 if admitted.send(active).is_ok() && active {
@@ -329,14 +343,16 @@ impl Shell {
             return;
         }
         self.settings = snapshot.settings.clone();
+        let tasks = self.read_tasks(snapshot.tasks, epoch);
         self.publish.extend(snapshot.records.keys().cloned());
         self.step(Input::Loaded {
             records: snapshot.records.into_values().collect(),
             members: snapshot.members.into_values().collect(),
             settings: Box::new(snapshot.settings),
-            tasks: Vec::new(),
+            tasks,
             unix_millis: writes::unix_millis(),
         });
+        self.settle_tasks();
     }
 
     fn step(&mut self, input: Input) {
@@ -347,6 +363,7 @@ impl Shell {
             news |= !matches!(action, Action::Send { message: ToGuard::Grant(_), .. });
             self.execute(action);
         }
+        self.observe_tasks();
         if news {
             self.status.touch();
         } else {
@@ -392,8 +409,8 @@ impl Shell {
             Action::Publish(set) => {
                 self.publish.insert(set);
             }
-            Action::Task { task, state } => self.task(task, state),
-            Action::AbortAnswered { .. } => {}
+            Action::Task { task, state } => self.task_moved(task, state),
+            Action::AbortAnswered { task, answer } => self.abort_answered(task, answer),
             Action::Fence { replicaset, term, instance } => self.fence(replicaset, term, instance),
             Action::NameUsedTwice { instance } => {
                 tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
@@ -440,18 +457,10 @@ impl Shell {
 
     fn command(&mut self, command: OperatorCommand) {
         match command {
-            OperatorCommand::Switchover { replicaset, to, timeout, reply } => {
-                if self.token.is_none() {
-                    let _ = reply.send(Err(not_active()));
-                    return;
-                }
-                self.last_task += 1;
-                let task = TaskId(self.last_task);
-                let record = self.arbiter.master_of(&replicaset);
-                let term_before = record.map_or(Term(0), |(record, _)| record.term);
-                self.tasks.insert(task, Waiting { reply, replicaset: replicaset.clone(), term_before });
-                self.step(Input::Switchover { task, replicaset, target: to, timeout });
+            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, reply } => {
+                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at }, reply);
             }
+            OperatorCommand::AbortTask { task, reply } => self.abort_asked(task, reply),
             OperatorCommand::WhatIf { imagined, reply } => {
                 let active = self.token.is_some();
                 let _ = reply.send(if active { self.forecasts(&imagined) } else { Err(not_active()) });
@@ -513,44 +522,6 @@ impl Shell {
                 let forecast = self.arbiter.forecast_failover(now, replicaset, to.as_ref());
                 forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
-        }
-    }
-
-    fn task(&mut self, task: TaskId, state: TaskState) {
-        if state == TaskState::Running {
-            return;
-        }
-        let Some(waiting) = self.tasks.remove(&task) else { return };
-        let decision = self.decisions.get(&waiting.replicaset).cloned();
-        let answer = match state {
-            TaskState::Running => return,
-            TaskState::Done { master, term } => Ok(SwitchoverDone {
-                term_before: waiting.term_before,
-                term_after: term,
-                master,
-                decision: decision.unwrap_or_default(),
-            }),
-            TaskState::Aborted { .. } => return,
-            TaskState::Failed { why, master, term } => {
-                let kind =
-                    if term > waiting.term_before { RefusedKind::TimedOut } else { RefusedKind::NotPossible };
-                let master = master.map_or_else(|| "nobody".to_owned(), |master| master.to_string());
-                Err(Refused::new(kind, why, "look at the members with: batonctl status")
-                    .with_fact("master", master)
-                    .with_fact("term", term))
-            }
-        };
-        // Whoever asked may have left; the task is done all the same.
-        let _ = waiting.reply.send(answer);
-    }
-
-    fn refuse_tasks(&mut self) {
-        for (_, waiting) in std::mem::take(&mut self.tasks) {
-            let _ = waiting.reply.send(Err(Refused::new(
-                RefusedKind::Unknown,
-                "the arbiter lost its lock before the switchover ended",
-                "see who is master now with: batonctl status",
-            )));
         }
     }
 }

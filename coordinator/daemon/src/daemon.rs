@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::notes::{self, Notes};
 use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
 use crate::provider;
-use crate::view::{self, ClusterView, ViewPublishers, Views};
+use crate::view::{self, ClusterView, TasksView, ViewPublishers, Views};
 use anyhow::Context as _;
 use baton_client::status::ClusterStatus;
 use baton_core::ids::InstanceName;
@@ -123,7 +123,7 @@ pub async fn run(
     let Some(common) = prepare(Arc::new(config), &shutdown, board_stop).await? else { return Ok(()) };
     let Listeners { grpc, http, health } = listeners;
     let address = common.config.advertised(grpc.local_addr()?);
-    let (ViewPublishers { masters, cluster, locals }, views) = channels(&common);
+    let (ViewPublishers { masters, cluster, tasks, locals }, views) = channels(&common);
     let (events, event_queue) = mpsc::channel(arbiter_shell::EVENTS_MAX);
     let (commands, command_queue) = operator::channel();
     let (ended, served) = mpsc::channel::<()>(1);
@@ -151,7 +151,7 @@ pub async fn run(
 
     let arbiter_stop = CancellationToken::new();
     let arbiter = if common.config.arbiter_enabled {
-        let parts = common.arbiter_parts(address, cluster);
+        let parts = common.arbiter_parts(address, cluster, tasks);
         Some(arbiter_shell::start(parts, event_queue, events.clone(), command_queue, arbiter_stop.clone())?)
     } else {
         drop(event_queue);
@@ -229,6 +229,7 @@ impl Common {
         &self,
         address: String,
         cluster: watch::Sender<Arc<ClusterView>>,
+        tasks: watch::Sender<Arc<TasksView>>,
     ) -> arbiter_shell::Parts {
         arbiter_shell::Parts {
             config: Arc::clone(&self.config),
@@ -236,6 +237,7 @@ impl Common {
             settings: self.settings.clone(),
             provider: Arc::clone(&self.provider),
             cluster,
+            tasks,
             lock: self.lock.clone(),
             moving: self.moving.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -487,6 +489,7 @@ async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
     while let Some(command) = commands.recv().await {
         match command {
             OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::AbortTask { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::WhatIf { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::Pause { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::Resume { reply, .. } => drop(reply.send(Err(refused()))),

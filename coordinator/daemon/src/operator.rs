@@ -1,5 +1,5 @@
 //! The operators' gRPC service: calls become [`OperatorCommand`] values with an answer to wait for; what can be
-//! answered from the published views is. It decides nothing and holds no state but the table of running tasks.
+//! answered from the published views is. It decides nothing and holds no state.
 
 mod command;
 mod holds;
@@ -9,7 +9,6 @@ mod tasks;
 mod what_if;
 
 pub use command::{
-    COMMANDS_MAX, HISTORY_MAX, Imagined, OperatorCommand, Refused, RefusedKind, Reply, SwitchoverDone,
-    channel,
+    COMMANDS_MAX, HISTORY_MAX, Imagined, OperatorCommand, Refused, RefusedKind, Reply, channel,
 };
 pub use service::OperatorService;

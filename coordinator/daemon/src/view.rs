@@ -11,6 +11,7 @@ use baton_core::message::Health;
 use baton_core::position::Position;
 use baton_core::record::Settings;
 use baton_core::time::{Span, Time};
+use baton_proto::v1::OperatorTask;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -49,6 +50,9 @@ impl MastersView {
         self.epoch > Epoch::default()
     }
 }
+
+/// What operators asked for, by number, as the active arbiter keeps it; empty on every other coordinator.
+pub type TasksView = BTreeMap<u64, Arc<OperatorTask>>;
 
 /// The state of the cluster, for people. Ages in it are as of `published`.
 #[derive(Clone, Debug)]
@@ -198,6 +202,8 @@ pub struct Views {
     pub masters: watch::Receiver<Arc<MastersView>>,
     /// The whole cluster; complete only on the active arbiter.
     pub cluster: watch::Receiver<Arc<ClusterView>>,
+    /// What operators asked for; only on the active arbiter.
+    pub tasks: watch::Receiver<Arc<TasksView>>,
     /// The local instances.
     pub locals: BTreeMap<InstanceName, watch::Receiver<LocalView>>,
     /// The clock of [`LocalView::right_until`].
@@ -210,6 +216,8 @@ pub struct ViewPublishers {
     pub masters: watch::Sender<Arc<MastersView>>,
     /// Written by the arbiter's shell.
     pub cluster: watch::Sender<Arc<ClusterView>>,
+    /// Written by the arbiter's shell.
+    pub tasks: watch::Sender<Arc<TasksView>>,
     /// Each written by the shell of its guard.
     pub locals: BTreeMap<InstanceName, watch::Sender<LocalView>>,
 }
@@ -223,6 +231,7 @@ pub fn channels(
 ) -> (ViewPublishers, Views) {
     let (masters_in, masters) = watch::channel(Arc::new(MastersView::default()));
     let (cluster_in, cluster) = watch::channel(Arc::new(cluster));
+    let (tasks_in, tasks) = watch::channel(Arc::default());
     let mut locals_in = BTreeMap::new();
     let mut locals = BTreeMap::new();
     for (instance, replicaset) in instances {
@@ -230,8 +239,9 @@ pub fn channels(
         locals_in.insert(instance.clone(), sender);
         locals.insert(instance, receiver);
     }
-    let publishers = ViewPublishers { masters: masters_in, cluster: cluster_in, locals: locals_in };
-    (publishers, Views { masters, cluster, locals, clock })
+    let publishers =
+        ViewPublishers { masters: masters_in, cluster: cluster_in, tasks: tasks_in, locals: locals_in };
+    (publishers, Views { masters, cluster, tasks, locals, clock })
 }
 
 #[cfg(test)]

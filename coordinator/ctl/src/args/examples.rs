@@ -4,7 +4,7 @@
 use clap::Command;
 
 /// The command's words, and its examples.
-const OF: [(&str, &str); 26] = [
+const OF: [(&str, &str); 27] = [
     ("status", "batonctl status\nbatonctl status --watch --json     one line a second, for a program"),
     ("masters", "batonctl masters\nbatonctl masters --json"),
     (
@@ -16,7 +16,15 @@ const OF: [(&str, &str); 26] = [
         "switchover",
         "batonctl switchover orders-1 --dry-run          who would take over, and why the others would not\n\
          batonctl switchover orders-1                    to the best candidate\n\
-         batonctl switchover orders-1 --to a2 --timeout 30s",
+         batonctl switchover orders-1 --to a2 --timeout 30s\n\
+         batonctl switchover orders-1 --at 03:00         tonight, in UTC; or --at +10m",
+    ),
+    (
+        "task",
+        "batonctl task                       what was asked for, the newest first\n\
+         batonctl task 7                     how it stands, phase by phase\n\
+         batonctl task 7 --wait              until it has ended\n\
+         batonctl task 7 --abort             back to the old master, or never begun",
     ),
     (
         "pause",

@@ -1,11 +1,10 @@
-//! Decisions: one with everything that it rests on, the list of them, and the end of an operator's task.
+//! Decisions: one with everything that it rests on, and the list of them.
 
-use super::{Palette, line, refusal_lines, table};
+use super::{Palette, line, table};
 use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE};
 use baton_client::status::rfc3339;
 use baton_core::time::Span;
-use baton_proto::v1::operator_task::State;
-use baton_proto::v1::{OperatorTask, SetHistory};
+use baton_proto::v1::SetHistory;
 use comfy_table::Cell;
 
 /// One decision, in the order in which it was made: seen, rule, ranking, effects, phases.
@@ -99,43 +98,4 @@ pub fn history(history: &SetHistory, palette: Palette) -> String {
         ]);
     }
     table::indented(rows, palette.color, "")
-}
-
-/// How a switchover ended, or that it has not.
-#[must_use]
-pub fn task(task: &OperatorTask, by: Option<&DecisionRecord>, palette: Palette) -> String {
-    let mut text = String::new();
-    let set = &task.replicaset;
-    match task.state() {
-        State::Done => {
-            let done = palette.good("done");
-            let (master, before, after) = (&task.master, task.term_before, task.term_after);
-            line(
-                &mut text,
-                format_args!("{done}: {set} has the master {master} at term {after} (was term {before})"),
-            );
-        }
-        State::Running => {
-            let running = palette.doubtful("still running");
-            line(
-                &mut text,
-                format_args!("{running}: task {} of {set}; it goes on without this command", task.id),
-            );
-            line(
-                &mut text,
-                format_args!("  → `batonctl status` shows it, `batonctl history {set}` how it ended"),
-            );
-        }
-        State::Failed => {
-            let refusal = task.refusal.clone().unwrap_or_default();
-            let message = refusal.facts.get("message").cloned().unwrap_or_else(|| refusal.reason.clone());
-            line(&mut text, format_args!("{}: {set}: {message}", palette.bad("not done")));
-            refusal_lines(&mut text, &refusal);
-        }
-    }
-    if let Some(by) = by {
-        line(&mut text, "");
-        text.push_str(&decision(by, palette));
-    }
-    text
 }

@@ -206,10 +206,68 @@ async fn a_switchover_ends_with_the_code_of_its_ending() {
     assert_eq!(exit, Exit::Running);
     assert!(
         out.starts_with(
-            r#"{"decision":null,"master":null,"refusal":null,"replicaset":"orders-1","state":"running","#
+            r#"{"abort_asked":false,"asked_by":"ann","body":null,"created_at_unix_millis":1795287791123,"#
         ),
         "{out}"
     );
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&json["task"], &json["state"]), (&3.into(), &"running".into()));
+    assert_eq!(
+        json["phases"][1],
+        serde_json::json!({"name": "relinquish", "at_unix_millis": 1_795_287_791_125_u64})
+    );
+}
+
+#[tokio::test]
+async fn one_comes_back_to_a_task_and_calls_it_off() {
+    let server = Server::start([task(State::Running)]).await;
+    let (exit, out, _) = run(server.address, "switchover orders-1 --wait 1ms").await;
+    assert_eq!(exit, Exit::Running);
+    assert_eq!(
+        out,
+        "still running: task 3 of orders-1: waits for the master to relinquish\n  it goes on without this command\n  \
+         → come back with: batonctl task 3 --wait; call it off with: batonctl task 3 --abort\n"
+    );
+    let (exit, out, _) = run(server.address, "task 3").await;
+    assert_eq!(exit, Exit::Done, "to look at it is done");
+    assert!(out.contains("  task 3: switchover of orders-1 from a2 (term 7) to a1\n"), "{out}");
+    assert!(out.contains("+2ms   relinquish  waits for the master to relinquish\n"), "{out}");
+
+    let aborted = Server::start([task(State::Running), task(State::Aborted)]).await;
+    let (exit, out, _) = run(aborted.address, "task 3 --abort").await;
+    assert_eq!(exit, Exit::Done);
+    assert!(out.starts_with("aborted: orders-1 keeps the master a2, at term 8\n"), "{out}");
+    let (exit, _, _) = run(aborted.address, "task 3 --wait").await;
+    assert_eq!(exit, Exit::Failed, "it was not done");
+    let (exit, _, err) = run(aborted.address, "task 9 --abort").await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(err.contains("cannot be aborted any more: the next term is being written"), "{err}");
+}
+
+#[tokio::test]
+async fn what_is_planned_is_left_to_its_time() {
+    let server = Server::start([task(State::Planned)]).await;
+    let (exit, out, _) = run(server.address, "switchover orders-1 --to a1 --at 02:30").await;
+    assert_eq!(exit, Exit::Done, "nobody waits for it");
+    assert_eq!(
+        out,
+        "planned: task 3 of orders-1 begins at 2026-11-22T02:30:00.000Z\n  \
+         → look at it with: batonctl task 3; call it off with: batonctl task 3 --abort\n"
+    );
+}
+
+#[tokio::test]
+async fn the_tasks_are_a_list_and_one_of_a_later_version_is_in_it() {
+    let states = [State::Planned, State::NotUnderstood, State::Done, State::Failed];
+    let server = Server::start(states.map(task)).await;
+    let (exit, out, _) = run(server.address, "task").await;
+    assert_eq!(exit, Exit::Done);
+    let words: Vec<&str> = out.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(words, ["planned", "not_understood", "done", "failed"], "{out}");
+    assert!(out.contains("a1 is master at term 8"), "{out}");
+    let (_, out, _) = run(server.address, "task --json").await;
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["tasks"][1]["body"], r#"{"format":2}"#);
 }
 
 #[tokio::test]

@@ -76,6 +76,23 @@ impl Operator for Canned {
         Ok(self.next_task())
     }
 
+    async fn tasks(&self, _: Request<v1::TasksRequest>) -> Result<Response<v1::TasksResponse>, Status> {
+        let tasks = self.tasks.lock().expect("no test panics with it").iter().cloned().collect();
+        Ok(Response::new(v1::TasksResponse { tasks }))
+    }
+
+    async fn abort_task(
+        &self,
+        request: Request<v1::AbortTaskRequest>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        if request.into_inner().id == 9 {
+            let detail = v1::Refusal { reason: "not_possible".into(), ..v1::Refusal::default() };
+            let message = "task 9 cannot be aborted any more: the next term is being written";
+            return Err(refusal::to_status(Code::FailedPrecondition, message, &detail));
+        }
+        Ok(self.next_task())
+    }
+
     async fn history(&self, _: Request<v1::SetHistoryRequest>) -> Result<Response<v1::SetHistory>, Status> {
         let record = v1::Record {
             replicaset: "orders-1".into(),
@@ -207,11 +224,38 @@ impl Server {
 }
 
 pub fn task(state: State) -> v1::OperatorTask {
-    let task =
-        v1::OperatorTask { id: 3, state: state.into(), replicaset: "orders-1".into(), ..Default::default() };
+    let phase =
+        |name: &str, at: u64| v1::TaskPhase { name: name.into(), at_unix_millis: 1_795_287_791_123 + at };
+    let task = v1::OperatorTask {
+        id: 3,
+        state: state.into(),
+        replicaset: "orders-1".into(),
+        kind: "switchover".into(),
+        to: "a1".into(),
+        old_master: "a2".into(),
+        term_before: 7,
+        timeout_us: 10_000_000,
+        asked_by: "ann".into(),
+        created_at_unix_millis: 1_795_287_791_123,
+        phases: vec![phase("accepted", 0), phase("relinquish", 2)],
+        ..Default::default()
+    };
     match state {
         State::Running => task,
-        State::Done => v1::OperatorTask { term_before: 7, term_after: 8, master: "a1".into(), ..task },
+        State::Planned => v1::OperatorTask {
+            start_at_unix_millis: Some(1_795_314_600_000),
+            old_master: String::new(),
+            phases: vec![phase("planned", 0)],
+            ..task
+        },
+        State::Aborted => v1::OperatorTask { term_after: 8, master: "a2".into(), ..task },
+        State::NotUnderstood => v1::OperatorTask {
+            id: 4,
+            state: state.into(),
+            body: r#"{"format":2}"#.into(),
+            ..Default::default()
+        },
+        State::Done => v1::OperatorTask { term_after: 8, master: "a1".into(), ..task },
         State::Failed => {
             let message = ("message".to_owned(), "a1 did not reach 7:900 in 10s".to_owned());
             let refusal = v1::Refusal {

@@ -3,7 +3,7 @@
 
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{Forecast, Loss};
-use baton_core::ids::{InstanceName, ReplicaSetName, Term};
+use baton_core::ids::{InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::{HistoryEntry, Pin};
 use baton_core::time::Span;
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +17,7 @@ pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 /// One request to the active arbiter.
 #[derive(Debug)]
 pub enum OperatorCommand {
-    /// Change the master by plan. Answered when the change has ended, well or not.
+    /// Change the master by plan, now or at a time. Answered when it is taken in: how it ends is seen in the tasks.
     Switchover {
         /// The set.
         replicaset: ReplicaSetName,
@@ -25,8 +25,19 @@ pub enum OperatorCommand {
         to: Option<InstanceName>,
         /// How long the fenced master waits for the target to hold its final position.
         timeout: Span,
+        /// Who asks, as they say.
+        asked_by: Option<String>,
+        /// When to begin, in milliseconds since 1970; `None`: at once.
+        start_at: Option<u64>,
+        /// Where to answer: with the number of the task.
+        reply: Reply<TaskId>,
+    },
+    /// End a task that is planned, or want the old master back. Answered when that is accepted, and kept.
+    AbortTask {
+        /// Which.
+        task: TaskId,
         /// Where to answer.
-        reply: Reply<SwitchoverDone>,
+        reply: Reply<()>,
     },
     /// Pause sets. Answered when the machine has heard of it.
     Pause {
@@ -94,19 +105,6 @@ pub enum Imagined {
 
 /// Most entries of one answer.
 pub const HISTORY_MAX: u32 = 1_000;
-
-/// A switchover that has ended with a writable master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SwitchoverDone {
-    /// The term before it.
-    pub term_before: Term,
-    /// The term of the new master.
-    pub term_after: Term,
-    /// The new master (the old one again, where the target did not catch up in time: then it is [`Refused`] instead).
-    pub master: InstanceName,
-    /// How it was decided.
-    pub decision: DecisionRecord,
-}
 
 /// Why the machine did not do it. Nothing was changed, unless `message` says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

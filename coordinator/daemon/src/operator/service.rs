@@ -1,14 +1,14 @@
 //! The gRPC service. Every call is checked, bounded in time, and answered from a view or by the machine.
 
 use super::command::{HISTORY_MAX, OperatorCommand, Refused, RefusedKind};
-use super::tasks::{Tasks, refusal_to_wire, unanswered};
+use super::tasks::{refusal_to_wire, unanswered};
 use super::{settings, what_if};
 use crate::view::{ClusterView, Views};
 use baton_client::decision::DecisionRecord;
 use baton_client::refusal;
-use baton_client::status::{ClusterStatus, ReplicaSetStatus};
+use baton_client::status::{ClusterStatus, ReplicaSetStatus, rfc3339};
 use baton_client::wire;
-use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName};
+use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::HistoryEntry;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
@@ -16,13 +16,11 @@ use baton_proto::v1;
 use baton_proto::v1::operator_server::{Operator, OperatorServer};
 use baton_provider::StateProvider;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
-/// Longest that one call waits for a task.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest that a machine may take over a question that only reads.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest timeout of a switchover: a master stays fenced for so long.
@@ -32,14 +30,17 @@ const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
 const HISTORY_DEFAULT: u32 = 20;
 /// Largest request: settings in which every set and member has some of its own.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest name of whoever asks, in characters.
+const ASKED_BY_MAX: usize = 120;
+/// Furthest ahead that a switchover is planned.
+const PLAN_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// Answers operators.
 #[derive(Clone)]
 pub struct OperatorService {
     cluster: ClusterName,
-    views: Views,
+    pub(super) views: Views,
     commands: mpsc::Sender<OperatorCommand>,
-    tasks: Tasks,
     provider: Option<Arc<dyn StateProvider>>,
 }
 
@@ -47,7 +48,7 @@ impl OperatorService {
     /// The service of a coordinator of this cluster; the arbiter's shell holds the other end of `commands`.
     #[must_use]
     pub fn new(cluster: ClusterName, views: Views, commands: mpsc::Sender<OperatorCommand>) -> Self {
-        Self { cluster, views, commands, tasks: Tasks::default(), provider: None }
+        Self { cluster, views, commands, provider: None }
     }
 
     /// Where the record is kept: not every provider's lock is as short as the settings would have it, and `timing` has
@@ -165,18 +166,12 @@ impl OperatorService {
         }
     }
 
-    async fn task_or_not_found(&self, id: u64, wait: Duration) -> Result<Response<v1::OperatorTask>, Status> {
-        let found = self.tasks.wait(id, wait.min(WAIT_MAX)).await;
-        found.map(Response::new).ok_or_else(|| {
-            self.refuse(
-                &Refused::new(
-                    RefusedKind::NotFound,
-                    format!("task {id} is not known here"),
-                    "another arbiter may have run it: look at the history of the set",
-                )
-                .with_fact("task", id),
-            )
-        })
+    /// What the shell answers to a command that it has been sent.
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T, Refused>>) -> Result<T, Status> {
+        match tokio::time::timeout(READ_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer.map_err(|refused| self.refuse(&refused)),
+            Ok(Err(_)) | Err(_) => Err(self.refuse(&unanswered())),
+        }
     }
 
     pub(super) fn known_set<'a>(
@@ -246,19 +241,39 @@ impl Operator for OperatorService {
         };
         let (reply, answer) = oneshot::channel();
         let timeout = Span::from_duration(timeout);
-        self.send(OperatorCommand::Switchover { replicaset: replicaset.clone(), to, timeout, reply }).await?;
-        let id = self.tasks.start(replicaset, answer);
-        self.task_or_not_found(id, Duration::from_micros(request.wait_us)).await
+        let start_at = request.start_at_unix_millis;
+        if let Some(at) = start_at {
+            check_start(at).map_err(|refused| self.refuse(&refused))?;
+        }
+        let asked_by = Some(request.asked_by.chars().take(ASKED_BY_MAX).collect::<String>());
+        let asked_by = asked_by.filter(|name| !name.is_empty());
+        self.send(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, reply }).await?;
+        let id = self.answer(answer).await?;
+        self.task_or_not_found(&request.cluster, id.0, Duration::from_micros(request.wait_us)).await
     }
 
     async fn task(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
         let request = request.into_inner();
-        // Also of an arbiter that is no longer active: the one who started it wants its ending.
-        self.check_cluster(&request.cluster)?;
-        if !self.tasks.has(request.id) {
-            self.active(&request.cluster)?;
-        }
-        self.task_or_not_found(request.id, Duration::from_micros(request.wait_us)).await
+        self.active(&request.cluster)?;
+        self.task_or_not_found(&request.cluster, request.id, Duration::from_micros(request.wait_us)).await
+    }
+
+    async fn tasks(&self, request: Request<v1::TasksRequest>) -> Result<Response<v1::TasksResponse>, Status> {
+        let request = request.into_inner();
+        self.active(&request.cluster)?;
+        Ok(Response::new(v1::TasksResponse { tasks: self.listed(&request.replicaset) }))
+    }
+
+    async fn abort_task(
+        &self,
+        request: Request<v1::AbortTaskRequest>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        self.active(&request.cluster)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(OperatorCommand::AbortTask { task: TaskId(request.id), reply }).await?;
+        self.answer(answer).await?;
+        self.task_or_not_found(&request.cluster, request.id, Duration::from_micros(request.wait_us)).await
     }
 
     async fn history(
@@ -383,6 +398,23 @@ impl Operator for OperatorService {
         let listed = settings::list(self.provider()?).await;
         listed.map(Response::new).map_err(|refused| self.refuse(&refused))
     }
+}
+
+/// Whether a time is one to plan for: a mistyped year would never come, or has been.
+fn check_start(at: u64) -> Result<(), Refused> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Duration::from_millis(at);
+    let wrong = if at + Duration::from_secs(60) < now {
+        "is over"
+    } else if at > now + PLAN_MAX {
+        "is more than a year ahead"
+    } else {
+        return Ok(());
+    };
+    let shown = rfc3339(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+    let here = rfc3339(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let what_to_do = format!("the arbiter's clock says {here}");
+    Err(Refused::new(RefusedKind::NotPossible, format!("the time {shown} {wrong}"), what_to_do))
 }
 
 fn replicaset(text: &str) -> Result<ReplicaSetName, Status> {

@@ -1,84 +1,56 @@
-//! The table of operators' tasks: what was started here, and how it ended. Bounded, in memory: after a change of the
-//! arbiter the history says what became of a task.
+//! What operators asked for, as the service answers it: out of the view that the arbiter's shell publishes, waited for where
+//! a caller wants the end.
 
-use super::command::{Refused, RefusedKind, SwitchoverDone};
-use baton_client::decision::DecisionRecord;
-use baton_core::ids::ReplicaSetName;
+use super::command::{Refused, RefusedKind};
+use super::service::OperatorService;
 use baton_proto::v1::operator_task::State;
 use baton_proto::v1::{OperatorTask, Refusal};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tonic::{Response, Status};
 
-/// How many tasks are remembered; the oldest is forgotten first.
-const TASKS_MAX: usize = 256;
+/// Longest that one call waits for a task.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How a task ended; `None` while it runs.
-type Ending = Option<Result<SwitchoverDone, Refused>>;
-
-#[derive(Clone)]
-struct Task {
-    replicaset: ReplicaSetName,
-    ending: watch::Receiver<Ending>,
-}
-
-/// All of them, shared by the calls.
-#[derive(Clone)]
-pub(super) struct Tasks {
-    table: Arc<Mutex<BTreeMap<u64, Task>>>,
-    first: u64,
-}
-
-impl Default for Tasks {
-    /// The numbers begin at a random place, so that an operator who asks another coordinator, or this one after a
-    /// restart, is told that the task is not known rather than how somebody else's ended. Below 2^53, for JSON.
-    fn default() -> Self {
-        Self { table: Arc::default(), first: (u64::from(rand::random::<u32>()) << 20) + 1 }
-    }
-}
-
-impl Tasks {
-    /// Whether a task with this number was started here and is still remembered.
-    pub(super) fn has(&self, id: u64) -> bool {
-        self.lock().contains_key(&id)
-    }
-
-    /// Notes a task and awaits its answer beside every caller, so that one who goes away does not end it.
-    pub(super) fn start(
+impl OperatorService {
+    /// The task as it stands when it has ended, or `wait` is over. Where the lock is lost meanwhile, the caller is sent on.
+    pub(super) async fn task_or_not_found(
         &self,
-        replicaset: ReplicaSetName,
-        answer: oneshot::Receiver<Result<SwitchoverDone, Refused>>,
-    ) -> u64 {
-        let (ending_in, ending) = watch::channel(None);
-        tokio::spawn(async move {
-            let ended = answer.await.unwrap_or_else(|_| Err(unanswered()));
-            ending_in.send_replace(Some(ended));
-        });
-        let mut table = self.lock();
-        let id = table.last_key_value().map_or(self.first, |(id, _)| id + 1);
-        table.insert(id, Task { replicaset, ending });
-        while table.len() > TASKS_MAX {
-            table.pop_first();
+        cluster: &str,
+        id: u64,
+        wait: Duration,
+    ) -> Result<Response<OperatorTask>, Status> {
+        let mut tasks = self.views.tasks.clone();
+        let over = tokio::time::timeout(
+            wait.min(WAIT_MAX),
+            tasks.wait_for(|tasks| tasks.get(&id).is_none_or(|task| has_ended(task))),
+        );
+        // Its time is over, or the shell has ended: what is known is told.
+        let _ = over.await;
+        let found = tasks.borrow().get(&id).cloned();
+        if let Some(task) = found {
+            return Ok(Response::new(OperatorTask::clone(&task)));
         }
-        id
+        self.active(cluster)?;
+        let refused = Refused::new(
+            RefusedKind::NotFound,
+            format!("there is no task {id}"),
+            "list them with: batonctl task; the oldest that have ended are forgotten",
+        );
+        Err(self.refuse(&refused.with_fact("task", id)))
     }
 
-    /// The task as it stands when it has ended, or `wait` is over. `None`: not known here.
-    pub(super) async fn wait(&self, id: u64, wait: Duration) -> Option<OperatorTask> {
-        let mut task = self.lock().get(&id).cloned()?;
-        let ended = tokio::time::timeout(wait, task.ending.wait_for(Option::is_some)).await;
-        let ending = match ended {
-            Ok(Ok(ending)) => ending.clone(),
-            // The sender is dropped only after the ending was sent, or with the runtime.
-            Ok(Err(_)) => Some(Err(unanswered())),
-            Err(_) => None,
-        };
-        Some(to_wire(id, &task.replicaset, ending))
+    /// Those of a set, or all, the newest first.
+    pub(super) fn listed(&self, replicaset: &str) -> Vec<OperatorTask> {
+        let tasks = self.views.tasks.borrow();
+        let wanted = |task: &&OperatorTask| replicaset.is_empty() || task.replicaset == replicaset;
+        tasks.values().rev().map(|task| task.as_ref()).filter(wanted).map(OperatorTask::clone).collect()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Task>> {
-        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn has_ended(task: &OperatorTask) -> bool {
+    match task.state() {
+        State::Planned | State::Running => false,
+        State::Done | State::Failed | State::Aborted | State::NotUnderstood => true,
     }
 }
 
@@ -87,7 +59,7 @@ pub(super) fn unanswered() -> Refused {
     Refused::new(
         RefusedKind::Unknown,
         "the arbiter stopped before it answered, so whether it was done is not known",
-        "look at `batonctl history` for the set",
+        "look at `batonctl task`, and at `batonctl history` for the set",
     )
 }
 
@@ -98,30 +70,5 @@ pub(super) fn refusal_to_wire(refused: &Refused, active_arbiter: String) -> Refu
         facts: refused.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         what_to_do: refused.what_to_do.clone(),
         active_arbiter,
-    }
-}
-
-fn to_wire(id: u64, replicaset: &ReplicaSetName, ending: Ending) -> OperatorTask {
-    let task = OperatorTask { id, replicaset: replicaset.to_string(), ..OperatorTask::default() };
-    match ending {
-        None => OperatorTask { state: State::Running.into(), ..task },
-        Some(Ok(done)) => OperatorTask {
-            state: State::Done.into(),
-            term_before: done.term_before.0,
-            term_after: done.term_after.0,
-            master: done.master.to_string(),
-            decision: done.decision.to_json(),
-            ..task
-        },
-        Some(Err(refused)) => {
-            let mut refusal = refusal_to_wire(&refused, String::new());
-            refusal.facts.insert("message".to_owned(), refused.message.clone());
-            OperatorTask {
-                state: State::Failed.into(),
-                decision: refused.decision.as_deref().map(DecisionRecord::to_json).unwrap_or_default(),
-                refusal: Some(refusal),
-                ..task
-            }
-        }
     }
 }

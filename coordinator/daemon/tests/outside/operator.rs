@@ -1,16 +1,19 @@
 //! Operators' calls over gRPC, through the client that `batonctl` uses, against a shell that the test plays.
 
 use crate::support::Fake;
-use baton_client::decision::DecisionRecord;
 use baton_client::status::ArbiterStatus;
-use baton_client::{OperatorClient, OperatorError};
-use baton_coordinator::operator::{Imagined, OperatorCommand, Refused, RefusedKind, SwitchoverDone};
+use baton_client::{OperatorClient, OperatorError, SwitchoverAsked};
+use baton_coordinator::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
+use baton_coordinator::view::TasksView;
 use baton_core::arbiter::{Fate, Forecast};
-use baton_core::ids::{ReplicaSetName, Term};
+use baton_core::ids::{ReplicaSetName, TaskId};
 use baton_core::time::Span;
+use baton_proto::v1::OperatorTask;
 use baton_proto::v1::operator_task::State;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tonic::Code;
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -20,36 +23,55 @@ fn client(addresses: &[SocketAddr]) -> OperatorClient {
     OperatorClient::new(texts.iter().map(String::as_str), WAIT).expect("good addresses")
 }
 
-fn decision() -> DecisionRecord {
-    DecisionRecord {
-        replicaset: "orders-1".into(),
-        term_before: 7,
-        term_after: 8,
-        ..DecisionRecord::default()
+fn asked(set: &str, to: Option<&str>) -> SwitchoverAsked {
+    SwitchoverAsked {
+        replicaset: set.into(),
+        to: to.map(str::to_owned),
+        timeout: Duration::from_secs(5),
+        start_at_unix_millis: None,
+        by: "ann".into(),
     }
 }
 
+fn running(id: u64) -> OperatorTask {
+    OperatorTask {
+        id,
+        state: State::Running.into(),
+        replicaset: "orders-1".into(),
+        ..OperatorTask::default()
+    }
+}
+
+/// What the shell publishes.
+fn publish(tasks: &watch::Sender<Arc<TasksView>>, task: OperatorTask) {
+    tasks.send_modify(|view| {
+        let mut next = TasksView::clone(view);
+        next.insert(task.id, Arc::new(task));
+        *view = Arc::new(next);
+    });
+}
+
 #[tokio::test]
-async fn a_switchover_is_answered_when_the_shell_has_ended_it() {
+async fn a_switchover_is_answered_when_it_has_ended() {
     let mut fake = Fake::new("host-a", &[]);
     fake.make_active();
     let (address, mut commands) = fake.operator().await;
+    let tasks = fake.publishers.tasks.clone();
     let shell = tokio::spawn(async move {
-        let Some(OperatorCommand::Switchover { replicaset, to, timeout, reply }) = commands.recv().await
+        let Some(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at: None, reply }) =
+            commands.recv().await
         else {
             panic!("a switchover was asked for")
         };
         assert_eq!((replicaset.as_str(), to.as_ref().map(|to| to.as_str())), ("orders-1", Some("a2")));
-        assert_eq!(timeout, Span::from_secs(5));
-        let master = crate::support::instance("a2");
-        let done = SwitchoverDone { term_before: Term(7), term_after: Term(8), master, decision: decision() };
-        reply.send(Ok(done)).expect("the service waits");
+        assert_eq!((timeout, asked_by.as_deref()), (Span::from_secs(5), Some("ann")));
+        publish(&tasks, running(7));
+        reply.send(Ok(TaskId(7))).expect("the service waits");
+        publish(&tasks, OperatorTask { state: State::Done.into(), master: "a2".into(), ..running(7) });
     });
-    let task = client(&[address]).switchover("orders-1", Some("a2"), Duration::from_secs(5), WAIT).await;
+    let task = client(&[address]).switchover(&asked("orders-1", Some("a2")), WAIT).await;
     let task = task.expect("it was done");
-    assert_eq!(task.state(), State::Done);
-    assert_eq!((task.term_before, task.term_after, task.master.as_str()), (7, 8, "a2"));
-    assert_eq!(DecisionRecord::from_json(&task.decision), Ok(decision()));
+    assert_eq!((task.id, task.state(), task.master.as_str()), (7, State::Done, "a2"));
     shell.await.expect("the shell saw what it should");
 }
 
@@ -58,25 +80,57 @@ async fn a_task_runs_on_when_nobody_waits_and_can_be_asked_for() {
     let mut fake = Fake::new("host-a", &[]);
     fake.make_active();
     let (address, mut commands) = fake.operator().await;
+    let tasks = fake.publishers.tasks.clone();
+    publish(&tasks, running(7));
+    let shell = tokio::spawn(async move {
+        let Some(OperatorCommand::Switchover { reply, to: None, .. }) = commands.recv().await else {
+            panic!("a switchover without a target was asked for")
+        };
+        reply.send(Ok(TaskId(7))).expect("the service waits");
+        let Some(OperatorCommand::AbortTask { task: TaskId(7), reply }) = commands.recv().await else {
+            panic!("it was to be aborted")
+        };
+        reply.send(Ok(())).expect("the service waits");
+    });
     let client = client(&[address]);
-    let task = client.switchover("orders-1", None, Duration::from_secs(5), Duration::ZERO).await;
-    let task = task.expect("it was started");
+    let task = client.switchover(&asked("orders-1", None), Duration::ZERO).await.expect("it was started");
     assert_eq!(task.state(), State::Running);
-    let Some(OperatorCommand::Switchover { reply, to: None, .. }) = commands.recv().await else {
-        panic!("a switchover without a target was asked for")
-    };
-    let refused =
-        Refused::new(RefusedKind::TimedOut, "a2 did not reach 7:900 in 5s", "look at its replication");
-    reply.send(Err(refused.with_fact("position", "7:800"))).expect("the task waits");
-    let ended = client.task(task.id, WAIT).await.expect("it is known");
-    assert_eq!(ended.state(), State::Failed);
-    let refusal = ended.refusal.expect("it says why");
-    assert_eq!(refusal.reason, "timed_out");
-    assert_eq!(refusal.facts["position"], "7:800");
-    assert_eq!(refusal.facts["message"], "a2 did not reach 7:900 in 5s");
+    let aborting = client.abort_task(7, Duration::ZERO).await.expect("it was accepted");
+    assert_eq!(aborting.state(), State::Running);
+    shell.await.expect("the shell saw what it should");
+    publish(&tasks, OperatorTask { state: State::Aborted.into(), ..running(7) });
+    assert_eq!(client.task(7, WAIT).await.expect("it is known").state(), State::Aborted);
+    let listed = client.tasks(Some("orders-1")).await.expect("a list");
+    assert_eq!(listed.iter().map(|task| task.id).collect::<Vec<_>>(), [7]);
+    assert!(client.tasks(Some("orders-2")).await.expect("a list").is_empty());
 
     let unknown = client.task(999, Duration::ZERO).await.expect_err("there is none");
     assert!(matches!(unknown, OperatorError::Refused { code: Code::NotFound, .. }), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_no_task() {
+    let mut fake = Fake::new("host-a", &[]);
+    fake.make_active();
+    let (address, mut commands) = fake.operator().await;
+    let shell = tokio::spawn(async move {
+        let Some(OperatorCommand::Switchover { reply, .. }) = commands.recv().await else {
+            panic!("a switchover was asked for")
+        };
+        let refused = Refused::new(RefusedKind::NotPossible, "a2 is not electable", "look at the members");
+        reply.send(Err(refused)).expect("the service waits");
+    });
+    let refused = client(&[address]).switchover(&asked("orders-1", None), WAIT).await;
+    let Err(OperatorError::Refused { code: Code::FailedPrecondition, message, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(message, "a2 is not electable");
+    shell.await.expect("the shell saw what it should");
+    for (at, why) in [(1_000, "is over"), (u64::MAX / 2_000, "is more than a year ahead")] {
+        let asked = SwitchoverAsked { start_at_unix_millis: Some(at), ..asked("orders-1", None) };
+        let refused = client(&[address]).switchover(&asked, WAIT).await.expect_err("no time to plan for");
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
 }
 
 #[tokio::test]
@@ -85,10 +139,27 @@ async fn a_shell_that_dies_leaves_an_unknown_outcome_not_a_failure() {
     fake.make_active();
     let (address, mut commands) = fake.operator().await;
     let asking =
-        tokio::spawn(async move { client(&[address]).switchover("orders-1", None, WAIT, WAIT).await });
+        tokio::spawn(async move { client(&[address]).switchover(&asked("orders-1", None), WAIT).await });
     drop(commands.recv().await);
-    let task = asking.await.expect("no panic").expect("an answer");
-    assert_eq!(task.refusal.expect("it says why").reason, "outcome_unknown");
+    let refused = asking.await.expect("no panic").expect_err("nobody knows");
+    let OperatorError::Refused { refusal: Some(refusal), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.reason, "outcome_unknown");
+}
+
+#[tokio::test]
+async fn who_waits_while_the_arbiter_changes_is_sent_on() {
+    let mut fake = Fake::new("host-a", &[]);
+    fake.make_active();
+    let (address, _commands) = fake.operator().await;
+    let tasks = fake.publishers.tasks.clone();
+    publish(&tasks, running(7));
+    let waiting = tokio::spawn(async move { client(&[address]).task(7, WAIT).await });
+    // Whether it waits already or comes later: it is not told that there is no such task.
+    fake.publish_status(|status| status.arbiter = ArbiterStatus::default());
+    tasks.send_replace(Arc::default());
+    let refused = waiting.await.expect("no panic").expect_err("not here any more");
+    let OperatorError::Refused { refusal: Some(refusal), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.reason, "not_active_arbiter");
 }
 
 #[tokio::test]
@@ -130,7 +201,7 @@ async fn without_an_arbiter_a_status_shows_what_is_known_here_and_says_so() {
     let status = client(&[address]).status().await.expect("better than nothing");
     assert_eq!(status.replicasets[0].replicaset, "orders-1");
     assert!(status.issues[0].starts_with("no active arbiter is known here"), "{:?}", status.issues);
-    let refused = client(&[address]).switchover("orders-1", None, WAIT, WAIT).await;
+    let refused = client(&[address]).switchover(&asked("orders-1", None), WAIT).await;
     let Err(OperatorError::Refused { code, refusal: Some(refusal), .. }) = refused else {
         panic!("nobody can decide: {refused:?}")
     };
@@ -147,7 +218,7 @@ async fn what_is_not_there_is_refused_with_what_there_is() {
         ("orders-9", None, "there is no replica set orders-9", "known are: orders-1"),
         ("orders-1", Some("zz"), "zz is no member of orders-1", "its members are: a1, a2"),
     ] {
-        let refused = client.switchover(set, to, WAIT, WAIT).await;
+        let refused = client.switchover(&asked(set, to), WAIT).await;
         let Err(OperatorError::Refused { code: Code::NotFound, message: said, refusal: Some(refusal) }) =
             refused
         else {

@@ -28,8 +28,8 @@ pub(super) fn read(section: &mut Section) -> OuterLimits {
         ("decision_bytes", &mut kept.decision_bytes, 256..=1024 * 1024),
         ("text_bytes", &mut kept.text_bytes, 64..=64 * 1024),
         ("overrides", &mut kept.overrides, 1..=1_000_000),
-        ("tasks", &mut kept.tasks, 16..=100_000),
-        ("task_bytes", &mut kept.task_bytes, 4_096..=1024 * 1024),
+        ("tasks", &mut kept.tasks, 1_000..=100_000),
+        ("task_bytes", &mut kept.task_bytes, 16_384..=1024 * 1024),
     ];
     for (key, limit, bounds) in numbers {
         if let Some(read) = section.number(key, bounds) {

@@ -122,7 +122,7 @@ fn every_limit_is_a_setting() {
         "{MINIMAL}[limits]\nconnections = 1\nstreams_per_connection = 2\nwatchers = 3\nwatcher_lag = 4\nrequests = 16\n\
          message_bytes = 5_000\nheader_bytes = 2_000\nname_bytes = 8\ncandidates = 9\nrecords = 10\nmembers = 11\n\
          members_per_set = 12\nchanges_per_request = 13\nhistory_per_set = 14\ndecision_bytes = 300\ntext_bytes = 100\n\
-         overrides = 15\ntasks = 16\ntask_bytes = 5_000\nhandshake_timeout = \"1s\"\nidle_timeout = \"2s\"\nrequest_timeout = \"3s\"\n"
+         overrides = 15\ntasks = 2_000\ntask_bytes = 20_000\nhandshake_timeout = \"1s\"\nidle_timeout = \"2s\"\nrequest_timeout = \"3s\"\n"
     );
     let limits = load(&text).expect("all known").limits;
     let numbers = [
@@ -134,7 +134,7 @@ fn every_limit_is_a_setting() {
         limits.kept.tasks,
         limits.kept.task_bytes,
     ];
-    assert_eq!(numbers, [1, 3, 5_000, 9, 15, 16, 5_000]);
+    assert_eq!(numbers, [1, 3, 5_000, 9, 15, 2_000, 20_000]);
     assert_eq!(limits.request_timeout.as_secs(), 3);
     assert_eq!(limits.kept.updates_kept, 4);
 }

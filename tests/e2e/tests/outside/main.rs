@@ -13,3 +13,4 @@ mod provider;
 mod refusals;
 mod stop;
 mod switchover;
+mod task;

@@ -178,6 +178,8 @@ pub struct Grant {
     pub ttl: Span,
     /// The version of the record that pins the master: the right is not cut to a lease (pause).
     pub pinned: Option<Version>,
+    /// By which `lease_ttl` the arbiter grants, also where its lock leaves less; nothing: an older build did not say.
+    pub lease: Span,
 }
 
 /// Master to another member of its set: nobody grants me leases; promise to lead nothing for a while (design,

@@ -218,6 +218,26 @@ impl Timing {
         Ok(())
     }
 
+    /// What is taken off a right of this length: in proportion where it is longer than our own lease, and never less than
+    /// what is taken off that.
+    #[must_use]
+    pub fn margin_of(&self, ttl: Span) -> Span {
+        if ttl <= self.lease_ttl {
+            return self.margin;
+        }
+        Span(self.margin.0.saturating_mul(ttl.0).div_ceil(self.lease_ttl.0.max(1)))
+    }
+
+    /// A span of this timing as it is by another lease: shortened with it where that is shorter than our own, and never
+    /// nothing.
+    #[must_use]
+    pub fn within(&self, span: Span, lease: Span) -> Span {
+        if lease >= self.lease_ttl {
+            return span;
+        }
+        Span((span.0.saturating_mul(lease.0) / self.lease_ttl.0.max(1)).max(1))
+    }
+
     /// How long after its beat a master that hears nothing more still serves clients.
     #[must_use]
     pub fn usable(&self) -> Span {
@@ -313,6 +333,19 @@ mod tests {
     fn a_margin_is_never_nothing() {
         assert_eq!(drift_margin(Span(10), 5_000), Span(1));
         assert_eq!(drift_margin(Span::from_secs(3), 5_000), Span::from_millis(30));
+    }
+
+    #[test]
+    fn a_longer_right_has_a_longer_margin_and_a_shorter_lease_shorter_budgets() {
+        let timing = of_millis(3_000).expect("safe");
+        assert_eq!(timing.margin_of(Span::from_millis(600)), timing.margin);
+        assert_eq!(timing.margin_of(Span::from_secs(6)), timing.margin * 2);
+        let longer = of_millis(6_000).expect("safe");
+        assert!(timing.margin_of(longer.lease_ttl) >= longer.margin);
+        assert_eq!(timing.within(timing.kill_budget, Span::from_secs(6)), timing.kill_budget);
+        let shorter = of_millis(600).expect("safe");
+        assert_eq!(timing.within(timing.kill_budget, shorter.lease_ttl), shorter.kill_budget);
+        assert_eq!(timing.within(timing.beat_master, Span(1)), Span(1).max(timing.beat_master / 3_000_000));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod issues;
 pub mod lock;
 mod moving;
 mod publish;
+mod settings;
 mod status;
 mod tasks;
 mod told;
@@ -16,6 +17,7 @@ pub use told::Aside;
 use crate::clock;
 use crate::config::Config;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
 use crate::report;
@@ -26,7 +28,6 @@ use baton_core::arbiter::{
 };
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use baton_core::message::{Beat, Hello, ToGuard};
-use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Time;
 use baton_proto::v1;
@@ -66,6 +67,11 @@ pub enum Event {
     },
     /// It is another's.
     LockLost,
+    /// It is to be given up.
+    GiveUpLock {
+        /// Until when the last grant lives, once nothing is granted any more.
+        reply: oneshot::Sender<Time>,
+    },
     /// The read after the takeover.
     Loaded {
         /// In which epoch it was asked for.
@@ -136,6 +142,13 @@ pub enum Event {
         /// Whether the holder is surely off.
         confirmed: bool,
     },
+    /// A member was removed from the provider's list.
+    MemberRemoved {
+        /// Its set.
+        replicaset: ReplicaSetName,
+        /// Who.
+        instance: InstanceName,
+    },
     /// A host's stream ended.
     Detached {
         /// Its stream.
@@ -149,8 +162,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where others reach this coordinator.
     pub address: String,
-    /// What is known before the first takeover.
-    pub settings: Settings,
+    /// The settings that hold.
+    pub live: watch::Receiver<Arc<Live>>,
     /// The provider.
     pub provider: Arc<dyn StateProvider>,
     /// What people see.
@@ -169,7 +182,7 @@ struct Shell {
     parts: Parts,
     arbiter: Arbiter,
     token: Option<LockToken>,
-    settings: Settings,
+    known: settings::Known,
     sessions: Sessions,
     hosts: moving::Hosts,
     told: told::Told,
@@ -199,16 +212,16 @@ pub fn start(
         seed: rand::random(),
         rules: Rules::default(),
     };
-    let settings = parts.settings.clone();
-    let arbiter = Arbiter::new(config, settings.clone())?;
+    let live = Arc::clone(&parts.live.borrow());
+    let arbiter = Arbiter::new(config, live.settings.clone())?;
     let lock_stop = CancellationToken::new();
-    let resign = lock::spawn(&parts, arbiter.timing().clone(), events.clone(), lock_stop.clone());
+    let resign = lock::spawn(&parts, events.clone(), lock_stop.clone());
     let tasks = Tasks::new(parts.tasks.clone());
     let shell = Shell {
         parts,
         arbiter,
         token: None,
-        settings,
+        known: settings::Known::new(&live),
         sessions: Sessions::default(),
         hosts: moving::Hosts::default(),
         told: told::Told::default(),
@@ -237,6 +250,8 @@ impl Shell {
         stop: CancellationToken,
     ) -> Time {
         let (mut lock, mut moving) = (self.parts.lock.clone(), self.parts.moving.clone());
+        let mut live = self.parts.live.clone();
+        live.mark_changed();
         self.status.touch();
         loop {
             let deadline = self.arbiter.next_deadline();
@@ -256,6 +271,8 @@ impl Shell {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.arbiter.last_grant_until(),
+                // Rare, and before everything that is decided by them.
+                Ok(()) = live.changed() => self.learn(),
                 event = queue.recv() => {
                     let Some(event) = event else { return self.arbiter.last_grant_until() };
                     self.take(event);
@@ -285,15 +302,11 @@ impl Shell {
                 self.step(Input::LockAcquired { epoch, valid_until, predecessor_bound });
             }
             Event::LockRenewed { valid_until } => self.step(Input::LockRenewed { valid_until }),
-            Event::LockLost => {
-                tracing::warn!("this coordinator is no longer the arbiter");
-                self.token = None;
-                self.decisions.clear();
-                self.sessions.clear();
-                self.hosts.clear();
-                self.told.clear();
-                self.step(Input::LockLost);
-                self.drop_tasks();
+            Event::LockLost => self.lock_lost(),
+            Event::GiveUpLock { reply } => {
+                self.lock_lost();
+                // Nothing is granted after this: the machine has no lock any more.
+                let _ = reply.send(self.arbiter.last_grant_until());
             }
             Event::Loaded { epoch, snapshot } => self.loaded(epoch, *snapshot),
             Event::Fenced { replicaset, term, confirmed } => {
@@ -329,6 +342,9 @@ impl Shell {
                 self.hosts.said(session, move_id, problem);
                 self.status.touch();
             }
+            Event::MemberRemoved { replicaset, instance } => {
+                self.step(Input::MemberRemoved { replicaset, instance });
+            }
             Event::Detached { session } => {
                 self.sessions.remove(session);
                 self.hosts.remove(session);
@@ -342,7 +358,7 @@ impl Shell {
         if self.arbiter.epoch() != Some(epoch) {
             return;
         }
-        self.settings = snapshot.settings.clone();
+        self.has_read(snapshot.lock.epoch.generation, &snapshot.settings);
         let tasks = self.read_tasks(snapshot.tasks, epoch);
         self.publish.extend(snapshot.records.keys().cloned());
         self.step(Input::Loaded {
@@ -353,6 +369,18 @@ impl Shell {
             unix_millis: writes::unix_millis(),
         });
         self.settle_tasks();
+        self.learn();
+    }
+
+    fn lock_lost(&mut self) {
+        tracing::warn!("this coordinator is no longer the arbiter");
+        self.token = None;
+        self.decisions.clear();
+        self.sessions.clear();
+        self.hosts.clear();
+        self.told.clear();
+        self.step(Input::LockLost);
+        self.drop_tasks();
     }
 
     fn step(&mut self, input: Input) {
@@ -420,7 +448,7 @@ impl Shell {
     }
 
     fn fence(&mut self, replicaset: ReplicaSetName, term: Term, instance: InstanceName) {
-        let Some(command) = self.settings.fence_command.clone() else { return };
+        let Some(command) = self.known.settings.fence_command.clone() else { return };
         let view = self.arbiter.set_view(clock::now(), &replicaset);
         let member = view.into_iter().flat_map(|view| view.members).find(|it| it.listed.instance == instance);
         let Some(member) = member.map(|member| member.listed) else { return };
@@ -446,7 +474,7 @@ impl Shell {
         if self.status.take_due() {
             let told = self.told.issues(tokio::time::Instant::now());
             let mut view =
-                status::cluster_view(&self.arbiter, &self.parts, &self.settings, &self.decisions, told);
+                status::cluster_view(&self.arbiter, &self.parts, &self.known.settings, &self.decisions, told);
             let moving = self.parts.moving.borrow().clone();
             view.status.moving = self.hosts.status(&moving);
             self.parts.metrics.hosts_attached(self.sessions.len());
@@ -496,7 +524,9 @@ impl Shell {
                     return;
                 };
                 let provider = Arc::clone(&self.parts.provider);
-                tokio::spawn(writes::remove_member(provider, token, replicaset, instance, reply));
+                let events = self.events.clone();
+                let removal = writes::Removal { token, replicaset, instance };
+                tokio::spawn(writes::remove_member(provider, removal, reply, events));
             }
             OperatorCommand::History { replicaset, limit, reply } => {
                 tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));

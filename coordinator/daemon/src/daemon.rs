@@ -10,6 +10,7 @@ use crate::http;
 use crate::link::host::{Guarded, HostLink};
 use crate::link::peers::Peers;
 use crate::link::service::CoordinationService;
+use crate::live::{self, Followed, Live};
 use crate::metrics::Metrics;
 use crate::notes::{self, Notes};
 use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
@@ -19,13 +20,11 @@ use anyhow::Context as _;
 use baton_client::status::ClusterStatus;
 use baton_core::ids::InstanceName;
 use baton_core::message::Beat;
-use baton_core::record::Settings;
-use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
 use baton_proto::v1;
 use baton_provider::switching::MovingView;
-use baton_provider::{FatalError, Item, LockView, ProviderError, StateProvider, WatchEvent};
+use baton_provider::{LockView, ProviderError, StateProvider};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +33,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 /// Most beats of all local guards that wait for the link.
@@ -86,8 +84,7 @@ pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
 struct Common {
     config: Arc<Config>,
     provider: Arc<dyn StateProvider>,
-    settings: Settings,
-    timing: Timing,
+    live: watch::Receiver<Arc<Live>>,
     metrics: Arc<Metrics>,
     lock: watch::Receiver<Option<LockView>>,
     moving: watch::Receiver<MovingView>,
@@ -130,12 +127,12 @@ pub async fn run(
 
     let guards_stop = CancellationToken::new();
     let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
-    let peers = Arc::new(Peers::new(Arc::clone(&common.config), &common.timing));
+    let peers = Arc::new(Peers::new(Arc::clone(&common.config), common.live.clone()));
     let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, &guards_stop)?;
     let inboxes = guarded.iter().map(|(name, guarded)| (name.clone(), guarded.inbox.clone())).collect();
     let link = HostLink {
         config: Arc::clone(&common.config),
-        timing: common.timing.clone(),
+        live: common.live.clone(),
         address: address.clone(),
         peers,
         guards: guarded,
@@ -174,7 +171,7 @@ pub async fn run(
         served = &mut grpc => Some(served),
     };
     let running = Running { guards, guards_stop, link, arbiter, arbiter_stop, serve_stop, served };
-    running.drain(&views, &common.timing).await;
+    running.drain(&views, &common.live).await;
     match failed {
         None => Ok(()),
         Some(served) => served?.context("the gRPC port failed"),
@@ -190,26 +187,16 @@ async fn prepare(
     let provider = provider::open(&config, board_stop).await?;
     let moving = provider.view();
     let provider: Arc<dyn StateProvider> = Arc::new(provider);
-    let settings = tokio::select! {
+    let live = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(None),
         settings = first_settings(&provider) => settings?,
     };
-    let timing = Timing::new(&settings).context("the settings in the provider are not safe together")?;
-    let lock = follow_lock(Arc::clone(&provider));
+    let Followed { lock, live } = live::follow(Arc::clone(&provider), live);
     let notes = Notes::default();
     notes::watch::of_configuration(&notes, &config);
     tokio::spawn(notes::watch::certificates(notes.clone(), Arc::clone(&config), shutdown.clone()));
-    Ok(Some(Common {
-        config,
-        provider,
-        settings,
-        timing,
-        metrics: Arc::new(Metrics::default()),
-        lock,
-        moving,
-        notes,
-    }))
+    Ok(Some(Common { config, provider, live, metrics: Arc::new(Metrics::default()), lock, moving, notes }))
 }
 
 fn channels(common: &Common) -> (ViewPublishers, Views) {
@@ -221,7 +208,11 @@ fn channels(common: &Common) -> (ViewPublishers, Views) {
         ..ClusterStatus::default()
     };
     let sets = config.instances.values().map(|instance| (instance.name.clone(), instance.replicaset.clone()));
-    view::channels(ClusterView::new(status, common.settings.clone()), sets, Arc::new(clock::now))
+    view::channels(
+        ClusterView::new(status, common.live.borrow().settings.clone()),
+        sets,
+        Arc::new(clock::now),
+    )
 }
 
 impl Common {
@@ -234,7 +225,7 @@ impl Common {
         arbiter_shell::Parts {
             config: Arc::clone(&self.config),
             address,
-            settings: self.settings.clone(),
+            live: self.live.clone(),
             provider: Arc::clone(&self.provider),
             cluster,
             tasks,
@@ -246,14 +237,15 @@ impl Common {
 }
 
 impl Running {
-    async fn drain(mut self, views: &Views, timing: &Timing) {
+    async fn drain(mut self, views: &Views, live: &watch::Receiver<Arc<Live>>) {
         tracing::info!("stopping: local masters hand over, engines go on under their deadmen");
         self.guards_stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
             while self.guards.join_next().await.is_some() {}
             // The link ends by itself when the last beat, which says that the masters have relinquished, is sent.
             let _ = self.link.await;
-            settle(views, timing.promote_wait.as_duration()).await;
+            let at_most = live.borrow().timing.promote_wait;
+            settle(views, at_most.as_duration()).await;
             self.arbiter_stop.cancel();
             if let Some(arbiter) = self.arbiter {
                 let _ = arbiter.await;
@@ -299,11 +291,14 @@ async fn settle(views: &Views, at_most: Duration) {
 }
 
 /// Waits for the provider and reads the cluster's settings: without them no lease is known.
-async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Settings> {
+async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Live> {
     let mut told = false;
     loop {
         match provider.read().await {
-            Ok(snapshot) => return Ok(snapshot.settings),
+            Ok(snapshot) => {
+                let live = Live::new(snapshot.lock.epoch.generation, snapshot.settings);
+                return live.context("the settings in the provider are not safe together");
+            }
             Err(ProviderError::Fatal(error)) => return Err(error.into()),
             Err(error) if !told => {
                 told = true;
@@ -313,50 +308,6 @@ async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Set
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Follows who holds the lock, for as long as anybody wants to know: the link of a daemon that stops still has to reach
-/// the arbiter with its guards' last words, and must not take the end of this watch for a change of the lock.
-#[must_use]
-pub fn follow_lock(provider: Arc<dyn StateProvider>) -> watch::Receiver<Option<LockView>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            () = sender.closed() => {}
-            error = watch_lock(provider, &sender) => {
-                tracing::error!(%error, "the state provider cannot be watched any more");
-                sender.closed().await;
-            }
-        }
-    });
-    receiver
-}
-
-async fn watch_lock(
-    provider: Arc<dyn StateProvider>,
-    sender: &watch::Sender<Option<LockView>>,
-) -> ProviderError {
-    let mut stream = match provider.watch(None).await {
-        Ok(stream) => stream,
-        Err(error) => return error,
-    };
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(WatchEvent::Snapshot(snapshot)) => {
-                sender.send_if_modified(|known| known.replace(snapshot.lock.clone()) != Some(snapshot.lock));
-            }
-            Ok(WatchEvent::Update(update)) => {
-                for item in update.items {
-                    if let Item::Lock(lock) = item {
-                        sender.send_replace(Some(lock));
-                    }
-                }
-            }
-            Err(error) => return error,
-        }
-    }
-    ProviderError::Fatal(FatalError::Protocol("the watch ended".to_owned()))
 }
 
 type Guards = BTreeMap<InstanceName, Guarded>;
@@ -377,8 +328,7 @@ fn start_guards(
             instance: instance.clone(),
             coordinator: common.config.name.clone(),
             state_dir: common.config.state_dir.clone(),
-            timing: common.timing.clone(),
-            failsafe: common.settings.failsafe,
+            live: common.live.clone(),
             peers: Arc::clone(peers),
             provider: Arc::clone(&common.provider),
             kind: engine_kind(instance),

@@ -15,6 +15,7 @@ mod write_path;
 use crate::clock;
 use crate::config::InstanceConfig;
 use crate::link::peers::Peers;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::notes::{self, Notes};
 use crate::report;
@@ -24,7 +25,7 @@ use baton_core::guard::{Action, Config as GuardConfig, Guard, Input, Note};
 use baton_core::ids::{CoordinatorName, Incarnation, InstanceName};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
-use baton_core::time::{Span, Time};
+use baton_core::time::Span;
 use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::files::{FileError, InstanceDir};
@@ -46,10 +47,8 @@ pub struct Parts {
     pub coordinator: CoordinatorName,
     /// What must survive a restart.
     pub state_dir: PathBuf,
-    /// All times.
-    pub timing: Timing,
-    /// Whether the guard asks for promises where no arbiter answers.
-    pub failsafe: bool,
+    /// The settings that hold.
+    pub live: watch::Receiver<Arc<Live>>,
     /// Where the other members are asked.
     pub peers: Arc<Peers>,
     /// The provider, for the read at the start.
@@ -124,18 +123,19 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let name = parts.instance.name.clone();
     let dir = InstanceDir::lock(&parts.state_dir, name.as_str())?;
     let start = disk::begin(&dir)?;
+    let live = Arc::clone(&parts.live.borrow());
     let config = GuardConfig {
         instance: name.clone(),
         replicaset: parts.instance.replicaset.clone(),
         incarnation: start.incarnation,
         supervised: !parts.instance.engine.command.is_empty(),
-        failsafe: parts.failsafe,
-        timing: parts.timing.clone(),
+        failsafe: live.settings.failsafe,
+        timing: live.timing.clone(),
         rules: Rules::default(),
     };
     let hello = hello(&parts, start.incarnation);
     let mut guard = Guard::new(clock::now(), config, start.saved.clone(), start.same_boot);
-    guard.beat_at(beat_phase(&parts.coordinator, &parts.timing));
+    guard.beat_at(beat_phase(&parts.coordinator, &live.timing));
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (inbox, link) = mpsc::channel(EVENTS_MAX);
     let (run, runs) = watch::channel(None);
@@ -188,6 +188,9 @@ impl Shell {
     ) {
         let _workers_end = workers.drop_guard();
         let mut leaving = false;
+        let mut live = self.parts.live.clone();
+        // What was learned since the start is no news only to the machine.
+        live.mark_changed();
         self.act();
         loop {
             let deadline = self.guard.next_deadline();
@@ -214,6 +217,10 @@ impl Shell {
                     Some(FromLink::Message(message)) => Some(Input::FromArbiter(message)),
                     None => break,
                 },
+                Ok(()) = live.changed() => {
+                    let Live { timing, settings, .. } = &**live.borrow_and_update();
+                    Some(Input::Settings { timing: Box::new(timing.clone()), failsafe: settings.failsafe })
+                }
                 () = alarm => Some(Input::Tick),
             };
             let Some(input) = input else { continue };
@@ -232,7 +239,8 @@ impl Shell {
         let (done, heard) = oneshot::channel();
         self.ask_deadman(deadman::Ask::Tell(done));
         // Where it does not answer, its deadline does what it is there for.
-        let _ = tokio::time::timeout(self.parts.timing.kill_budget.as_duration(), heard).await;
+        let patience = self.parts.live.borrow().timing.kill_budget.as_duration();
+        let _ = tokio::time::timeout(patience, heard).await;
     }
 
     /// What an event means to the machine; `None` where it is about a run of the engine that is not there any more.
@@ -346,16 +354,14 @@ impl Shell {
             (Some(_), None, Some(_)) => LocalRole::Replica,
             (Some(_), None, None) => LocalRole::Fenced,
         };
-        // What clients may count on ends before the right does: the fence has to fit.
-        let timing = &self.parts.timing;
-        let usable = |until: Time| until.back(timing.kill_budget).back(timing.fence_budget);
         LocalView {
             replicaset: self.parts.instance.replicaset.clone(),
             role,
             term: right.map_or(self.guard.highest_term(), |(term, _)| term),
             writable: self.guard.writable_at().is_some(),
             on_promises: self.guard.rests_on_promises(),
-            right_until: right.map(|(_, until)| usable(until)),
+            // What clients may count on ends before the right does: the fence has to fit.
+            right_until: self.guard.usable_until(),
             health: self.guard.health(),
             position: probe.map(|probe| probe.position).unwrap_or_default(),
             lag_bytes: None,

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod guard_shell;
 pub mod http;
 pub mod link;
+pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod notes;

@@ -117,6 +117,9 @@ impl Durable {
     ) -> Self {
         // The move, if there was one, was another life's: whoever restores says that the state is here.
         self.settings.moving = None;
+        // A guard may have promised by a lease that the backup knows nothing of.
+        let longest = over.map_or(Span::ZERO, |over| over.settings.longest());
+        self.settings.longest_lease = self.settings.longest().max(longest);
         self.restored =
             Some(Restored { backup_at_unix_millis, backup_revision: self.revision, at_unix_millis });
         let (ours, theirs) = (&mut self.lock, over.map(|over| &over.lock));

@@ -56,6 +56,16 @@ fn a_backup_of_a_board_that_was_never_used_still_waits_for_whoever_held_the_lock
 }
 
 #[test]
+fn the_longest_lease_of_the_life_before_is_kept() {
+    let (backup, mut over) = (used(1), used(1));
+    over.settings.lease_ttl = Span::from_secs(60);
+    let restored = backup.clone().restored_over(Some(&over), 0, 5, 6);
+    assert_eq!(restored.settings.lease_ttl, backup.settings.lease_ttl);
+    assert_eq!(restored.settings.longest(), Span::from_secs(60));
+    assert_eq!(backup.clone().restored_over(None, 0, 5, 6).settings.longest(), backup.settings.longest());
+}
+
+#[test]
 fn only_a_board_that_was_never_used_is_empty() {
     assert!(genesis().is_empty());
     assert!(!used(0).is_empty());

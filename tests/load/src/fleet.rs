@@ -10,14 +10,13 @@ use baton_coordinator::config::Config;
 use baton_coordinator::guard_shell::beat_phase;
 use baton_coordinator::link::host::{Guarded, HostLink};
 use baton_coordinator::link::peers::Peers;
+use baton_coordinator::live::{self, Live};
 use baton_coordinator::view::MastersView;
-use baton_coordinator::{clock, daemon, provider};
+use baton_coordinator::{clock, provider};
 use baton_core::guard::{Config as GuardConfig, Guard, Saved};
 use baton_core::ids::{CoordinatorName, Endpoint, Incarnation, InstanceName, ReplicaSetName, Zone};
 use baton_core::message::{Beat, Hello};
-use baton_core::record::Settings;
 use baton_core::rules::Rules;
-use baton_core::timing::Timing;
 use baton_provider::switching::MovingView;
 use baton_provider::{LockView, StateProvider};
 use std::collections::BTreeMap;
@@ -71,9 +70,9 @@ pub struct Fleet {
 /// What the members of a fleet share.
 struct Common {
     config: FleetConfig,
-    settings: Settings,
-    timing: Timing,
     lock: watch::Receiver<Option<LockView>>,
+    /// A host of this fleet takes the settings as they were when it was added.
+    live: watch::Receiver<Arc<Live>>,
     moving: watch::Receiver<MovingView>,
     reads: mpsc::Sender<reads::Ask>,
     counts: Arc<Counts>,
@@ -91,9 +90,9 @@ impl Fleet {
         let opened = provider::open(&config.cluster, stop.clone()).await?;
         let moving = opened.view();
         let provider: Arc<dyn StateProvider> = Arc::new(opened);
-        let settings = loop {
+        let snapshot = loop {
             match provider.read().await {
-                Ok(snapshot) => break snapshot.settings,
+                Ok(snapshot) => break snapshot,
                 // tidy: waits because the provider may start at the same time
                 Err(_) => tokio::time::sleep(AGAIN).await,
             }
@@ -101,10 +100,11 @@ impl Fleet {
         let seats = config.plan.seats();
         let (reads, asks) = mpsc::channel(seats.len().max(1));
         tokio::spawn(reads::answer(Arc::clone(&provider), asks));
+        let live = Live::new(snapshot.lock.epoch.generation, snapshot.settings);
+        let followed = live::follow(provider, live.context("the settings in the provider")?);
         let common = Common {
-            timing: Timing::new(&settings).context("the settings in the provider")?,
-            settings,
-            lock: daemon::follow_lock(provider),
+            lock: followed.lock,
+            live: followed.live,
             moving,
             reads,
             counts: Arc::default(),
@@ -180,9 +180,9 @@ impl Common {
             guards.insert(instance, guarded);
         }
         let link = HostLink {
-            peers: Arc::new(Peers::new(Arc::clone(&config), &self.timing)),
+            peers: Arc::new(Peers::new(Arc::clone(&config), self.live.clone())),
             config,
-            timing: self.timing.clone(),
+            live: self.live.clone(),
             guards,
             beats: beat_queue,
             // Nobody serves there.
@@ -206,18 +206,19 @@ impl Common {
     ) -> anyhow::Result<Guarded> {
         let hello = hello(coordinator, seat)?;
         engines.add(&hello.instance, &hello.endpoint);
+        let live = Arc::clone(&self.live.borrow());
         let guard = GuardConfig {
             instance: hello.instance.clone(),
             replicaset: hello.replicaset.clone(),
             incarnation: hello.incarnation,
             supervised: true,
-            failsafe: self.settings.failsafe,
-            timing: self.timing.clone(),
+            failsafe: live.settings.failsafe,
+            timing: live.timing.clone(),
             rules: Rules::default(),
         };
         // A new member of a host that never promised anything.
         let mut guard = Guard::new(clock::now(), guard, Saved::default(), true);
-        guard.beat_at(beat_phase(coordinator, &self.timing));
+        guard.beat_at(beat_phase(coordinator, &live.timing));
         let parts = Parts {
             guard,
             replicaset: hello.replicaset.clone(),

@@ -61,7 +61,8 @@ fn lead_above_read_term(world: &mut World) {
     let directive = Directive { incarnation, epoch, version, term, order };
     world.tell_guard(&a3, Input::FromArbiter(ToGuard::Directive(directive)));
     let beat = world.nodes[&a3].clock.read(world.now);
-    let grant = Grant { beat, incarnation, epoch, term, ttl: world.timing.lease_ttl, pinned: None };
+    let lease = world.timing.lease_ttl;
+    let grant = Grant { beat, incarnation, epoch, term, ttl: lease, lease, pinned: None };
     world.tell_guard(&a3, Input::FromArbiter(ToGuard::Grant(grant)));
     world.millis(100);
 }

@@ -5,6 +5,7 @@ use baton_core::record::Settings;
 use baton_core::rng::split_mix;
 use baton_core::settings::LossPolicy;
 use baton_core::time::Span;
+use baton_core::timing::LEASE_TTL_MIN;
 use scenario::fixtures::{at_rest, name, setup, synchronous};
 use scenario::world::{Answer, NextWrite, World};
 
@@ -25,12 +26,14 @@ impl Dice {
 const HOSTS: [&str; 3] = ["a1", "a2", "a3"];
 const ARBITERS: [&str; 2] = ["b1", "b2"];
 const ALL: [&str; 6] = ["a1", "a2", "a3", "b1", "b2", "board"];
-const KINDS: [&str; 10] =
-    ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "promise", "relay", "all"];
+const KINDS: [&str; 11] =
+    ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "promise", "relay", "settings", "all"];
+/// The longest lease of a world: twice what each begins with.
+const LONGEST: Span = Span::from_secs(6);
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(43) {
+    match dice.below(45) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => {
@@ -93,6 +96,8 @@ fn fault(world: &mut World, dice: &mut Dice) {
             world.force(target, Span::from_millis(dice.below(8_000)), dice.below(2) == 0);
         }
         39 => people_change_settings(world, dice, host),
+        40 => world.change_lease((world.lease() / 2).max(LEASE_TTL_MIN)),
+        41 => world.change_lease((world.lease() * 2).min(LONGEST)),
         _ => world.heal(),
     }
 }

@@ -90,9 +90,8 @@ impl Arbiter {
         let patience = self.timing.lease_ttl;
         let unsound = |instance: &&InstanceName| match set.guards.get(*instance) {
             None => now >= set.patience + patience,
-            Some(guard) => {
-                silent_or_unsound_since(set, guard).is_some_and(|since| now.since(since) >= patience)
-            }
+            Some(guard) => silent_or_unsound_since(set, guard)
+                .is_some_and(|since| now.since(since.max(self.paced_from)) >= patience),
         };
         let cut = |instance: &&InstanceName| record.ack_quorum == 0 || surely_cut(set.guards.get(*instance));
         let others = record.in_sync.iter().filter(|instance| !set.is_master(instance));
@@ -107,7 +106,9 @@ impl Arbiter {
         others
             .filter_map(|instance| match set.guards.get(instance) {
                 None => Some(set.patience + patience),
-                Some(guard) => silent_or_unsound_since(set, guard).map(|since| since + patience),
+                Some(guard) => {
+                    silent_or_unsound_since(set, guard).map(|since| since.max(self.paced_from) + patience)
+                }
             })
             .min()
     }

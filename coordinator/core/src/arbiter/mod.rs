@@ -58,6 +58,8 @@ pub struct Arbiter {
     config: Config,
     settings: Settings,
     timing: Timing,
+    /// From when on everybody may be expected to beat at the pace of these settings.
+    paced_from: Time,
     lock: Option<Lock>,
     sets: BTreeMap<ReplicaSetName, SetState>,
     /// Which set a guarded name belongs to.
@@ -95,6 +97,7 @@ impl Arbiter {
             config,
             settings,
             timing,
+            paced_from: Time::default(),
             lock: None,
             sets: BTreeMap::new(),
             homes: BTreeMap::new(),
@@ -266,6 +269,7 @@ impl Arbiter {
         for set in self.sets.values_mut() {
             set.rebase(by);
         }
+        self.paced_from = self.paced_from.back(by);
         self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
     }
 

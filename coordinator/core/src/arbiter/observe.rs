@@ -176,7 +176,7 @@ impl Arbiter {
         if !self.is_active(now) {
             return None;
         }
-        let leased = self.grantable(now);
+        let (leased, lease) = (self.grantable(now), self.timing.lease_ttl);
         let after_evidence = !self.keep(Rule::NoGrantAfterEvidence);
         let (epoch, set) = (self.epoch()?, self.sets.get_mut(name)?);
         if !set.is_master(instance) || set.refused || set.evidence.is_some() && !after_evidence {
@@ -201,7 +201,7 @@ impl Arbiter {
             set.pin_bound = set.pin_bound.max(now + ttl);
         }
         set.outer_bound = set.outer_bound.max(now + ttl);
-        Some(Grant { beat, incarnation, epoch, term, ttl, pinned })
+        Some(Grant { beat, incarnation, epoch, term, ttl, lease, pinned })
     }
 
     /// A master's beat that came through another member: only the direct link is broken, and it is granted as ever

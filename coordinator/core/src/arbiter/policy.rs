@@ -33,7 +33,12 @@ impl Arbiter {
         if settings.version < self.settings.version {
             return;
         }
+        let pace = self.timing.beat_replica;
         self.take_settings(settings);
+        if self.timing.beat_replica < pace {
+            // Nobody is late by a pace that it has not heard of yet.
+            self.paced_from = now + pace;
+        }
         self.heed_said(now, unix_millis);
         self.drive_all(now);
     }

@@ -7,6 +7,7 @@
 //! It must not know how members are reached.
 
 use super::io::{Action, Note};
+use super::settings::Kept;
 use super::{Guard, Lead, Promotion, Proposal};
 use crate::ids::{Epoch, Incarnation, InstanceName, Term};
 use crate::message::{Ask, Beat, Grant, PeerAnswer, Promise, PromiseRefusal};
@@ -94,12 +95,12 @@ impl Guard {
     /// asked for a promise. Begun while two beats of patience are still left.
     pub(super) fn ask_for_promises(&mut self, now: Time, beat: &Beat) {
         let timing = &self.config.timing;
-        let patience = timing.usable().less(timing.beat_master * 2);
+        let patience = self.paced(timing.usable().less(timing.beat_master * 2));
         let Some(lead) = self.lead.as_ref().filter(|lead| lead.promotion == Promotion::Confirmed) else {
             return;
         };
-        let Some(right) = lead.right.filter(|_| self.config.failsafe) else { return };
-        if right.back(timing.kill_budget).back(timing.fence_budget) >= now + patience {
+        let Some(fence) = lead.fence_at().filter(|_| self.config.failsafe) else { return };
+        if fence >= now + patience {
             return;
         }
         let (term, ttl) = (lead.term, timing.lease_ttl);
@@ -134,11 +135,15 @@ impl Guard {
     fn promised(&mut self, now: Time, from: InstanceName, promise: Promise) {
         let own = promise.incarnation == self.config.incarnation && promise.asked_at <= now;
         let counts_from = if self.keep(Rule::LeaseFromSend) { promise.asked_at } else { now };
-        let end = counts_from + promise.ttl.min(self.config.timing.lease_ttl);
+        // Nobody was ever asked for more.
+        let ttl = promise.ttl.min(self.config.timing.hold);
+        let end = (counts_from + ttl).back(self.config.timing.margin_of(ttl));
         let Some(lead) = self.lead.as_mut().filter(|lead| own && lead.term == promise.term) else { return };
         lead.refusals.remove(&from);
-        let known = lead.promises.entry(from).or_insert(end);
-        *known = end.max(*known);
+        let known = lead.promises.entry(from).or_insert(Kept { end, ttl });
+        if end > known.end {
+            *known = Kept { end, ttl };
+        }
         self.extend_on_promises(now);
     }
 
@@ -147,16 +152,21 @@ impl Guard {
         let every = self.keep(Rule::NeedEveryPromise);
         let Some(lead) = self.lead.as_ref().filter(|lead| lead.right.is_some()) else { return };
         let needed = lead.needed(&self.config.instance, self.honoured_newcomer());
-        let alone = now + self.config.timing.lease_ttl;
-        let ends: Vec<_> = needed.iter().filter_map(|member| lead.promises.get(member).copied()).collect();
+        let timing = &self.config.timing;
+        let alone = (now + timing.lease_ttl).back(timing.margin);
+        let kept: Vec<_> = needed.iter().filter_map(|member| lead.promises.get(member)).collect();
+        let ends = kept.iter().map(|kept| kept.end);
         let end = match (needed.is_empty(), every) {
             (true, _) => Some(alone),
-            (false, true) if ends.len() < needed.len() => None,
-            (false, true) => ends.into_iter().min(),
-            (false, false) => ends.into_iter().max(),
+            (false, true) if kept.len() < needed.len() => None,
+            (false, true) => ends.min(),
+            (false, false) => ends.max(),
         };
-        let Some(right) = end.map(|end| end.back(self.config.timing.margin)) else { return };
-        if self.extend_right(now, right) {
+        // Whoever promises for the shortest time has to be asked often enough.
+        let lease = kept.iter().map(|kept| kept.ttl).min().unwrap_or(timing.lease_ttl);
+        let Some(right) = end else { return };
+        self.keep_pace(now, lease);
+        if self.extend_right(now, right, lease) {
             self.set_on_promises(true);
             self.regranted(now);
         }
@@ -254,8 +264,10 @@ impl Guard {
     /// not while an earlier promise is on its way to the disk. That one is answered first: were it replaced, a disk that
     /// needs longer than a beat would keep every promise from leaving.
     pub(super) fn promise_due(&self) -> Option<Time> {
-        self.promiser.asked.as_ref().filter(|_| self.promiser.unsent.is_none())?;
-        Some(self.promiser.silent_since? + self.config.timing.beat_master)
+        let asked = self.promiser.asked.as_ref().filter(|_| self.promiser.unsent.is_none())?;
+        let timing = &self.config.timing;
+        // Of a master whose lease is shorter than ours a beat is shorter too, and that is what it can wait for.
+        Some(self.promiser.silent_since? + timing.within(timing.beat_master, asked.ttl))
     }
 
     /// Sends what has become durable, and promises where it is time to.

@@ -7,6 +7,7 @@ use crate::message::{Ask, Beat, Grant, PeerAnswer, PromiseRefusal, ToGuard};
 use crate::position::Position;
 use crate::record::Record;
 use crate::time::{Span, Time};
+use crate::timing::Timing;
 
 /// What a guard keeps on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -93,6 +94,13 @@ pub enum Input {
     WritePath {
         /// Whether it finished.
         finished: bool,
+    },
+    /// The cluster's settings are others.
+    Settings {
+        /// All times.
+        timing: Box<Timing>,
+        /// As in the configuration of the guard.
+        failsafe: bool,
     },
 }
 

@@ -10,7 +10,7 @@ use crate::message::{Grant, Relinquished};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 impl Guard {
     /// Guards start fenced: until this has been read, nothing is led; afterwards nothing at or below the term read.
@@ -63,9 +63,7 @@ impl Guard {
 
     /// The moment from which the right is treated as over: the fence, and after it the kill, still fit before its end.
     pub(super) fn fence_time(&self) -> Option<Time> {
-        let right = self.lead.as_ref()?.right.filter(|_| self.keep(Rule::FenceBeforeDeadline))?;
-        let timing = &self.config.timing;
-        Some(right.back(timing.kill_budget).back(timing.fence_budget))
+        self.lead.as_ref()?.fence_at().filter(|_| self.keep(Rule::FenceBeforeDeadline))
     }
 
     /// Gives the right up where its time has come.
@@ -84,14 +82,19 @@ impl Guard {
             // Nobody of ours sent a beat in the future; an echo that says so is no answer.
             return;
         }
-        let (ttl, margin) = self.span_of(&grant);
+        let (lease, ttl, margin) = self.span_of(&grant);
         let from = if self.keep(Rule::LeaseFromSend) { grant.beat } else { now };
         let right = (from + ttl).back(margin);
-        if !self.keep(Rule::NoRevival) && self.lead.is_none() && self.is_in_time(now, right) {
+        let in_time = now < self.reckon(lease).fence_at(right);
+        if !self.keep(Rule::NoRevival) && self.lead.is_none() && in_time {
             self.revive(grant.term);
         }
-        if self.lead.as_ref().is_some_and(|lead| lead.term == grant.term) && self.extend_right(now, right) {
-            if let Some(lead) = self.lead.as_mut().filter(|_| ttl > self.config.timing.lease_ttl) {
+        if self.lead.as_ref().is_none_or(|lead| lead.term != grant.term) {
+            return;
+        }
+        self.keep_pace(now, lease);
+        if self.extend_right(now, right, lease) {
+            if let Some(lead) = self.lead.as_mut().filter(|_| ttl > lease) {
                 lead.pinned_until = Some(from + ttl);
             }
             self.set_on_promises(false);
@@ -99,31 +102,29 @@ impl Guard {
         }
     }
 
-    /// Whether the fence and, after it, the kill still fit before this end.
-    fn is_in_time(&self, now: Time, right: Time) -> bool {
-        now < right.back(self.config.timing.kill_budget).back(self.config.timing.fence_budget)
-    }
-
-    /// Moves the end of the right to a later moment, and the deadman's deadline with it; whether it did.
-    pub(super) fn extend_right(&mut self, now: Time, right: Time) -> bool {
-        let in_time = self.is_in_time(now, right);
-        let deadline = right.back(self.config.timing.kill_budget);
-        let Some(lead) = self.lead.as_mut().filter(|_| in_time) else { return false };
-        if lead.right.is_some_and(|known| known >= right) {
+    /// Takes a right that is given by this lease where it lasts longer: until a later fence. Whether it did. (Its very end may
+    /// come earlier than that of a right with longer budgets.)
+    pub(super) fn extend_right(&mut self, now: Time, right: Time, lease: Span) -> bool {
+        let reckoned = self.reckon(lease);
+        let fence = reckoned.fence_at(right);
+        let Some(lead) = self.lead.as_mut().filter(|_| now < fence) else { return false };
+        if lead.fence_at().is_some_and(|known| known >= fence) {
             return false;
         }
         lead.right = Some(right);
-        self.arm(deadline);
+        lead.reckoned = reckoned;
+        self.arm(reckoned.deadline(right));
         true
     }
 
-    /// Moves the end of the right to an earlier moment, and the deadman's deadline with it.
-    pub(super) fn shorten_right(&mut self, right: Time) {
-        let deadline = right.back(self.config.timing.kill_budget);
+    /// Moves the end of the right to an earlier moment, as if it were given by this lease, and the deadman's deadline with it.
+    pub(super) fn shorten_right(&mut self, right: Time, lease: Span) {
+        let reckoned = self.reckon(lease);
         let Some(lead) = self.lead.as_mut() else { return };
         if lead.right.is_some_and(|known| known > right) {
             lead.right = Some(right);
-            self.arm(deadline);
+            lead.reckoned = reckoned;
+            self.arm(reckoned.deadline(right));
         }
     }
 

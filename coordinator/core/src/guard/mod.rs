@@ -10,6 +10,7 @@ mod lease;
 mod orders;
 mod pin;
 mod report;
+mod settings;
 
 pub use failsafe::Promised;
 pub use io::{Action, GaveUp, Input, Note, Saved};
@@ -92,9 +93,13 @@ struct Lead {
     right: Option<Time>,
     /// The end of a pinned right, nothing taken off.
     pinned_until: Option<Time>,
+    /// What it was extended with.
+    reckoned: settings::Reckoned,
+    /// By which lease it is extended; `None`: by nobody yet.
+    pace: Option<Span>,
     promotion: Promotion,
-    /// The end of each member's latest promise, on this node's clock, nothing taken off.
-    promises: BTreeMap<InstanceName, Time>,
+    /// Each member's latest promise.
+    promises: BTreeMap<InstanceName, settings::Kept>,
     /// Who refused last, and why.
     refusals: BTreeMap<InstanceName, PromiseRefusal>,
     /// The right was last extended by promises.
@@ -109,6 +114,8 @@ impl Lead {
             in_sync,
             right: None,
             pinned_until: None,
+            reckoned: settings::Reckoned::default(),
+            pace: None,
             promotion: Promotion::NotAsked,
             promises: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -238,6 +245,7 @@ impl Guard {
                 self.give_up(now, GaveUp::Stopping);
             }
             Input::WritePath { finished } => self.write_path(now, finished),
+            Input::Settings { timing, failsafe } => self.settings_changed(now, *timing, failsafe),
         }
         self.reconcile(now);
         self.report_severance(now);
@@ -273,6 +281,12 @@ impl Guard {
     #[must_use]
     pub fn right_until(&self) -> Option<(Term, Time)> {
         self.lead.as_ref().and_then(|lead| Some((lead.term, lead.right?)))
+    }
+
+    /// Until when clients may count on it: before the right ends, the fence and the kill have to fit.
+    #[must_use]
+    pub fn usable_until(&self) -> Option<Time> {
+        self.lead.as_ref().and_then(Lead::fence_at)
     }
 
     /// The term at which the engine has confirmed to accept writes, while the right lasts.
@@ -381,8 +395,8 @@ impl Guard {
             }
         }
         if let Some(lead) = &mut self.lead {
-            lead.promises.values_mut().for_each(shift);
             lead.pinned_until.iter_mut().for_each(shift);
+            lead.promises.values_mut().for_each(|kept| shift(&mut kept.end));
         }
         self.promiser.rebase(by);
         self.engine.rebase(by);

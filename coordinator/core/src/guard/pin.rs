@@ -17,16 +17,20 @@ pub(super) struct Unpin {
 }
 
 impl Guard {
-    /// How long a grant lasts, and what is taken off it: a pin's whole length, with a margin in proportion; of any other
-    /// grant at most a lease. A pin of a record that was given up since is an ordinary grant.
-    pub(super) fn span_of(&self, grant: &Grant) -> (Span, Span) {
+    /// By which lease a grant is given, how long it lasts, and what is taken off it: a pin's whole length, with a margin in
+    /// proportion; of any other grant at most that lease. A pin of a record that was given up since is an ordinary grant.
+    pub(super) fn span_of(&self, grant: &Grant) -> (Span, Span, Span) {
         let timing = &self.config.timing;
-        let lease = grant.ttl.min(timing.lease_ttl);
+        // An arbiter of an older build does not say by which lease it grants.
+        let lease = if grant.lease == Span::ZERO { timing.lease_ttl } else { grant.lease };
         match grant.pinned.filter(|version| !self.gave_up(grant.epoch, *version)) {
             Some(_) if grant.ttl > lease => {
-                (grant.ttl, timing.margin * (grant.ttl.0 / timing.lease_ttl.0.max(1) + 1))
+                (lease, grant.ttl, timing.margin * (grant.ttl.0 / timing.lease_ttl.0.max(1) + 1))
             }
-            _ => (lease, timing.margin),
+            _ => {
+                let ttl = grant.ttl.min(lease);
+                (lease, ttl, timing.margin_of(ttl))
+            }
         }
     }
 
@@ -41,17 +45,26 @@ impl Guard {
             return;
         }
         self.unpin = Some(Unpin { epoch, stamp, done: false });
-        let end = (now + self.config.timing.lease_ttl).back(self.config.timing.margin);
+        let lease = self.lease_after_pin();
+        let end = (now + lease).back(self.config.timing.margin);
         if let Some(lead) = &mut self.lead {
             lead.pinned_until = None;
         }
-        self.shorten_right(end);
+        self.shorten_right(end, lease);
+    }
+
+    /// The lease that an unpinned right rests on at first: our own, and no longer than one that an arbiter has granted by. Of
+    /// that one every arbiter knows, and waits for the longest that ever was; a longer one we may be the first to know.
+    fn lease_after_pin(&self) -> Span {
+        let granted_by = self.lead.as_ref().and_then(|lead| lead.pace);
+        let own = self.config.timing.lease_ttl;
+        granted_by.map_or(own, |lease| lease.min(own))
     }
 
     /// Says so once the deadman holds no later deadline than a lease from now: what it holds is the last thing between a
     /// guard that stops here and a second master.
     pub(super) fn answer_unpin(&mut self, now: Time) {
-        let latest = now + self.config.timing.lease_ttl;
+        let latest = now + self.lease_after_pin();
         let in_time = self.armed.is_none_or(|armed| armed <= latest);
         let right = self.lead.as_ref().and_then(|lead| lead.right).is_none_or(|right| right <= latest);
         let Some(unpin) = self.unpin.as_mut().filter(|unpin| !unpin.done && in_time && right) else { return };

@@ -14,8 +14,9 @@ impl Guard {
 
     pub(super) fn beat(&mut self, now: Time) {
         let timing = &self.config.timing;
+        let often = self.paced(timing.beat_master);
         let busy = self.lead.is_some() || self.leaving.is_some() || self.severance.is_some();
-        let period = if busy { timing.beat_master } else { timing.beat_replica };
+        let period = if busy { often } else { timing.beat_replica };
         self.next_beat = now + period;
         if let Some(phase) = self.beat_phase {
             self.next_beat = last_of_phase(self.next_beat, period, phase);

@@ -1,6 +1,7 @@
 //! The guard alone, by hand: the order of its actions and the answers that it must not take for others.
 
 mod pinned;
+mod settings;
 
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
@@ -74,8 +75,15 @@ impl Hand {
     }
 
     fn grant(&mut self, now: Time, beat: Time, ttl: Span) {
-        let grant =
-            Grant { beat, incarnation: incarnation(), epoch: EPOCH, term: Term(1), ttl, pinned: None };
+        let grant = Grant {
+            beat,
+            incarnation: incarnation(),
+            epoch: EPOCH,
+            term: Term(1),
+            ttl,
+            lease: Span::ZERO,
+            pinned: None,
+        };
         self.step(now, Input::FromArbiter(ToGuard::Grant(grant)));
     }
 }
@@ -177,7 +185,15 @@ fn a_grant_of_another_run_of_the_future_or_of_the_past_is_nothing() {
     let ttl = timing().lease_ttl;
     let mut hand = durable_candidate();
     let foreign = Incarnation { run: 2, ..incarnation() };
-    let grant = Grant { beat: Time(0), incarnation: foreign, epoch: EPOCH, term: Term(1), ttl, pinned: None };
+    let grant = Grant {
+        beat: Time(0),
+        incarnation: foreign,
+        epoch: EPOCH,
+        term: Term(1),
+        ttl,
+        lease: Span::ZERO,
+        pinned: None,
+    };
     hand.step(Time(1_000), Input::FromArbiter(ToGuard::Grant(grant)));
     hand.grant(Time(1_000), Time(2_000), ttl);
     hand.grant(Time(1_000) + ttl, Time(0), ttl);

@@ -107,7 +107,7 @@ pub fn settings_changed(done: &SettingsResponse, dry_run: bool, palette: Palette
         }
         (false, true) => line(&mut text, "only checked: nothing was changed"),
         (false, false) => {
-            line(&mut text, format_args!("settings are of version {version} now, on every host"))
+            line(&mut text, format_args!("settings are of version {version} now; every host follows"))
         }
     }
     text

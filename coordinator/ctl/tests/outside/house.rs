@@ -138,7 +138,7 @@ async fn a_change_says_what_it_did_and_one_that_is_wrong_changes_nothing() {
 ack_quorum: 0 → 1
 lease_ttl: 3s → 1s
   ! mind the step
-settings are of version 1 now, on every host
+settings are of version 1 now; every host follows
 "
     );
     let (exit, out, _) = run(server.address, "settings unset ack_quorum --dry-run").await;

@@ -5,13 +5,14 @@
 
 use super::{Event, Parts};
 use crate::clock;
+use crate::live::Live;
 use baton_core::ids::Endpoint;
-use baton_core::time::Time;
+use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use baton_provider::{Candidate, LockGrant, LockSession, LockToken, ProviderError, Renewal, StateProvider};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Between two campaigns that the provider refused.
@@ -20,17 +21,26 @@ const AGAIN: Duration = Duration::from_millis(250);
 struct Task {
     provider: Arc<dyn StateProvider>,
     candidate: Candidate,
-    timing: Timing,
-    drift_ppm: u64,
+    live: watch::Receiver<Arc<Live>>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
     last_grant: watch::Receiver<Time>,
 }
 
+/// How a hold of the lock ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is another's, or cannot be renewed.
+    Lost,
+    /// Given up for one that is as short as the settings have it.
+    GivenUp,
+    /// Given up because the daemon stops.
+    Stopped,
+}
+
 /// Starts the task. When `stop` is cancelled it waits for the end of the last grant to be sent here, resigns, and ends.
 pub(super) fn spawn(
     parts: &Parts,
-    timing: Timing,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) -> watch::Sender<Time> {
@@ -41,8 +51,7 @@ pub(super) fn spawn(
             coordinator: parts.config.name.clone(),
             address: Endpoint(parts.address.as_str().into()),
         },
-        timing,
-        drift_ppm: u64::from(parts.settings.clock_drift_ppm),
+        live: parts.live.clone(),
         events,
         stop,
         last_grant,
@@ -68,50 +77,65 @@ impl Task {
                 }
             };
             let received = clock::now();
-            if self.hold(session, received).await.is_none() {
-                return;
+            match self.hold(session, received).await {
+                End::Lost => drop(self.events.send(Event::LockLost).await),
+                End::GivenUp => {}
+                End::Stopped => return,
             }
-            let _ = self.events.send(Event::LockLost).await;
         }
     }
 
-    /// Holds the lock until it is lost (`Some`) or given up because the daemon stops (`None`).
-    async fn hold(&mut self, mut session: Box<dyn LockSession>, received: Time) -> Option<()> {
+    /// What two clocks may differ by in this time. By the length of each span itself, since the provider and this host may
+    /// learn of another lease one after the other.
+    fn drift(&self, span: Span) -> Span {
+        let ppm = u64::from(self.live.borrow().settings.clock_drift_ppm);
+        Span(span.0.saturating_mul(2 * ppm) / 1_000_000 + 1)
+    }
+
+    async fn hold(&mut self, mut session: Box<dyn LockSession>, received: Time) -> End {
         let LockGrant { token, predecessor_bound, .. } = session.grant();
-        let slack = baton_core::time::Span(predecessor_bound.0 * 2 * self.drift_ppm / 1_000_000 + 1);
-        let predecessor_bound = received + predecessor_bound + slack;
+        let predecessor_bound = received + predecessor_bound + self.drift(predecessor_bound);
         let mut acquired = false;
         loop {
+            // As of before the renewal: the provider's answer is by these settings, or by later ones.
+            let Live { timing, settings, .. } = Live::clone(&self.live.borrow_and_update());
             let sent = clock::now();
             let renewal = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
-                    self.resign(session).await;
-                    return None;
+                    self.resign_last(session).await;
+                    return End::Stopped;
                 }
-                renewal = tokio::time::timeout(self.timing.lock_ttl.as_duration() / 2, session.renew()) => renewal,
+                renewal = tokio::time::timeout(timing.lock_ttl.as_duration() / 2, session.renew()) => renewal,
             };
             match renewal {
                 Ok(Ok(Renewal::Granted { ttl })) => {
-                    let valid_until = (sent + ttl).back(self.timing.lock_margin);
+                    let valid_until = (sent + ttl).back(self.drift(ttl));
                     self.tell(token, valid_until, predecessor_bound, acquired).await;
                     acquired = true;
+                    // While the state moves, the lock changes no hands.
+                    if settings.moving.is_none() && is_too_long(ttl, &*self.provider, &timing) {
+                        self.give_up(session).await;
+                        return End::GivenUp;
+                    }
                 }
-                Ok(Ok(Renewal::Lost { .. })) => return Some(()),
+                Ok(Ok(Renewal::Lost { .. })) => return End::Lost,
                 Ok(Err(ProviderError::Fatal(error))) => {
                     tracing::error!(%error, "the arbiter's lock cannot be renewed");
-                    return Some(());
+                    return End::Lost;
                 }
                 // Unknown is not lost: the machine knows until when it may believe in its lock.
                 Ok(Err(_)) | Err(_) => {
-                    tokio::time::sleep(self.timing.lock_renew.as_duration() / 10).await;
+                    tokio::time::sleep(timing.lock_renew.as_duration() / 10).await;
                     continue;
                 }
             }
-            let next = sent + self.timing.lock_renew;
+            let next = sent + timing.lock_renew;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
+                // Renewed at once: a shorter lock has to be renewed sooner, and a longer one is given by the renewal.
+                Ok(()) = self.live.changed() => {}
                 () = tokio::time::sleep_until(clock::instant_of(next)) => {}
             }
         }
@@ -126,14 +150,37 @@ impl Task {
         let _ = self.events.send(event).await;
     }
 
-    async fn resign(&mut self, session: Box<dyn LockSession>) {
-        // The machine has stopped granting before this is sent.
-        if self.last_grant.changed().await.is_err() {
+    /// The lock is longer than the settings have it, and renewing does not shorten it: the machine stops granting, and then
+    /// it is given up.
+    async fn give_up(&self, session: Box<dyn LockSession>) {
+        let (reply, last_grant) = oneshot::channel();
+        if self.events.send(Event::GiveUpLock { reply }).await.is_err() {
             return;
         }
-        let remaining = self.last_grant.borrow().since(clock::now());
-        if let Err(error) = session.resign(remaining).await {
-            tracing::warn!(%error, "the arbiter's lock could not be given up; it runs out by itself");
+        if let Ok(last_grant) = last_grant.await {
+            tracing::info!("the arbiter's lock is given up for one of the length that the settings have now");
+            resign(session, last_grant).await;
         }
     }
+
+    async fn resign_last(&mut self, session: Box<dyn LockSession>) {
+        // The machine has stopped granting before this is sent.
+        if self.last_grant.changed().await.is_ok() {
+            let last_grant = *self.last_grant.borrow();
+            resign(session, last_grant).await;
+        }
+    }
+}
+
+async fn resign(session: Box<dyn LockSession>, last_grant: Time) {
+    let remaining = last_grant.since(clock::now());
+    if let Err(error) = session.resign(remaining).await {
+        tracing::warn!(%error, "the arbiter's lock could not be given up; it runs out by itself");
+    }
+}
+
+/// A provider whose locks keep the length that they were made with (etcd) is left with one that would make the death of the
+/// arbiter's host cost more than `timing` says.
+fn is_too_long(ttl: Span, provider: &dyn StateProvider, timing: &Timing) -> bool {
+    ttl > provider.lock_ttl(timing)
 }

@@ -107,20 +107,31 @@ pub(super) async fn put_member(provider: Arc<dyn StateProvider>, token: LockToke
     }
 }
 
+/// A member to be removed.
+pub(super) struct Removal {
+    pub(super) token: LockToken,
+    pub(super) replicaset: ReplicaSetName,
+    pub(super) instance: InstanceName,
+}
+
 /// Removes a member; asked twice, it is removed once, so what was not answered is simply asked again.
 pub(super) async fn remove_member(
     provider: Arc<dyn StateProvider>,
-    token: LockToken,
-    replicaset: ReplicaSetName,
-    instance: InstanceName,
+    removal: Removal,
     reply: Reply<()>,
+    events: mpsc::Sender<Event>,
 ) {
+    let Removal { token, replicaset, instance } = removal;
     /// How often.
     const TRIES: usize = 3;
     let mut last = String::new();
     for _ in 0..TRIES {
         let answer = match provider.remove_member(token, &replicaset, &instance).await {
-            Ok(ProviderOutcome::Applied(_)) => Ok(()),
+            Ok(ProviderOutcome::Applied(_)) => {
+                let (replicaset, instance) = (replicaset.clone(), instance.clone());
+                let _ = events.send(Event::MemberRemoved { replicaset, instance }).await;
+                Ok(())
+            }
             Ok(ProviderOutcome::StaleEpoch(_)) => Err(Refused::new(
                 RefusedKind::NotActiveArbiter,
                 "another coordinator has become the active arbiter",

@@ -54,7 +54,7 @@ pub(super) fn spawn(
     let checker = write_path::Checker {
         kind: Arc::clone(&parts.kind),
         disk: parts.instance.engine.data_dir.as_deref().map(DiskProbe::new),
-        timing: parts.timing.clone(),
+        live: parts.live.clone(),
         runs: runs.clone(),
         writables,
         events: events.clone(),

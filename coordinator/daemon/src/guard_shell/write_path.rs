@@ -4,8 +4,8 @@
 //! It says only whether they finish; what that means is the guard's.
 
 use super::Event;
+use crate::live::Live;
 use baton_core::guard::Input;
-use baton_core::timing::Timing;
 use baton_engine::disk::{DiskCheck, DiskProbe};
 use baton_engine::{EngineConnection, EngineKind, WriteCheck};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Checker {
     pub(super) kind: Arc<dyn EngineKind>,
     pub(super) disk: Option<DiskProbe>,
-    pub(super) timing: Timing,
+    pub(super) live: watch::Receiver<Arc<Live>>,
     pub(super) runs: watch::Receiver<Option<u64>>,
     pub(super) writables: watch::Receiver<bool>,
     pub(super) events: mpsc::Sender<Event>,
@@ -46,19 +46,24 @@ impl Checker {
             let started = Instant::now();
             let sound = self.write(&mut connection).await && self.sync().await;
             failing = if sound { None } else { failing.or(Some(started)) };
-            let patience = self.timing.stall_timeout.as_duration();
+            let patience = self.stall_timeout();
             let stalled = failing.is_some_and(|since| since.elapsed() >= patience);
             let told = Event::OfRun(run, Input::WritePath { finished: !stalled });
             if (sound || stalled) && *self.writables.borrow() && self.events.send(told).await.is_err() {
                 return;
             }
-            tokio::time::sleep(self.timing.beat_master.as_duration()).await;
+            let beat = self.live.borrow().timing.beat_master.as_duration();
+            tokio::time::sleep(beat).await;
         }
+    }
+
+    fn stall_timeout(&self) -> Duration {
+        self.live.borrow().timing.stall_timeout.as_duration()
     }
 
     /// Whether a tiny write went through. A connection that breaks is made anew by the next check.
     async fn write(&self, connection: &mut Option<Box<dyn EngineConnection>>) -> bool {
-        let patience = self.timing.stall_timeout.as_duration();
+        let patience = self.stall_timeout();
         if connection.is_none() {
             *connection = self.kind.connect(patience).await.ok();
         }
@@ -79,7 +84,7 @@ impl Checker {
 
     async fn sync(&self) -> bool {
         let Some(disk) = &self.disk else { return true };
-        match disk.check(self.timing.stall_timeout.as_duration()).await {
+        match disk.check(self.stall_timeout()).await {
             DiskCheck::Done(_) => true,
             DiskCheck::Failed(why) => {
                 tracing::warn!(why, "the fsync of the write-path check failed");

@@ -10,11 +10,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::directory;
 use crate::guard_shell::FromLink;
+use crate::live::Live;
 use crate::notes::{Note, Notes};
 use crate::view::MastersView;
 use baton_core::ids::InstanceName;
 use baton_core::message::{Beat, Hello};
-use baton_core::timing::Timing;
 use baton_proto::v1;
 use baton_proto::v1::coordination_client::CoordinationClient;
 use baton_provider::LockView;
@@ -49,8 +49,8 @@ pub struct Guarded {
 pub struct HostLink {
     /// The daemon's configuration (identity, name).
     pub config: Arc<Config>,
-    /// All times.
-    pub timing: Timing,
+    /// The settings that hold.
+    pub live: watch::Receiver<Arc<Live>>,
     /// The guards of this host.
     pub guards: BTreeMap<InstanceName, Guarded>,
     /// What they say.
@@ -134,7 +134,8 @@ impl HostLink {
         out: &mpsc::Sender<v1::FromHost>,
         queue: mpsc::Receiver<v1::FromHost>,
     ) -> Result<tonic::Streaming<v1::ToHost>, tonic::Status> {
-        let lease = self.timing.lease_ttl.as_duration();
+        // A connection keeps what it was made with: one that is broken is noticed a little later than it could be.
+        let lease = self.live.borrow().timing.lease_ttl.as_duration();
         let refused = |error: tonic::transport::Error| tonic::Status::unavailable(error.to_string());
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .map_err(refused)?

@@ -6,9 +6,9 @@
 use super::wire;
 use super::wire::peer::{self, RelayAnswer};
 use crate::config::Config;
+use crate::live::Live;
 use baton_core::ids::InstanceName;
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer};
-use baton_core::timing::Timing;
 use baton_proto::v1;
 use baton_proto::v1::coordination_client::CoordinationClient;
 use std::collections::BTreeMap;
@@ -28,8 +28,8 @@ const CHANNELS_MAX: usize = 1_024;
 /// Shared by the guards of a host, its link and its service.
 pub struct Peers {
     config: Arc<Config>,
-    /// How long a request to the arbiter may take, and one to a member, which may first ask the arbiter.
-    beat: Duration,
+    /// A master's beat is how long a request to the arbiter may take, and one to a member, which may first ask the arbiter.
+    live: watch::Receiver<Arc<Live>>,
     /// Where the members of this host's sets are reached, as the last arbiter told it.
     addresses: Mutex<BTreeMap<InstanceName, String>>,
     channels: Mutex<BTreeMap<String, Channel>>,
@@ -40,14 +40,18 @@ pub struct Peers {
 impl Peers {
     /// Nobody is known yet.
     #[must_use]
-    pub fn new(config: Arc<Config>, timing: &Timing) -> Self {
+    pub fn new(config: Arc<Config>, live: watch::Receiver<Arc<Live>>) -> Self {
         Self {
             config,
-            beat: timing.beat_master.as_duration(),
+            live,
             addresses: Mutex::default(),
             channels: Mutex::default(),
             arbiter: watch::Sender::new(None),
         }
+    }
+
+    fn beat(&self) -> Duration {
+        self.live.borrow().timing.beat_master.as_duration()
     }
 
     /// The arbiter that the link is attached to; `None` while it is to none.
@@ -83,7 +87,7 @@ impl Peers {
         let address = known.ok_or_else(|| Status::unavailable(format!("where {to} is was never told")))?;
         let request = peer::ask_to_wire(&self.config, to, hello, ask);
         let call = async |mut client: CoordinationClient<Channel>| client.promise(request).await;
-        let answer = self.call(&address, self.beat * 2, call).await?;
+        let answer = self.call(&address, self.beat() * 2, call).await?;
         peer::answer_from_wire(answer).map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -96,7 +100,7 @@ impl Peers {
         let address = attached.ok_or_else(|| Status::unavailable("attached to no arbiter"))?;
         let request = peer::relay_to_wire(&self.config, by, hello, beat);
         let call = async |mut client: CoordinationClient<Channel>| client.relay(request).await;
-        let answer = self.call(&address, self.beat, call).await?;
+        let answer = self.call(&address, self.beat(), call).await?;
         peer::relay_answer_from_wire(answer).map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -128,7 +132,7 @@ impl Peers {
         }
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| Status::invalid_argument(error.to_string()))?
-            .connect_timeout(self.beat)
+            .connect_timeout(self.beat())
             .tcp_nodelay(true)
             .connect_lazy();
         channels.insert(address.to_owned(), channel.clone());

@@ -349,6 +349,7 @@ fn grant_to_wire(instance: &InstanceName, grant: &Grant) -> v1::Grant {
         term: grant.term.0,
         ttl_us: grant.ttl.0,
         pinned_version: grant.pinned.map_or(0, |version| version.0),
+        lease_ttl_us: grant.lease.0,
     }
 }
 
@@ -361,6 +362,7 @@ fn grant_from_wire(grant: v1::Grant) -> Result<(InstanceName, Grant), Malformed>
         term: Term(grant.term),
         ttl: Span(grant.ttl_us.min(Pin::FOR_GOOD.0)),
         pinned: Some(Version(grant.pinned_version)).filter(|version| version.0 > 0),
+        lease: Span(grant.lease_ttl_us),
     };
     Ok((instance, grant))
 }
@@ -520,6 +522,7 @@ mod tests {
                 term: Term(3),
                 ttl: Span(4),
                 pinned: Some(Version(5)),
+                lease: Span(5),
             });
             let (version, term) = (Version(5), Term(3));
             let directive = ToGuard::Directive(Directive { incarnation, epoch, version, term, order });

@@ -11,6 +11,7 @@ mod moving;
 mod parts;
 mod provider;
 mod refusals;
+mod settings;
 mod stop;
 mod switchover;
 mod task;

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use crate::provider::STORE_BLIND;
 
-const MOVED: &[Allowed] = &[
+pub const MOVED: &[Allowed] = &[
     ("the cluster's state was moved: this coordinator follows", "it was"),
     ("restored from a backup", "the way back fills the stateboard anew"),
     ("no campaign for the arbiter's lock", "the lock's queue ends at the end that was left"),

@@ -96,11 +96,21 @@ impl ArbiterNode {
             .map(|at| at.max(self.not_before))
     }
 
+    /// How often it renews its lock, by the settings that it knows.
+    fn lock_renew(&self) -> Span {
+        self.machine.as_ref().map_or(Span::from_millis(100), |machine| machine.timing().lock_renew)
+    }
+
     /// Whether it may decide now, by its own knowledge.
     #[must_use]
     pub fn is_active(&self, now: u64) -> bool {
         self.machine.as_ref().is_some_and(|machine| machine.is_active(self.clock.read(now)))
     }
+}
+
+/// What two clocks of any world may differ by in such a time, at most.
+fn drift(span: Span) -> Span {
+    Span(span.0.div_ceil(100).max(1))
 }
 
 impl World {
@@ -111,7 +121,7 @@ impl World {
             seed: 7,
             rules: self.rules,
         };
-        let settings = self.settings.clone();
+        let (settings, _) = self.read_settings(name);
         let Some(node) = self.arbiters.get_mut(name) else { return };
         node.run += 1;
         node.machine = Arbiter::new(config, settings).ok();
@@ -210,7 +220,7 @@ impl World {
         let Some(node) = self.arbiters.get_mut(name) else { return };
         let local = node.clock.read(now);
         if node.next_renewal.is_some_and(|at| local >= at) {
-            node.next_renewal = Some(local + self.timing.lock_renew);
+            node.next_renewal = Some(local + node.lock_renew());
             if !node.no_renewals {
                 node.renewal_sent = Some(local);
                 if let Some(session) = node.session {
@@ -232,20 +242,23 @@ impl World {
         message: SessionMessage,
     ) {
         let now = self.now;
-        let margin = self.timing.lock_margin;
         // What was under way over a connection that is closed reaches nobody.
         let Some(node) = self.arbiters.get_mut(name).filter(|node| node.session == Some(from)) else {
             return;
         };
         let local = node.clock.read(now);
         match message {
-            SessionMessage::Granted { token, predecessor_bound, .. } => {
+            SessionMessage::Granted { token, ttl, predecessor_bound, .. } => {
                 node.token = Some(token);
                 // Nothing to wait for needs no margin.
-                let margin = if predecessor_bound == Span::ZERO { Span::ZERO } else { margin };
+                let margin = if predecessor_bound == Span::ZERO {
+                    Span::ZERO
+                } else {
+                    drift(predecessor_bound.max(ttl))
+                };
                 node.granted = Some(local + predecessor_bound + margin);
                 node.renewal_sent = Some(local);
-                node.next_renewal = Some(local + self.timing.lock_renew);
+                node.next_renewal = Some(local + node.lock_renew());
                 let session = node.session;
                 if let Some(session) = session {
                     self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Renew { session })));
@@ -253,7 +266,7 @@ impl World {
             }
             SessionMessage::Renewed { ttl } => {
                 let Some(sent) = node.renewal_sent else { return };
-                let valid_until = (sent + ttl).back(margin);
+                let valid_until = (sent + ttl).back(drift(ttl));
                 let Some(token) = node.token else { return };
                 match node.granted.take() {
                     Some(predecessor_bound) => {

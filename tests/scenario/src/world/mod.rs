@@ -12,6 +12,7 @@ mod peers;
 mod people;
 mod provider;
 mod replication;
+mod settings;
 mod stream;
 mod tasks;
 mod watch;
@@ -149,6 +150,8 @@ pub struct World {
     relays: BTreeMap<RelayId, (InstanceName, InstanceName)>,
     last_write: u64,
     told: BTreeMap<(String, String), String>,
+    /// Which settings each host knows.
+    known: BTreeMap<String, settings::Stamp>,
     lines: Vec<String>,
     /// When the lines' clock started: the command's begin.
     since: u64,
@@ -184,6 +187,7 @@ impl World {
             relays: BTreeMap::new(),
             last_write: 0,
             told: BTreeMap::new(),
+            known: BTreeMap::new(),
             lines: Vec::new(),
             since: 0,
             oracle: Oracle::default(),
@@ -376,6 +380,7 @@ impl World {
         match body {
             Body::Data(run, log) => self.replica_receives(&instance, &from, &run, log),
             Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
+            Body::Settings(generation, settings) => self.node_learns(&instance, generation, &settings),
             Body::Ask(..) => self.node_is_asked(&instance, body),
             Body::Promised(answer) => {
                 if let Ok(from) = InstanceName::parse(&from) {
@@ -405,6 +410,7 @@ impl World {
             Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
             Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
             Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
+            Body::Settings(generation, settings) => self.arbiter_learns(name, generation, *settings),
             _ => {}
         }
     }
@@ -481,6 +487,7 @@ impl World {
         for node in self.nodes.values_mut() {
             node.engine.sent.clear();
         }
+        self.spread_settings();
         self.attach_all();
     }
 

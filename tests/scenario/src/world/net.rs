@@ -6,6 +6,7 @@ use baton_board::{Reply, RequestId, SessionMessage};
 use baton_core::arbiter::SessionId;
 use baton_core::ids::{EngineRun, Epoch, InstanceName};
 use baton_core::message::{Ask, Beat, Grant, Hello, Order, PeerAnswer, ToGuard};
+use baton_core::record::Settings;
 use std::collections::BTreeMap;
 
 use super::engine::Entry;
@@ -53,6 +54,8 @@ pub enum Body {
     Read(u64),
     /// What it read.
     HasRead(u64, Box<baton_board::Snapshot>),
+    /// The board's settings, of this generation.
+    Settings(u64, Box<Settings>),
     /// A master's engine streams to a replica's.
     Data(EngineRun, Vec<Entry>),
     /// The replica has it.
@@ -82,6 +85,7 @@ impl Body {
             Self::Ask(..) | Self::Promised(_) => "promise",
             Self::Relay(..) | Self::Relayed { .. } => "relay",
             Self::Read(_) | Self::HasRead(..) => "read",
+            Self::Settings(..) => "settings",
             Self::Data(..) => "data",
             Self::Confirm(..) => "confirm",
         }

@@ -169,8 +169,8 @@ impl Node {
 impl World {
     /// A process for the guard. What an older one left (deadman, and the engine that is its child) is gone.
     pub fn start_guard(&mut self, instance: &InstanceName) {
-        let (timing, rules, replicaset) = (self.timing.clone(), self.rules, self.replicaset.clone());
-        let failsafe = self.settings.failsafe;
+        let (settings, timing) = self.read_settings(instance.as_str());
+        let (rules, replicaset, failsafe) = (self.rules, self.replicaset.clone(), settings.failsafe);
         let now = self.now;
         let Some(node) = self.nodes.get_mut(instance) else { return };
         node.run += 1;

@@ -51,6 +51,7 @@ impl World {
         let (settings, unix_millis) = (Box::new(self.settings.clone()), self.unix_millis());
         let names: Vec<_> = self.arbiters.keys().cloned().collect();
         for name in names {
+            self.knows_settings(&name);
             self.arbiter_step(&name, Input::Settings { settings: settings.clone(), unix_millis });
         }
     }

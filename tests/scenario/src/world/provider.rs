@@ -5,8 +5,8 @@
 use super::World;
 use super::net::Body;
 use baton_board::{
-    Action, AppointOutcome, Board, Durable, Identity, Input, Limits, Persist, Reply, Request, RequestId,
-    SessionId, Write,
+    Action, AppointOutcome, Board, Durable, Identity, Input, Item, Limits, Persist, Reply, Request,
+    RequestId, SessionId, Write,
 };
 use baton_core::ids::{ClusterName, Epoch};
 use baton_core::record::{Record, Settings};
@@ -76,6 +76,12 @@ impl Provider {
         }
     }
 
+    /// A number for a request that is no arbiter's.
+    pub(super) fn next_id(&mut self) -> RequestId {
+        self.last_read += 1;
+        RequestId(self.last_read)
+    }
+
     /// When the board must be given a tick.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
@@ -127,8 +133,11 @@ impl World {
         let epoch = self.provider.durable.lock.epoch;
         backup.lock.epoch = Epoch { generation: epoch.generation + 1, number: epoch.number };
         backup.lock.holder = None;
+        backup.settings.longest_lease =
+            backup.settings.longest().max(self.provider.durable.settings.longest());
         self.provider.durable = backup;
         self.start_provider();
+        self.spread_settings();
     }
 
     pub(super) fn board_hears(&mut self, from: &str, input: Input) {
@@ -180,8 +189,7 @@ impl World {
     }
 
     pub(super) fn board_reads(&mut self, from: &str, run: u64) {
-        self.provider.last_read += 1;
-        let id = RequestId(self.provider.last_read);
+        let id = self.provider.next_id();
         self.provider.reads.insert(id, (from.to_owned(), run));
         self.board_step(Input::Request { id, request: Request::Read });
     }
@@ -209,7 +217,11 @@ impl World {
                     }
                 }
                 Action::Reply { id, reply } => self.board_replies(id, reply),
-                Action::Publish(_) => {}
+                Action::Publish(update) => {
+                    if update.items.iter().any(|item| matches!(item, Item::Settings(_))) {
+                        self.spread_settings();
+                    }
+                }
             }
         }
         self.provider.board = Some(board);

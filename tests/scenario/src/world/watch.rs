@@ -60,8 +60,8 @@ impl World {
     pub(super) fn watch_right(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get(instance) else { return };
         let local = node.clock.read(self.now);
-        let Some((term, until)) = node.guard.as_ref().and_then(Guard::right_until) else { return };
-        let fence_by = until.back(self.timing.kill_budget).back(self.timing.fence_budget);
+        let Some(guard) = node.guard.as_ref() else { return };
+        let (Some((term, _)), Some(fence_by)) = (guard.right_until(), guard.usable_until()) else { return };
         self.check(rights::check_held(instance, rights::Held { term, fence_by, now: local }));
     }
 
@@ -86,7 +86,9 @@ impl World {
 
     fn watch_intruder(&mut self, instance: &InstanceName) {
         let now = self.now;
-        let allowed = self.timing.beat_replica + self.timing.fence_budget + Span::from_millis(10);
+        // By the longest lease that anybody may still know.
+        let lease = self.timing.hold;
+        let allowed = lease / 2 + lease / 12 + Span::from_millis(10);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let sees = node.guard.is_some() && !node.frozen && !node.guard_frozen && !node.engine_deaf;
         let intruder = node.engine.running && node.engine.writable && node.engine.promoted.is_none() && sees;

@@ -6,7 +6,15 @@ const HOUR: Span = Span::from_secs(3_600);
 
 fn pinned(hand: &mut Hand, now: Time, epoch: Epoch, version: u64) {
     let (beat, incarnation, term) = (now, incarnation(), Term(1));
-    let grant = Grant { beat, incarnation, epoch, term, ttl: HOUR, pinned: Some(Version(version)) };
+    let grant = Grant {
+        beat,
+        incarnation,
+        epoch,
+        term,
+        ttl: HOUR,
+        lease: timing().lease_ttl,
+        pinned: Some(Version(version)),
+    };
     hand.step(now, Input::FromArbiter(ToGuard::Grant(grant)));
 }
 

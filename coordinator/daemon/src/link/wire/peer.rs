@@ -181,7 +181,15 @@ mod tests {
     fn grant() -> Grant {
         let incarnation = Incarnation { home: 1, boot: 2, run: 3 };
         let epoch = Epoch { generation: 1, number: 7 };
-        Grant { beat: Time(5), incarnation, epoch, term: Term(2), ttl: Span(9), pinned: None }
+        Grant {
+            beat: Time(5),
+            incarnation,
+            epoch,
+            term: Term(2),
+            ttl: Span(9),
+            lease: Span(10),
+            pinned: None,
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) fn remarks(provider: &dyn StateProvider, snapshot: &Snapshot, after: 
         let (quorum, was) = (after.ack_quorum_of(set), before.ack_quorum_of(set));
         if quorum != was && quorum as usize > replicas {
             remarks.push(format!(
-                "{set} has {replicas} replicas: with ack_quorum = {quorum} no commit of it can be confirmed"
+                "{set} has {replicas} beside its master: with ack_quorum = {quorum} no commit of it can be confirmed"
             ));
         }
         let someone = |settings: &Settings| of_set.iter().any(|member| may_lead(settings, member));

@@ -73,7 +73,11 @@ async fn a_change_is_put_and_says_what_it_changed_and_what_follows() {
     assert_eq!(done.changed, ["lease_ttl: 3s → 1s", "replicaset.users.ack_quorum: not set → 1"]);
     assert!(done.remarks[0].contains("silent 1.833s (was 5.5s)"), "{:?}", done.remarks);
     assert!(done.remarks.iter().any(|remark| remark.contains("waits out the longest lease")));
-    assert!(done.remarks.iter().any(|remark| remark.contains("users has 0 replicas")), "{:?}", done.remarks);
+    assert!(
+        done.remarks.iter().any(|remark| remark.contains("users has 0 beside its master")),
+        "{:?}",
+        done.remarks
+    );
     assert_eq!(bench.settings().await.lease_ttl, Span::from_secs(1));
     let again = bench.put(&["lease_ttl=1s"]).await.expect("it holds already");
     assert_eq!((again.version, again.changed), (1, vec![]), "nothing is written for nothing");

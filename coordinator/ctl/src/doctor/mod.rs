@@ -126,6 +126,17 @@ pub(crate) async fn run(
     Ok(if problems == 0 { Exit::Done } else { Exit::Failed })
 }
 
+/// What is the same for several instances is said once, of the host.
+fn add(findings: &mut Vec<Finding>, new: Finding) {
+    let is_same = |old: &&mut Finding| {
+        new.verdict != Verdict::Ok && old.check == new.check && old.evidence == new.evidence
+    };
+    match findings.iter_mut().find(is_same) {
+        Some(old) => old.about.clear(),
+        None => findings.push(new),
+    }
+}
+
 async fn examine(args: &DoctorArgs, timeout: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let config = match Config::load(&args.config, baton_config::environment(), &Overrides::default()) {
@@ -172,8 +183,27 @@ async fn examine(args: &DoctorArgs, timeout: Duration) -> Vec<Finding> {
         return findings;
     }
     for instance in config.instances.values() {
-        findings.extend(engine::check(instance, running, timeout).await);
+        for finding in engine::check(instance, running, timeout).await {
+            add(&mut findings, finding);
+        }
     }
     findings.extend(deadman::check(timeout).await);
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_for_several_instances_is_said_once() {
+        let warning = |about: &str| Finding::new("boot-fence", Verdict::Warning, "a unit", "").about(about);
+        let mut findings = Vec::new();
+        add(&mut findings, warning("a1"));
+        add(&mut findings, warning("a2"));
+        add(&mut findings, Finding::ok("boot-fence", "fenced").about("a1"));
+        add(&mut findings, Finding::ok("boot-fence", "fenced").about("a2"));
+        let about: Vec<&str> = findings.iter().map(|finding| finding.about.as_str()).collect();
+        assert_eq!(about, ["", "a1", "a2"]);
+    }
 }

@@ -22,9 +22,12 @@ pub fn findings(findings: &[Finding], palette: Palette) -> String {
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
+    let many = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let sum = format!(
-        "{problems} problems, {warnings} warnings, {} notices, {} ok, {} skipped",
-        count(Verdict::Notice),
+        "{}, {}, {}, {} ok, {} skipped",
+        many(problems, "problem"),
+        many(warnings, "warning"),
+        many(count(Verdict::Notice), "notice"),
         count(Verdict::Ok),
         count(Verdict::Skipped)
     );

@@ -6,7 +6,7 @@ use super::{settings, what_if};
 use crate::view::{ClusterView, Views};
 use baton_client::decision::DecisionRecord;
 use baton_client::refusal;
-use baton_client::status::{ClusterStatus, ReplicaSetStatus, rfc3339};
+use baton_client::status::{ClusterStatus, IssueStatus, ReplicaSetStatus, rfc3339};
 use baton_client::wire;
 use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::HistoryEntry;
@@ -34,6 +34,19 @@ const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 const ASKED_BY_MAX: usize = 120;
 /// Furthest ahead that a switchover is planned.
 const PLAN_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// What a coordinator says that knows of no active arbiter.
+fn no_active_arbiter(answered_by: &str) -> IssueStatus {
+    IssueStatus {
+        code: "no_active_arbiter".to_owned(),
+        severity: "critical".to_owned(),
+        text: format!("{answered_by} knows of no active arbiter: nothing is decided until there is one"),
+        suggestion: "look whether the state provider is reached, and whether a coordinator runs that may be the arbiter"
+            .to_owned(),
+        command: "batonctl doctor".to_owned(),
+        ..IssueStatus::default()
+    }
+}
 
 /// Answers operators.
 #[derive(Clone)]
@@ -364,8 +377,18 @@ impl Operator for OperatorService {
         &self,
         request: Request<v1::IssuesRequest>,
     ) -> Result<Response<v1::IssuesResponse>, Status> {
-        let view = self.active(&request.into_inner().cluster)?;
-        let issues = view.issues.iter().map(wire::issue_to_wire).collect();
+        let refused = self.active(&request.into_inner().cluster).err();
+        let view = self.view();
+        let mut issues: Vec<_> = view.issues.iter().map(wire::issue_to_wire).collect();
+        match refused {
+            None => {}
+            // That there is nobody to ask is what has to be looked at.
+            Some(_) if view.status.arbiter.address.is_none() => {
+                let nobody = no_active_arbiter(&view.status.answered_by);
+                issues.insert(0, wire::issue_to_wire(&nobody));
+            }
+            Some(refused) => return Err(refused),
+        }
         Ok(Response::new(v1::IssuesResponse { issues }))
     }
 

@@ -201,6 +201,8 @@ async fn without_an_arbiter_a_status_shows_what_is_known_here_and_says_so() {
     let status = client(&[address]).status().await.expect("better than nothing");
     assert_eq!(status.replicasets[0].replicaset, "orders-1");
     assert!(status.issues[0].starts_with("no active arbiter is known here"), "{:?}", status.issues);
+    let issues = client(&[address]).issues().await.expect("that there is nobody is an issue");
+    assert_eq!((issues[0].code.as_str(), issues[0].severity.as_str()), ("no_active_arbiter", "critical"));
     let refused = client(&[address]).switchover(&asked("orders-1", None), WAIT).await;
     let Err(OperatorError::Refused { code, refusal: Some(refusal), .. }) = refused else {
         panic!("nobody can decide: {refused:?}")

@@ -74,7 +74,7 @@ bench-providers:
 	@scripts/deps build etcd >&2
 	@$(if $(JSON),JSON=1) cargo bench -q -p baton-stateboard --bench providers
 
-# Many acted hosts under one real arbiter. Quiet machine; with SETS=10000 some 4 GiB and an open-files limit of 20,000.
+# Many acted hosts under one real arbiter: quiet machine.
 bench-load:
 	@scripts/deps build $(filter etcd,$(PROVIDER)) >&2
 	@cargo build --release -p baton-coordinator -p baton-stateboard -p batonctl >&2

@@ -20,8 +20,10 @@ pub struct Run {
     /// The arbiter's at the end, in bytes.
     pub memory: u64,
     pub seen: Seen,
-    /// Sets whose term is not one more for each blow that hit them.
-    pub wrong: usize,
+    /// Sets whose term did not rise with each blow that hit them.
+    pub missing: usize,
+    /// Sets whose term rose without a blow, too.
+    pub lapsed: usize,
 }
 
 /// A cluster in which nothing happens.
@@ -77,7 +79,7 @@ impl Blow {
 impl Run {
     /// What must be right however slow the machine is.
     pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.wrong == 0, "{} sets have a term that nothing explains", self.wrong);
+        ensure!(self.missing == 0, "{} sets have a lower term than what happened to them says", self.missing);
         ensure!(self.seen.two_writable == 0, "two engines of a set could be written: {:?}", self.seen);
         Ok(())
     }
@@ -126,7 +128,7 @@ fn as_json(run: &Run) -> serde_json::Value {
         "hosts_silent": run.silent.json(run.silent_per_second()),
         "arbiter_mib_at_the_end": mebibytes(run.memory),
         "promises_asked": run.seen.promises_asked, "killed_by_deadman": run.seen.killed,
-        "two_writable": run.seen.two_writable, "wrong_terms": run.wrong,
+        "two_writable": run.seen.two_writable, "terms_missing": run.missing, "leases_lapsed": run.lapsed,
     })
 }
 
@@ -162,7 +164,7 @@ fn for_people(run: &Run) {
     line("masters that asked for promises", format!("{}", run.seen.promises_asked));
     line("engines that a deadman killed", format!("{}", run.seen.killed));
     line("two engines of a set writable", format!("{}", run.seen.two_writable));
-    line("terms that nothing explains", format!("{}", run.wrong));
+    line("sets whose lease ran out by itself", format!("{}", run.lapsed));
 }
 
 fn blow(blow: &Blow, what: &str, limit: Duration, per_second: f64) {

@@ -1,6 +1,7 @@
 //! The decision record as JSON: one shape for the history, `explain`, the log and the web page. The core makes the
 //! value, the daemon writes it in this shape, tools read it. Fields are only added.
 
+use crate::replay::Inputs;
 use serde::{Deserialize, Serialize};
 
 /// Why a replica set has the master that it has, or why it was left as it was.
@@ -19,6 +20,10 @@ pub struct DecisionRecord {
     /// What was known of each member.
     #[serde(default)]
     pub observed: Vec<Observed>,
+    /// What the choice rested on, for `batonctl explain --replay`; absent for a first appointment, and where it would be too
+    /// long to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// Every member in the order of the choice, the chosen one first.
     #[serde(default)]
     pub ranking: Vec<Ranked>,
@@ -126,6 +131,7 @@ mod tests {
             ranking: vec![Ranked { instance: "a2".into(), verdict: CHOSEN.into() }],
             effects: vec!["record a2 at term 7".into()],
             accepted: None,
+            inputs: None,
             phases: vec![Phase { name: "sever".into(), took_us: 900, budget_us: Some(250_000) }],
             at_unix_millis: 1_000,
             decided_by: "host-b".into(),

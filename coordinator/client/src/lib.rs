@@ -11,6 +11,7 @@ mod follow;
 pub mod forecast;
 pub mod operator;
 pub mod refusal;
+pub mod replay;
 pub mod status;
 pub mod task;
 pub mod wire;

@@ -3,6 +3,7 @@
 //!
 //! It must not know how any of that is written down.
 
+use crate::arbiter::select::Question;
 use crate::ids::{Epoch, InstanceName, ReplicaSetName, Term};
 use crate::message::{Health, Stand};
 use crate::position::Position;
@@ -288,6 +289,8 @@ pub struct Decision {
     pub appointed: Option<(InstanceName, Term)>,
     /// What was seen.
     pub observed: Vec<Observed>,
+    /// What the choice rested on: put to the pure function again, it gives the same ranking. Absent for a first appointment.
+    pub question: Option<Box<Question>>,
     /// The ranking.
     pub ranking: Vec<Ranked>,
     /// What else holds the decision up, if nobody was appointed (a missing sever quorum).

@@ -155,6 +155,9 @@ pub enum Command {
         /// The term that the decision made; the last decision, if left out
         #[arg(value_name = "TERM")]
         term: Option<u64>,
+        /// Make the choice again from what is stored, and compare (exit code 1 if it comes out otherwise)
+        #[arg(long)]
+        replay: bool,
     },
     /// Show the worst outage of each failure class and the parts that it adds up to
     Timing {

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod doctor;
 mod drain;
+mod explain;
 mod json;
 mod manual;
 mod members;
@@ -86,6 +87,8 @@ enum Failure {
     Provider(#[from] provider::ProviderFailure),
     #[error(transparent)]
     Settings(#[from] settings::SettingsFailure),
+    #[error(transparent)]
+    Replay(#[from] baton_client::replay::BadReplay),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -98,7 +101,7 @@ impl Failure {
             Self::Provider(failure) => failure.exit(),
             Self::Settings(failure) => failure.exit(),
             Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
-            Self::Operator(_) | Self::Decision(_) | Self::Output(_) => Exit::Failed,
+            Self::Operator(_) | Self::Decision(_) | Self::Replay(_) | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -219,8 +222,11 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
                 write!(io.out, "{}", render::history(&history, io.palette))?;
             }
         }
-        Command::Explain { replicaset, term } => {
+        Command::Explain { replicaset, term, replay } => {
             let decision = DecisionRecord::from_json(&client.explain(replicaset, *term).await?)?;
+            if *replay {
+                return explain::replayed(cli, io, &decision);
+            }
             if cli.json {
                 write_json(io, &decision)?;
             } else {

@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE, Observed, Phase, Ranked};
+use baton_client::replay::Inputs;
 use baton_core::decision::{Class, Decision, Verdict};
 use baton_core::guard::Note;
 use baton_core::ids::{CoordinatorName, InstanceName, ReplicaSetName};
@@ -113,6 +114,9 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
+/// Most of a decision that is kept, with room for what else the line has.
+const KEPT_BYTES_MAX: usize = 15 * 1_024;
+
 /// The decision in the shape that programs read.
 #[must_use]
 pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> DecisionRecord {
@@ -136,7 +140,7 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
         .into_iter()
         .flatten()
     });
-    DecisionRecord {
+    let record = DecisionRecord {
         replicaset: decision.replicaset.to_string(),
         term_before,
         term_after: decision.appointed.as_ref().map_or(term_before, |(_, term)| term.0),
@@ -150,6 +154,7 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
             .collect(),
         effects: effects.collect(),
         accepted: decision.accepted.clone(),
+        inputs: decision.question.as_deref().map(Inputs::from),
         phases: decision
             .phases
             .iter()
@@ -162,7 +167,9 @@ pub fn decision_record(decision: &Decision, decided_by: &CoordinatorName) -> Dec
         at_unix_millis: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         decided_by: decided_by.to_string(),
         epoch: decision.epoch.to_string(),
-    }
+    };
+    // The provider keeps so much of a decision; of a very large set the inputs are what can be done without.
+    if record.to_json().len() > KEPT_BYTES_MAX { DecisionRecord { inputs: None, ..record } } else { record }
 }
 
 fn observed(observed: &baton_core::decision::Observed) -> Observed {

@@ -1,5 +1,8 @@
 //! Random faults on worlds that keep all rules: the oracle must see nothing. Each seed is a run that can be had again.
 
+use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE, Ranked};
+use baton_client::replay::{Inputs, replay};
+use baton_core::decision::Verdict;
 use baton_core::ids::InstanceName;
 use baton_core::record::Settings;
 use baton_core::rng::split_mix;
@@ -212,6 +215,35 @@ fn once_the_faults_have_ended_every_set_has_a_master_again() {
             last.join("\n")
         );
     }
+}
+
+/// Every decision, through the text in which it is kept, gives the same ranking again.
+#[test]
+fn every_decision_replays_to_the_same_result() {
+    let mut replayed = 0;
+    for seed in seeds() {
+        let world = run(seed, u32::try_from(seed % 2).unwrap_or(0));
+        for decision in world.decisions.iter().filter(|decision| decision.question.is_some()) {
+            let ranked = |ranked: &baton_core::decision::Ranked| Ranked {
+                instance: ranked.instance.to_string(),
+                verdict: match &ranked.verdict {
+                    Verdict::Chosen => CHOSEN.to_owned(),
+                    Verdict::Eligible => ELIGIBLE.to_owned(),
+                    Verdict::Refused(why) => why.to_string(),
+                },
+            };
+            let kept = DecisionRecord {
+                inputs: decision.question.as_deref().map(Inputs::from),
+                ranking: decision.ranking.iter().map(ranked).collect(),
+                ..DecisionRecord::default()
+            };
+            let read = DecisionRecord::from_json(&kept.to_json()).expect("it was just written");
+            let replay = replay(&read).expect("it has its inputs");
+            assert!(replay.same, "seed {seed}: {decision:?}\n{:?}", replay.ranking);
+            replayed += 1;
+        }
+    }
+    assert!(replayed > 0, "nothing was decided");
 }
 
 fn check(k: u32, seeds: std::ops::Range<u64>) {

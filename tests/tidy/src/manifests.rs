@@ -54,7 +54,10 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
     ),
     // Tests.
     ("baton-oracle", &["baton-core"]),
-    ("scenario", &["baton-board", "baton-core", "baton-oracle", "baton-provider", "baton-settings"]),
+    (
+        "scenario",
+        &["baton-board", "baton-client", "baton-core", "baton-oracle", "baton-provider", "baton-settings"],
+    ),
     ("model", &["baton-board", "baton-core", "baton-oracle"]),
     ("contract", &["baton-board", "baton-core", "baton-proto", "baton-provider", "baton-stateboard"]),
     ("e2e", &["baton-client", "baton-core", "baton-proto"]),

@@ -351,12 +351,14 @@ impl SetState {
             decision.observed.clear();
             decision.phases.clear();
             decision.ranking.clear();
+            decision.question = None;
         }
         // Of a refusal that was told the ranking and what is missing stay: it is told again when they change.
         if let Some(told) = self.succession.as_mut().and_then(|succession| succession.told.as_mut()) {
             told.evidence = None;
             told.observed.clear();
             told.phases.clear();
+            told.question = None;
         }
     }
 }

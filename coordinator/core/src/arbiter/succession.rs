@@ -53,15 +53,16 @@ impl Arbiter {
         let mut choice = choose(&question);
         let mut missing = self.missing_quorum(set, &record, &choice);
         missing = missing.or_else(|| self.may_lose(set, &record, &choice));
-        let mut accepted = None;
+        let (mut accepted, mut question) = (None, question);
         if (choice.chosen.is_none() || missing.is_some()) && self.accepts_loss(set) {
-            let forced = Some(self.is_surely_over(now, set, &record));
-            choice = choose(&Question { forced, ..question });
+            question.forced = Some(self.is_surely_over(now, set, &record));
+            choice = choose(&question);
             accepted = loss(set, &record, &choice, missing.take().as_deref());
         }
         let mut decision = self.decision(now, set, class, &choice);
         decision.missing.clone_from(&missing);
         decision.accepted = accepted;
+        decision.question = Some(Box::new(question));
         match choice.chosen.filter(|_| missing.is_none()) {
             Some((instance, position)) => self.appoint(now, set, &record, instance, position, decision),
             None => {
@@ -288,6 +289,7 @@ impl Arbiter {
             term_before: record.map_or(Term(0), |record| record.term),
             appointed: None,
             observed: set.guards.values().map(|guard| observed(now, set, guard)).collect(),
+            question: None,
             ranking: choice.ranking.clone(),
             missing: None,
             accepted: None,

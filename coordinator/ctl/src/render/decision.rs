@@ -21,6 +21,9 @@ pub fn decision(decision: &DecisionRecord, palette: Palette) -> String {
     let at = rfc3339(decision.at_unix_millis);
     line(&mut text, format_args!("  decided by {} in epoch {}, {at}", decision.decided_by, decision.epoch));
     line(&mut text, format_args!("  rule: {}", palette.strong(&decision.rule)));
+    if let Some(accepted) = &decision.accepted {
+        line(&mut text, format_args!("  accepted: {}", palette.bad(accepted)));
+    }
     if !decision.observed.is_empty() {
         line(&mut text, "\n  what was seen");
         let mut seen = table::new(&["INSTANCE", "LAST BEAT", "HEALTH", "POSITION", "IN SYNC", "STAND"]);

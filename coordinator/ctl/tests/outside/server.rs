@@ -283,6 +283,7 @@ pub fn decision() -> DecisionRecord {
     let phase = |name: &str, took_us, budget_us| Phase { name: name.into(), took_us, budget_us };
     DecisionRecord {
         accepted: None,
+        inputs: None,
         replicaset: "orders-1".into(),
         term_before: 6,
         term_after: 7,

@@ -404,6 +404,7 @@ impl World {
                 self.send(name, instance.as_str(), Body::ToGuard(session, message));
             }
             Action::Decided(decision) => {
+                self.decisions.push(decision.as_ref().clone());
                 for line in show::decision(&decision) {
                     self.say(name, &line);
                 }

@@ -135,6 +135,8 @@ pub struct World {
     pub settings: Settings,
     /// Derived from them.
     pub timing: Timing,
+    /// Every decision that was told, in order.
+    pub decisions: Vec<baton_core::decision::Decision>,
     /// Whether the fence command turns hosts off, or confirms nothing.
     pub fence_works: bool,
     net: Net,
@@ -174,6 +176,7 @@ impl World {
             provider: Provider::new(setup.settings.clone()),
             replicaset: ReplicaSetName::parse("r").expect("a good name"),
             timing,
+            decisions: Vec::new(),
             fence_works: true,
             net: Net::default(),
             rules: setup.rules,

@@ -127,6 +127,7 @@ fn refusal() -> Decision {
         appointed: None,
         observed: Vec::new(),
         ranking: vec![refused("a2", Refusal::EngineDown), refused("a3", Refusal::NotAttached)],
+        question: None,
         missing: None,
         accepted: None,
         phases: Vec::new(),

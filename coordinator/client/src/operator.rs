@@ -9,10 +9,10 @@ use crate::wire;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    AbortTaskRequest, ClusterStatusRequest, ExplainRequest, GetMastersRequest, IssuesRequest, ListedMember,
-    MastersChange, MemberRemoval, MembersRequest, OperatorTask, PauseRequest, Refusal, ResumeRequest,
-    SetHistory, SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse, SwitchoverRequest,
-    TaskRequest, TasksRequest, TimingRequest, TimingResponse, WhatIfRequest,
+    AbortTaskRequest, ClusterStatusRequest, ExplainRequest, FailoverRequest, GetMastersRequest,
+    IssuesRequest, ListedMember, MastersChange, MemberRemoval, MembersRequest, OperatorTask, PauseRequest,
+    Refusal, ResumeRequest, SetHistory, SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse,
+    SwitchoverRequest, TaskRequest, TasksRequest, TimingRequest, TimingResponse, WhatIfRequest,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -181,6 +181,34 @@ impl OperatorClient {
             .call(Repeat::Never, move |channel| {
                 let request = request.clone();
                 async move { wire_of(channel).switchover(request).await }
+            })
+            .await
+    }
+
+    /// Asks for a change of master whatever may be lost, and awaits its end for at most `wait` (of at most a minute).
+    ///
+    /// # Errors
+    /// See [`OperatorError`]; [`OperatorError::OutcomeUnknown`] is to be followed up in the list of tasks.
+    pub async fn failover(
+        &self,
+        asked: &SwitchoverAsked,
+        fence: bool,
+        wait: Duration,
+    ) -> Result<OperatorTask, OperatorError> {
+        let request = FailoverRequest {
+            cluster: String::new(),
+            replicaset: asked.replicaset.clone(),
+            to: asked.to.clone().unwrap_or_default(),
+            timeout_us: micros(asked.timeout),
+            wait_us: micros(wait),
+            asked_by: asked.by.clone(),
+            fence,
+        };
+        let longer = Self { timeout: self.timeout + wait, ..self.clone() };
+        longer
+            .call(Repeat::Never, move |channel| {
+                let request = request.clone();
+                async move { wire_of(channel).failover(request).await }
             })
             .await
     }

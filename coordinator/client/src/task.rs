@@ -25,6 +25,9 @@ pub struct TaskRecord {
     pub to: Option<String>,
     /// How long the fenced master waits for the target.
     pub timeout_ms: u64,
+    /// Of a failover: whether the fence command may be run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fence: bool,
     /// Who asked, as they say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
@@ -62,6 +65,19 @@ pub struct TaskRecord {
 pub enum Kind {
     /// A planned change of master.
     Switchover,
+    /// A change of master whatever may be lost.
+    Failover,
+}
+
+impl Kind {
+    /// The word for people and programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Switchover => "switchover",
+            Self::Failover => "failover",
+        }
+    }
 }
 
 /// How a task stands.
@@ -144,6 +160,7 @@ mod tests {
         TaskRecord {
             format: FORMAT,
             kind: Kind::Switchover,
+            fence: false,
             state: State::Aborted,
             replicaset: "orders-1".into(),
             to: Some("a2".into()),

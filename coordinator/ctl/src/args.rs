@@ -13,7 +13,7 @@ mod top;
 pub use at::At;
 pub use doctor::DoctorArgs;
 pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
-pub use pause::{PauseArgs, ResumeArgs};
+pub use pause::{FailoverArgs, PauseArgs, ResumeArgs};
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
 pub use settings::{HowArgs, SettingsArgs, SettingsCommand};
 pub use stateboard::{StateboardArgs, StateboardCommand};
@@ -121,6 +121,8 @@ pub enum Command {
     Switchover(SwitchoverArgs),
     /// List what operators asked for, look at one task, wait for its end, or call it off
     Task(TaskArgs),
+    /// Change the master whatever may be lost, where nothing else helps; first say what that is
+    Failover(FailoverArgs),
     /// List what should be looked at, the most urgent first, each with what to do about it
     Issues {
         /// Of this replica set only

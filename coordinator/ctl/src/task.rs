@@ -2,7 +2,7 @@
 //! until the time is over: the arbiter may change while a task is under way, and the next one goes on with it.
 
 use super::{Exit, Failure, Io, json, render, show_forecasts, write_json};
-use crate::args::{Cli, SwitchoverArgs, TaskArgs};
+use crate::args::{Cli, FailoverArgs, SwitchoverArgs, TaskArgs};
 use baton_client::decision::DecisionRecord;
 use baton_client::{OperatorClient, OperatorError, SwitchoverAsked, refusal};
 use baton_proto::v1::OperatorTask;
@@ -50,6 +50,36 @@ pub(crate) async fn switchover(
     let task = follow(io, client, task, until).await?;
     show(cli, io, &task, false)?;
     Ok(exit_of(&task, args.at.is_some()))
+}
+
+/// Without `--force` it only says what would happen and what may be lost.
+pub(crate) async fn failover(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    client: &OperatorClient,
+    args: &FailoverArgs,
+) -> Result<Exit, Failure> {
+    if !args.force {
+        let forecasts = client.what_if_failover(&args.replicaset, args.to.as_deref()).await?;
+        show_forecasts(cli, io, &forecasts)?;
+        if !cli.json {
+            writeln!(io.err, "nothing was changed; to do it, and accept what may be lost: --force")?;
+        }
+        let possible = forecasts.iter().all(|forecast| forecast.fate == "replaced");
+        return Ok(if possible { Exit::Done } else { Exit::Failed });
+    }
+    let asked = SwitchoverAsked {
+        replicaset: args.replicaset.clone(),
+        to: args.to.clone(),
+        timeout: args.timeout,
+        start_at_unix_millis: None,
+        by: user(),
+    };
+    let until = Some(Instant::now() + args.timeout + SLACK);
+    let task = client.failover(&asked, args.fence, Duration::ZERO).await?;
+    let task = follow(io, client, task, until).await?;
+    show(cli, io, &task, false)?;
+    Ok(exit_of(&task, false))
 }
 
 pub(crate) async fn run(

@@ -485,8 +485,8 @@ impl Shell {
 
     fn command(&mut self, command: OperatorCommand) {
         match command {
-            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, reply } => {
-                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at }, reply);
+            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, forced, reply } => {
+                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at, forced }, reply);
             }
             OperatorCommand::AbortTask { task, reply } => self.abort_asked(task, reply),
             OperatorCommand::WhatIf { imagined, reply } => {

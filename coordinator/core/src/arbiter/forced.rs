@@ -80,8 +80,8 @@ impl Arbiter {
 
     /// Whether what may be lost is accepted: by a person's word for this decision, or by the settings for all of them.
     pub(super) fn accepts_loss(&self, set: &SetState) -> bool {
-        let forced = set.task.as_ref().is_some_and(|task| task.class == Class::Forced);
-        forced || self.settings.of(&set.name).loss_policy == LossPolicy::Any
+        let in_force = |task: &Task| task.class == Class::Forced && task.aborted.is_none();
+        set.task.as_ref().is_some_and(in_force) || self.settings.of(&set.name).loss_policy == LossPolicy::Any
     }
 
     /// Whether nothing can keep the old master going that members outside the in-sync set do not know of.

@@ -185,6 +185,8 @@ pub struct Resumed {
     pub timeout: Span,
     /// It was aborted.
     pub aborted: bool,
+    /// It is a forced failover; inside, whether the fence command may be run.
+    pub forced: Option<bool>,
 }
 
 /// How a task stands.

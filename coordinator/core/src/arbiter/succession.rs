@@ -122,7 +122,8 @@ impl Arbiter {
         hold: Option<Hold>,
     ) -> Question {
         let policy = self.settings.of(&set.name);
-        let forced = set.task.as_ref().filter(|task| task.class == Class::Forced);
+        let in_force = |task: &&Task| task.class == Class::Forced && task.aborted.is_none();
+        let forced = set.task.as_ref().filter(in_force);
         let reach = set.succession.as_ref().and_then(|succession| succession.reach);
         let task = set.task_of_term().filter(|_| reach.is_some());
         let in_time = task.filter(|task| !task.is_over(now));

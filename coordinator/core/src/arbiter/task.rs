@@ -91,7 +91,8 @@ impl Arbiter {
     pub(super) fn take_up(&mut self, now: Time, tasks: Vec<Resumed>) {
         let from = now.max(self.predecessor_bound());
         for resumed in tasks {
-            let Resumed { task, replicaset, target, old_master, term_before, timeout, aborted } = resumed;
+            let Resumed { task, replicaset, target, old_master, term_before, timeout, aborted, forced } =
+                resumed;
             let set = self.sets.get_mut(&replicaset);
             let record = set.as_ref().and_then(|set| set.record.as_ref());
             let (term, master) =
@@ -101,8 +102,10 @@ impl Arbiter {
             match set.filter(|set| master.is_some() && term >= term_before && set.task.is_none()) {
                 Some(set) => {
                     let waits = true;
-                    let begun = Task::new(task, Class::Switchover, target, old_master, term_before, deadline);
-                    set.task = Some(Task { waits, aborted, ..begun });
+                    let class = if forced.is_some() { Class::Forced } else { Class::Switchover };
+                    let fence = forced.unwrap_or_default();
+                    let begun = Task::new(task, class, target, old_master, term_before, deadline);
+                    set.task = Some(Task { waits, aborted, fence, ..begun });
                 }
                 None => {
                     let why = "the set is gone, or another task of it is under way".to_owned();

@@ -4,7 +4,7 @@
 use clap::Command;
 
 /// The command's words, and its examples.
-const OF: [(&str, &str); 27] = [
+const OF: [(&str, &str); 28] = [
     ("status", "batonctl status\nbatonctl status --watch --json     one line a second, for a program"),
     ("masters", "batonctl masters\nbatonctl masters --json"),
     (
@@ -25,6 +25,12 @@ const OF: [(&str, &str); 27] = [
          batonctl task 7                     how it stands, phase by phase\n\
          batonctl task 7 --wait              until it has ended\n\
          batonctl task 7 --abort             back to the old master, or never begun",
+    ),
+    (
+        "failover",
+        "batonctl failover orders-1                      what would happen, and what may be lost\n\
+         batonctl failover orders-1 --to a3 --force\n\
+         batonctl failover orders-1 --force --fence      turn the old master's host off first",
     ),
     (
         "pause",

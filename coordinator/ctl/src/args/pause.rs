@@ -39,3 +39,23 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub timeout: Duration,
 }
+
+/// A change of master whatever may be lost.
+#[derive(Args, Clone, Debug)]
+pub struct FailoverArgs {
+    /// The replica set
+    #[arg(value_name = "SET")]
+    pub replicaset: String,
+    /// To whom; the best that there is, if left out
+    #[arg(long, value_name = "INSTANCE")]
+    pub to: Option<String>,
+    /// Do it, and accept what may be lost; without it only what would happen is said
+    #[arg(long)]
+    pub force: bool,
+    /// Run the fence command (setting fence_command) against a master that is not heard
+    #[arg(long, requires = "force")]
+    pub fence: bool,
+    /// How long the proof that the old master is over, and a member that can be appointed, may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub timeout: Duration,
+}

@@ -61,6 +61,10 @@ impl Operator for Canned {
         Ok(self.next_task())
     }
 
+    async fn failover(&self, _: Request<v1::FailoverRequest>) -> Result<Response<v1::OperatorTask>, Status> {
+        Ok(self.next_task())
+    }
+
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
         Ok(Response::new(v1::PauseResponse { replicasets: request.into_inner().replicasets }))
     }

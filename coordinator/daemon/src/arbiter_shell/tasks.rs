@@ -38,6 +38,8 @@ pub(super) struct Asked {
     pub(super) timeout: Span,
     pub(super) asked_by: Option<String>,
     pub(super) start_at: Option<u64>,
+    /// It is to be forced; inside, whether the fence command may be run.
+    pub(super) forced: Option<bool>,
 }
 
 /// All of them. Empty while this is not the arbiter.
@@ -131,7 +133,8 @@ impl Shell {
         }
         let mut record = TaskRecord {
             format: FORMAT,
-            kind: Kind::Switchover,
+            kind: if asked.forced.is_some() { Kind::Failover } else { Kind::Switchover },
+            fence: asked.forced.unwrap_or_default(),
             state: State::Planned,
             replicaset: asked.replicaset.to_string(),
             to: asked.to.as_ref().map(ToString::to_string),
@@ -192,7 +195,11 @@ impl Shell {
                 format!("look at it with: batonctl task {other}"),
             ));
         }
-        self.arbiter.forecast_switchover(clock::now(), &set, to.as_ref()).map_err(not_possible)?;
+        let possible = match record.kind {
+            Kind::Switchover => self.arbiter.forecast_switchover(clock::now(), &set, to.as_ref()),
+            Kind::Failover => self.arbiter.forecast_failover(clock::now(), &set, to.as_ref()),
+        };
+        possible.map_err(not_possible)?;
         let before = self.arbiter.master_of(&set).and_then(|(record, _)| {
             Some(Before { master: record.master.as_ref()?.to_string(), term: record.term.0 })
         });
@@ -248,12 +255,15 @@ impl Shell {
     }
 
     fn begin_task(&mut self, id: TaskId, resumed: Option<Resumed>) {
-        let Some(Resumed { task, replicaset, target, timeout, .. }) = resumed else {
+        let Some(Resumed { task, replicaset, target, timeout, forced, .. }) = resumed else {
             // Its names were checked when it was taken in.
             tracing::error!(task = id.0, "a task cannot be read any more");
             return;
         };
-        self.step(Input::Switchover { task, replicaset, target, timeout });
+        self.step(match forced {
+            None => Input::Switchover { task, replicaset, target, timeout },
+            Some(fence) => Input::Failover { task, replicaset, target, timeout, fence },
+        });
     }
 
     fn write_task(&mut self, id: TaskId) {

@@ -17,7 +17,7 @@ pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 /// One request to the active arbiter.
 #[derive(Debug)]
 pub enum OperatorCommand {
-    /// Change the master by plan, now or at a time. Answered when it is taken in: how it ends is seen in the tasks.
+    /// Change the master by plan, now or at a time, or by force. Answered when it is taken in: how it ends is seen in the tasks.
     Switchover {
         /// The set.
         replicaset: ReplicaSetName,
@@ -29,6 +29,8 @@ pub enum OperatorCommand {
         asked_by: Option<String>,
         /// When to begin, in milliseconds since 1970; `None`: at once.
         start_at: Option<u64>,
+        /// Whatever may be lost; inside, whether the fence command may be run. `None`: nothing may.
+        forced: Option<bool>,
         /// Where to answer: with the number of the task.
         reply: Reply<TaskId>,
     },

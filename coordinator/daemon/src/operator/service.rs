@@ -206,6 +206,42 @@ impl OperatorService {
             )
         })
     }
+
+    /// A change of master as a task: by plan, or by force (inside: whether the fence command may be run).
+    async fn change_master(
+        &self,
+        request: v1::SwitchoverRequest,
+        forced: Option<bool>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        let view = self.active(&request.cluster)?;
+        let replicaset = replicaset(&request.replicaset)?;
+        let set = self.known_set(&view.status, &replicaset)?;
+        let to = match request.to.as_str() {
+            "" => None,
+            name => Some(InstanceName::parse(name).map_err(invalid)?),
+        };
+        if let Some(target) = &to
+            && !set.members.iter().any(|member| member.instance == target.as_str())
+        {
+            let members: Vec<&str> = set.members.iter().map(|member| member.instance.as_str()).collect();
+            let message = format!("{target} is no member of {replicaset}");
+            let what_to_do = format!("its members are: {}", members.join(", "));
+            return Err(self.refuse(&Refused::new(RefusedKind::NotFound, message, what_to_do)));
+        }
+        let timeout = match Duration::from_micros(request.timeout_us) {
+            Duration::ZERO => SWITCHOVER_TIMEOUT,
+            timeout => timeout.min(SWITCHOVER_TIMEOUT_MAX),
+        };
+        let (reply, answer) = oneshot::channel();
+        let timeout = Span::from_duration(timeout);
+        let start_at = request.start_at_unix_millis;
+        let asked_by = Some(request.asked_by.chars().take(ASKED_BY_MAX).collect::<String>());
+        let asked_by = asked_by.filter(|name| !name.is_empty());
+        self.send(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, forced, reply })
+            .await?;
+        let id = self.answer(answer).await?;
+        self.task_or_not_found(&request.cluster, id.0, Duration::from_micros(request.wait_us)).await
+    }
 }
 
 #[tonic::async_trait]
@@ -233,36 +269,28 @@ impl Operator for OperatorService {
         request: Request<v1::SwitchoverRequest>,
     ) -> Result<Response<v1::OperatorTask>, Status> {
         let request = request.into_inner();
-        let view = self.active(&request.cluster)?;
-        let replicaset = replicaset(&request.replicaset)?;
-        let set = self.known_set(&view.status, &replicaset)?;
-        let to = match request.to.as_str() {
-            "" => None,
-            name => Some(InstanceName::parse(name).map_err(invalid)?),
-        };
-        if let Some(target) = &to
-            && !set.members.iter().any(|member| member.instance == target.as_str())
-        {
-            let members: Vec<&str> = set.members.iter().map(|member| member.instance.as_str()).collect();
-            let message = format!("{target} is no member of {replicaset}");
-            let what_to_do = format!("its members are: {}", members.join(", "));
-            return Err(self.refuse(&Refused::new(RefusedKind::NotFound, message, what_to_do)));
-        }
-        let timeout = match Duration::from_micros(request.timeout_us) {
-            Duration::ZERO => SWITCHOVER_TIMEOUT,
-            timeout => timeout.min(SWITCHOVER_TIMEOUT_MAX),
-        };
-        let (reply, answer) = oneshot::channel();
-        let timeout = Span::from_duration(timeout);
-        let start_at = request.start_at_unix_millis;
-        if let Some(at) = start_at {
+        if let Some(at) = request.start_at_unix_millis {
             check_start(at).map_err(|refused| self.refuse(&refused))?;
         }
-        let asked_by = Some(request.asked_by.chars().take(ASKED_BY_MAX).collect::<String>());
-        let asked_by = asked_by.filter(|name| !name.is_empty());
-        self.send(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, reply }).await?;
-        let id = self.answer(answer).await?;
-        self.task_or_not_found(&request.cluster, id.0, Duration::from_micros(request.wait_us)).await
+        self.change_master(request, None).await
+    }
+
+    async fn failover(
+        &self,
+        request: Request<v1::FailoverRequest>,
+    ) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        let forced = Some(request.fence);
+        let request = v1::SwitchoverRequest {
+            cluster: request.cluster,
+            replicaset: request.replicaset,
+            to: request.to,
+            timeout_us: request.timeout_us,
+            wait_us: request.wait_us,
+            asked_by: request.asked_by,
+            start_at_unix_millis: None,
+        };
+        self.change_master(request, forced).await
     }
 
     async fn task(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {

@@ -58,8 +58,15 @@ async fn a_switchover_is_answered_when_it_has_ended() {
     let (address, mut commands) = fake.operator().await;
     let tasks = fake.publishers.tasks.clone();
     let shell = tokio::spawn(async move {
-        let Some(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at: None, reply }) =
-            commands.recv().await
+        let Some(OperatorCommand::Switchover {
+            replicaset,
+            to,
+            timeout,
+            asked_by,
+            start_at: None,
+            forced: None,
+            reply,
+        }) = commands.recv().await
         else {
             panic!("a switchover was asked for")
         };

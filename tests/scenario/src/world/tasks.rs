@@ -51,6 +51,7 @@ impl KeptTask {
             term_before: Term(term.parse().ok()?),
             timeout: Span(timeout.parse().ok()?),
             aborted: aborted.parse().ok()?,
+            forced: None,
         };
         Some(Self { version: Some(stored.version), generation: generation.parse().ok()?, what })
     }
@@ -73,7 +74,16 @@ impl World {
             self.say("you", "there is no master to change");
             return;
         };
-        let what = Resumed { task, replicaset, target, old_master, term_before, timeout, aborted: false };
+        let what = Resumed {
+            task,
+            replicaset,
+            target,
+            old_master,
+            term_before,
+            timeout,
+            aborted: false,
+            forced: None,
+        };
         let generation = node.token.map_or(0, |token| token.epoch.generation);
         node.tasks.insert(task, KeptTask { version: None, generation, what });
         self.keep_task(&name, task, AfterTask::Begin);

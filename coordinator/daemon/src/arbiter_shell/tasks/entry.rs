@@ -2,7 +2,7 @@
 //! writes and who is told is decided elsewhere.
 
 use crate::operator::{RefusedKind, Reply};
-use baton_client::task::{Outcome, PhaseBegan, State, TaskRecord};
+use baton_client::task::{Kind, Outcome, PhaseBegan, State, TaskRecord};
 use baton_core::arbiter::{Resumed, TaskId, TaskState};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
 use baton_core::task::StoredTask;
@@ -182,6 +182,7 @@ impl Entry {
             term_before: Term(before.term),
             timeout: Span::from_millis(self.wanted.timeout_ms),
             aborted: self.wanted.abort_asked,
+            forced: (self.wanted.kind == Kind::Failover).then_some(self.wanted.fence),
         })
     }
 
@@ -211,7 +212,7 @@ impl Entry {
             master: outcome.master.clone().unwrap_or_default(),
             decision: record.decision.as_ref().map(|decision| decision.to_json()).unwrap_or_default(),
             refusal: (record.state == State::Failed).then(|| refusal(&outcome)),
-            kind: "switchover".to_owned(),
+            kind: record.kind.name().to_owned(),
             to: record.to.clone().unwrap_or_default(),
             old_master: before.map(|before| before.master.clone()).unwrap_or_default(),
             timeout_us: record.timeout_ms.saturating_mul(1_000),
@@ -269,12 +270,13 @@ pub(super) fn surplus(entries: &BTreeMap<TaskId, Entry>, all: usize) -> Vec<Task
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_client::task::{Before, FORMAT, Kind};
+    use baton_client::task::{Before, FORMAT};
 
     pub(super) fn record(state: State) -> TaskRecord {
         TaskRecord {
             format: FORMAT,
             kind: Kind::Switchover,
+            fence: false,
             state,
             replicaset: "orders-1".into(),
             to: None,

@@ -1,4 +1,5 @@
-//! `batonctl explain --replay`: makes a stored choice again, by the very function that made it.
+//! `batonctl explain`: shows a stored decision and, with `--replay`, makes its choice again by the very function that made
+//! it.
 
 use crate::args::Cli;
 use crate::{Exit, Failure, Io, render, write_json};
@@ -7,7 +8,24 @@ use baton_client::replay::replay;
 use serde_json::json;
 use std::io::Write as _;
 
-pub(crate) fn replayed(cli: &Cli, io: &mut Io<'_>, decision: &DecisionRecord) -> Result<Exit, Failure> {
+pub(crate) fn shown(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    decision: &DecisionRecord,
+    again: bool,
+) -> Result<Exit, Failure> {
+    if again {
+        return replayed(cli, io, decision);
+    }
+    if cli.json {
+        write_json(io, decision)?;
+    } else {
+        write!(io.out, "{}", render::decision(decision, io.palette))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn replayed(cli: &Cli, io: &mut Io<'_>, decision: &DecisionRecord) -> Result<Exit, Failure> {
     let again = replay(decision)?;
     if cli.json {
         write_json(io, &json!({"same": again.same, "decision": decision, "ranking": again.ranking}))?;

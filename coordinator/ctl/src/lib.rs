@@ -225,14 +225,7 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         }
         Command::Explain { replicaset, term, replay } => {
             let decision = DecisionRecord::from_json(&client.explain(replicaset, *term).await?)?;
-            if *replay {
-                return explain::replayed(cli, io, &decision);
-            }
-            if cli.json {
-                write_json(io, &decision)?;
-            } else {
-                write!(io.out, "{}", render::decision(&decision, io.palette))?;
-            }
+            return explain::shown(cli, io, &decision, *replay);
         }
         Command::Timing { .. } => {
             let timing = client.timing().await?;

@@ -63,6 +63,12 @@ pub(super) fn remarks(provider: &dyn StateProvider, snapshot: &Snapshot, after: 
                 "{set} has {replicas} beside its master: with ack_quorum = {quorum} no commit of it can be confirmed"
             ));
         }
+        let recorded = snapshot.records.get(set).map(|record| record.ack_quorum);
+        if let Some(recorded) = recorded.filter(|recorded| quorum != was && *recorded != quorum) {
+            remarks.push(format!(
+                "{set} keeps ack_quorum = {recorded}: it counts from a set's first appointment on, and cannot be changed after it yet"
+            ));
+        }
         let someone = |settings: &Settings| of_set.iter().any(|member| may_lead(settings, member));
         if someone(before) && !someone(after) {
             remarks.push(format!("nobody of {set} is left who may be appointed"));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use baton_client::decision::DecisionRecord;
+use baton_client::replay::replay;
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 use tokio::time::sleep;
@@ -288,11 +289,26 @@ impl Stage {
         problems.extend(verdict::problems(step, &counts, count_unconfirmed));
         let decision =
             self.cluster.operator.explain(counts.after.1).await.ok().filter(|_| step.changes_master());
+        problems.extend(decision.as_ref().and_then(not_replayed));
         let fault = struck.fault;
         let mut events = struck.events;
         events.extend(offences(&history, &stale));
         let events = all_events(events, &history, &counts);
         Attempt { step, before, fault, counts, gap, problems, events, decision, broken }
+    }
+}
+
+/// Why the decision that was made says nothing: what is stored of it has to give the same choice again.
+fn not_replayed(decision: &DecisionRecord) -> Option<String> {
+    match replay(decision) {
+        Ok(replay) if replay.same => None,
+        Ok(_) => Some(format!(
+            "the decision of term {} comes out otherwise when it is replayed",
+            decision.term_after
+        )),
+        Err(error) => {
+            Some(format!("the decision of term {} cannot be replayed: {error}", decision.term_after))
+        }
     }
 }
 

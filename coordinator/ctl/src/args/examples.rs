@@ -50,8 +50,9 @@ const OF: [(&str, &str); 28] = [
     ("history", "batonctl history orders-1\nbatonctl history orders-1 --limit 5 --json"),
     (
         "explain",
-        "batonctl explain orders-1          the last decision\nbatonctl explain orders-1 7        the one that made term 7\n\
-         batonctl explain orders-1 --replay the choice made again from what is stored",
+        "batonctl explain orders-1           the last decision\n\
+         batonctl explain orders-1 7         the one that made term 7\n\
+         batonctl explain orders-1 --replay  the choice made again from what is stored",
     ),
     (
         "timing",

@@ -141,7 +141,8 @@ impl World {
 
     /// A fresh one as it is planned, whose processes belong to the test alone.
     pub async fn planned(kind: Kind, plan: Plan) -> Self {
-        let settings = Settings { lease_ttl: plan.lease_ttl, ..Settings::default() };
+        let settings =
+            Settings { lease_ttl: plan.lease_ttl, longest_lease: plan.lease_ttl, ..Settings::default() };
         let backend = match kind {
             Kind::Memory => {
                 let start = Instant::now();
@@ -172,7 +173,8 @@ impl World {
     async fn of_etcd(kind: Kind, plan: Plan, own: Option<Etcd>, members: Vec<SocketAddr>) -> Self {
         static PREFIXES: AtomicU64 = AtomicU64::new(0);
         let prefix = format!("/world-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-        let settings = Settings { lease_ttl: plan.lease_ttl, ..Settings::default() };
+        let settings =
+            Settings { lease_ttl: plan.lease_ttl, longest_lease: plan.lease_ttl, ..Settings::default() };
         let world = Self { kind, plan, settings, backend: Backend::Etcd { own, members, prefix } };
         world.client().join().await.expect("a fresh etcd");
         world

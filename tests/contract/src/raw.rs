@@ -75,13 +75,14 @@ impl Raw {
         self.get(name).await.expect("it is there").value
     }
 
-    /// The present revision of the etcd.
+    /// Whether a key was there at an earlier revision.
     ///
     /// # Panics
-    /// Without an answer.
-    pub async fn number(&self) -> i64 {
-        let answer = self.client.kv_client().get(self.base.as_str(), None).await.expect("an answer");
-        answer.header().expect("every answer has a header").revision()
+    /// Without an answer, or where that revision is compacted.
+    pub async fn was_there(&self, name: &str, revision: i64) -> bool {
+        let options = GetOptions::new().with_revision(revision);
+        let answer = self.client.kv_client().get(self.key(name), Some(options)).await.expect("an answer");
+        !answer.kvs().is_empty()
     }
 
     /// Writes by hand.

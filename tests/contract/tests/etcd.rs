@@ -116,7 +116,10 @@ async fn a_resignation_is_one_step() {
     let names: Vec<String> = raw.all().await.into_iter().map(|kv| kv.name).collect();
     assert!(!names.contains(&"lock".to_owned()), "{names:?}");
     let released = raw.get(&format!("released/{epoch}")).await.expect("it says until when");
-    assert_eq!(released.modified, raw.number().await, "the lock went in the same transaction");
+    // Others write to the same etcd; between these two revisions there is this transaction only.
+    let (before, after) = (released.modified - 1, released.modified);
+    let went = (raw.was_there("lock", before).await, raw.was_there("lock", after).await);
+    assert_eq!(went, (true, false), "the lock went in the same transaction");
     // The second has less to say, and the third hears of the longest that is left.
     let second = hold(client.as_ref(), "host-b").await;
     assert!(second.grant().predecessor_bound > Span::from_secs(5), "{}", second.grant().predecessor_bound);

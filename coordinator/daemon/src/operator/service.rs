@@ -340,7 +340,12 @@ impl Operator for OperatorService {
         let view = self.active(&request.cluster)?;
         let name = replicaset(&request.replicaset)?;
         let set = self.known_set(&view.status, &name)?;
-        let wanted = |decision: &&DecisionRecord| request.term.is_none_or(|term| decision.term_after == term);
+        // The view may be older than what hosts were told of: then the history has the newest decision.
+        let told = self.views.masters.borrow().masters.get(&name).map_or(0, |master| master.term.0);
+        let wanted = |decision: &&DecisionRecord| match request.term {
+            Some(term) => decision.term_after == term,
+            None => decision.term_after >= told,
+        };
         if let Some(decision) = set.last_decision.as_ref().filter(wanted) {
             return Ok(Response::new(v1::ExplainResponse { decision: decision.to_json() }));
         }

@@ -9,6 +9,7 @@ mod doctor;
 mod failsafe;
 mod moving;
 mod parts;
+mod pauses;
 mod provider;
 mod refusals;
 mod settings;

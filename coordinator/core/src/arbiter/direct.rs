@@ -129,6 +129,7 @@ impl Arbiter {
             // already, by promises that nobody here has seen.
             let led = pending.decision.is_none();
             set.outer_bound = if led { set.outer_bound.max(now + promised) } else { now };
+            set.leased_until = if led { set.leased_until.max(now + promised) } else { now };
             set.patience = now + promote_wait;
             set.appointed_at = now;
         }
@@ -145,6 +146,7 @@ impl Arbiter {
         let Some(set) = self.sets.get_mut(name) else { return };
         set.forget_decisions();
         set.outer_bound = bound;
+        set.leased_until = bound;
         set.patience = bound;
         if let Some(pin) = current.as_ref().and_then(|record| record.pinned) {
             set.take_over_pin(now, bound, pin, 0, true);

@@ -125,6 +125,7 @@ impl Arbiter {
         for record in records {
             let set = self.set_mut(&record.replicaset.clone());
             set.outer_bound = bound;
+            set.leased_until = bound;
             set.patience = patience;
             set.appointed_at = now;
             if let Some(pin) = record.pinned {

@@ -174,7 +174,7 @@ impl Arbiter {
     /// Until when the last grant that was given lives, on this node's clock: what a release has to tell.
     #[must_use]
     pub fn last_grant_until(&self) -> Time {
-        self.sets.values().map(|set| set.outer_bound).max().unwrap_or_default()
+        self.sets.values().map(|set| set.leased_until).max().unwrap_or_default()
     }
 
     /// Looks at every set whose time has come.

@@ -200,6 +200,7 @@ impl Arbiter {
         if pinned.is_some() {
             set.pin_bound = set.pin_bound.max(now + ttl);
         }
+        set.leased_until = set.leased_until.max(now + leased);
         set.outer_bound = set.outer_bound.max(now + ttl);
         Some(Grant { beat, incarnation, epoch, term, ttl, lease, pinned })
     }

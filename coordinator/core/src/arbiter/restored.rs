@@ -15,9 +15,9 @@ use crate::engine::DataState;
 use crate::ids::{Term, Version};
 use crate::message::{Beat, Stand};
 use crate::position::Position;
-use crate::record::Record;
+use crate::record::{Pin, Record};
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
 impl Arbiter {
@@ -110,7 +110,7 @@ impl Arbiter {
             stragglers,
             ack_quorum,
             data_id,
-            pinned: before.and_then(|before| before.pinned),
+            pinned: pin_of(before, beat),
             forced: false,
             reason: Class::Restored.name().to_owned(),
             decided_by: self.config.coordinator.clone(),
@@ -121,6 +121,15 @@ impl Arbiter {
             at_unix_millis: 0,
         })
     }
+}
+
+/// What may still keep the master going: a pin that the older record has, or one that only the master knows. Whoever takes the
+/// lock over later has to find it.
+fn pin_of(before: Option<&Record>, beat: &Beat) -> Option<Pin> {
+    let known = before.and_then(|before| before.pinned);
+    let own = Some(beat.pinned).filter(|left| *left > known.map_or(Span::ZERO, |pin| pin.span));
+    let until_unix_millis = known.map_or(0, |pin| pin.until_unix_millis);
+    own.map(|span| Pin { span, until_unix_millis }).or(known)
 }
 
 pub(super) fn highest_term(set: &SetState) -> Term {

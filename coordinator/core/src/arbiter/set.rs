@@ -20,6 +20,9 @@ pub(super) struct SetState {
     pub(super) guards: BTreeMap<InstanceName, GuardState>,
     /// No right of the recorded master, by whomever granted, lives beyond this.
     pub(super) outer_bound: Time,
+    /// No lease of the recorded master, by whomever granted, lives beyond this: a pin is in the record, and whoever takes the
+    /// lock over reads it there.
+    pub(super) leased_until: Time,
     /// Silence means nothing before this (a takeover or an appointment is fresh).
     pub(super) patience: Time,
     /// The appointed master did not become writable in time: no grant any more, so that its right runs out.
@@ -196,6 +199,7 @@ impl SetState {
             members: BTreeMap::new(),
             guards: BTreeMap::new(),
             outer_bound: Time::default(),
+            leased_until: Time::default(),
             patience: Time::default(),
             refused: false,
             evidence: None,
@@ -301,6 +305,7 @@ impl SetState {
     pub(super) fn rebase(&mut self, by: Span) {
         let shift = |time: &mut Time| *time = time.back(by);
         shift(&mut self.outer_bound);
+        shift(&mut self.leased_until);
         shift(&mut self.patience);
         shift(&mut self.pin_end);
         shift(&mut self.pin_bound);

@@ -9,7 +9,7 @@ use crate::ids::{
 };
 use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Severed, Stand, ToGuard};
 use crate::position::Position;
-use crate::record::{Record, Settings};
+use crate::record::{Pin, Record, Settings};
 use crate::rules::Rules;
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -278,6 +278,52 @@ fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter 
     );
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter
+}
+
+/// One that leads at this term, pinned for so long.
+fn pinned_leader(term: Term, pinned: Span) -> Beat {
+    let stand = Stand::Leading { term, writable: true };
+    Beat { stand, relinquished: None, pinned, ..beat(term) }
+}
+
+#[test]
+fn whoever_resigns_tells_of_leases_and_not_of_pins_which_the_record_has() {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(9_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let pin = Pin { span: Pin::FOR_GOOD, until_unix_millis: 0 };
+    let records = vec![Record { pinned: Some(pin), ..recorded_at(Term(3)) }];
+    let settings = Box::default();
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    let beat = Box::new(pinned_leader(Term(3), Pin::FOR_GOOD));
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat });
+    let granted = std::iter::from_fn(|| arbiter.pop_action()).find_map(|action| match action {
+        Action::Send { message: ToGuard::Grant(grant), .. } => Some(grant),
+        _ => None,
+    });
+    let granted = granted.expect("a pinned master is granted");
+    assert!(granted.pinned.is_some() && granted.ttl > Pin::FOR_GOOD / 2, "{granted:?}");
+    assert!(arbiter.sets[&replicaset()].outer_bound > Time(0) + Pin::FOR_GOOD / 2);
+    assert_eq!(arbiter.last_grant_until(), Time(10) + arbiter.timing().lease_ttl);
+}
+
+#[test]
+fn a_pin_that_only_the_master_knows_is_written_back_with_its_record() {
+    let hour = Span::from_secs(3_600);
+    for (pinned, recorded) in [(Span::ZERO, None), (hour, Some(hour))] {
+        let mut arbiter = after_a_restore(Time(0));
+        let beat = Box::new(pinned_leader(Term(5), pinned));
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat });
+        let written = std::iter::from_fn(|| arbiter.pop_action()).find_map(|action| match action {
+            Action::Write { record, .. } => Some(record),
+            _ => None,
+        });
+        let written = written.expect("it leads at the highest term");
+        assert_eq!(written.pinned.map(|pin| pin.span), recorded);
+    }
 }
 
 #[test]

@@ -144,8 +144,9 @@ pub struct Beat {
     pub severed: Option<Severed>,
     /// Its answer to a proposal, if any.
     pub honoured: Option<Honoured>,
-    /// The last order to give a pinned right up that was carried out, down to the deadman's deadline.
-    pub unpinned: Option<Stamp>,
+    /// The last order to give a pinned right up that was carried out, down to the deadman's deadline: of which arbiter, and
+    /// of which version. Another arbiter may have told the same pin again since.
+    pub unpinned: Option<(Epoch, Version)>,
     /// What is left of a pinned right; nothing where its right rests on leases or promises.
     pub pinned: Span,
     /// How long it may not lead yet (promises of an earlier run are waited out).

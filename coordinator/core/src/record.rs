@@ -71,7 +71,7 @@ impl Pin {
     /// Whether nobody but a person ends it.
     #[must_use]
     pub fn is_for_good(self) -> bool {
-        self.span >= Self::FOR_GOOD
+        self.until_unix_millis == 0
     }
 }
 

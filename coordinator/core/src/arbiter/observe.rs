@@ -294,7 +294,7 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
         Order::Grow { .. } | Order::Shrink { .. } => {
             beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
         }
-        Order::Unpin => beat.unpinned.is_some_and(|stamp| stamp.version == version),
-        Order::StandDown => false,
+        // Whether it was said to this arbiter is judged where it counts; until then it goes out with every beat.
+        Order::Unpin | Order::StandDown => false,
     }
 }

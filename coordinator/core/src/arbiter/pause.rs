@@ -32,9 +32,10 @@ impl Arbiter {
         if set.pin_wish.is_none() || set.pending.is_some() {
             return;
         }
-        let stamp = set.master_beat().and_then(|beat| beat.unpinned);
-        let given_up = stamp.is_some_and(|stamp| stamp.version == record.version)
-            && set.proposal == Some(Proposal::Unpin);
+        // To an earlier arbiter the same may have been said, and the pin been told again since.
+        let asked = self.epoch().map(|epoch| (epoch, record.version));
+        let said = set.master_beat().and_then(|beat| beat.unpinned);
+        let given_up = said.is_some() && said == asked && set.proposal == Some(Proposal::Unpin);
         if given_up && set.pin_bound > now {
             // From its word on it rests on leases. (The word is older than its receipt.)
             set.pin_bound = now;
@@ -58,9 +59,13 @@ impl Arbiter {
             return false;
         }
         let (pinned, reason) = match set.pin_wish {
-            Some(PinWish::Pin(pin, end)) if record.pinned != Some(pin) => {
+            Some(PinWish::Pin(pin, end))
+                if record.pinned != Some(pin) || set.proposal == Some(Proposal::Unpin) =>
+            {
                 set.pin_end = end;
-                (Some(pin), "pause")
+                // A longer one may have been told: whoever takes the lock over has to wait for that.
+                let told = record.pinned.map_or(Span::ZERO, |before| before.span);
+                (Some(Pin { span: pin.span.max(told), ..pin }), "pause")
             }
             Some(PinWish::Unpin) if record.pinned.is_some() => (None, "resume"),
             Some(PinWish::Pin(..) | PinWish::Unpin) | None => {
@@ -120,7 +125,9 @@ impl SetState {
     /// For how long a pin may be told now, and by which version of the record.
     pub(super) fn pin_to_grant(&self, now: Time) -> Option<(Span, Version)> {
         let record = self.record.as_ref().filter(|record| record.pinned.is_some())?;
-        let ending = self.pin_wish == Some(PinWish::Unpin) || self.proposal == Some(Proposal::Unpin);
+        let unpinning = self.pending.as_ref().is_some_and(|pending| pending.record.pinned.is_none());
+        let ending =
+            unpinning || self.pin_wish == Some(PinWish::Unpin) || self.proposal == Some(Proposal::Unpin);
         (!ending && now < self.pin_end).then(|| (self.pin_end.since(now), record.version))
     }
 

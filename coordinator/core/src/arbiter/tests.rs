@@ -1,11 +1,11 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
 use super::succession::next_term;
-use super::{Action, Arbiter, Config, Input, SessionId};
+use super::{Action, Arbiter, Config, Input, SessionId, WriteOutcome};
 use crate::engine::DataState;
 use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp,
-    Term, Version,
+    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName,
+    Stamp, Term, Version,
 };
 use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Severed, Stand, ToGuard};
 use crate::position::Position;
@@ -324,6 +324,70 @@ fn a_pin_that_only_the_master_knows_is_written_back_with_its_record() {
         let written = written.expect("it leads at the highest term");
         assert_eq!(written.pinned.map(|pin| pin.span), recorded);
     }
+}
+
+/// An arbiter of this epoch with a set whose master is pinned by its record, heard and granted a pin.
+fn with_pinned_master(epoch: Epoch, pin: Pin) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(9_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound: Time(0) });
+    let records = vec![Record { pinned: Some(pin), ..recorded_at(Term(3)) }];
+    let settings = Box::default();
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    arbiter
+        .step(Time(10), Input::Beat { session: SESSION, beat: Box::new(pinned_leader(Term(3), pin.span)) });
+    arbiter
+}
+
+fn last_written(arbiter: &mut Arbiter) -> Option<(OpId, Record)> {
+    let actions = std::iter::from_fn(|| arbiter.pop_action());
+    let writes = actions.filter_map(|action| match action {
+        Action::Write { op, record, .. } => Some((op, *record)),
+        _ => None,
+    });
+    writes.last()
+}
+
+const FOR_GOOD: Pin = Pin { span: Pin::FOR_GOOD, until_unix_millis: 0 };
+
+#[test]
+fn a_pin_that_was_given_up_to_an_earlier_arbiter_is_not_given_up_to_this_one() {
+    let epoch = Epoch { generation: 1, number: 7 };
+    let version = recorded_at(Term(3)).version;
+    for (said_to, recorded) in [(EPOCH, false), (epoch, true)] {
+        let mut arbiter = with_pinned_master(epoch, FOR_GOOD);
+        arbiter.step(Time(11), Input::Resume { replicaset: Some(replicaset()) });
+        let unpinned = Some((said_to, version));
+        let beat = Box::new(Beat { unpinned, ..pinned_leader(Term(3), Span::ZERO) });
+        arbiter.step(Time(12), Input::Beat { session: SESSION, beat });
+        assert_eq!(last_written(&mut arbiter).is_some(), recorded, "said to {said_to}");
+    }
+}
+
+#[test]
+fn while_the_end_of_a_pause_is_being_recorded_no_pin_is_told() {
+    let version = recorded_at(Term(3)).version;
+    let mut arbiter = with_pinned_master(EPOCH, FOR_GOOD);
+    arbiter.step(Time(11), Input::Resume { replicaset: Some(replicaset()) });
+    let said = Beat { unpinned: Some((EPOCH, version)), ..pinned_leader(Term(3), Span::ZERO) };
+    arbiter.step(Time(12), Input::Beat { session: SESSION, beat: Box::new(said.clone()) });
+    let (op, _) = last_written(&mut arbiter).expect("the end is written");
+    arbiter.step(Time(13), Input::Beat { session: SESSION, beat: Box::new(said) });
+    arbiter.step(Time(14), Input::Written { op, outcome: WriteOutcome::Applied });
+    let bound = arbiter.sets[&replicaset()].outer_bound;
+    assert!(bound <= Time(14) + arbiter.timing().hold, "{bound:?}: silence would count for nothing");
+}
+
+#[test]
+fn a_shorter_pause_keeps_the_span_of_a_longer_one_that_may_have_been_told() {
+    let mut arbiter = with_pinned_master(EPOCH, FOR_GOOD);
+    let pin = Pin { span: Span::from_secs(60), until_unix_millis: 9 };
+    arbiter.step(Time(11), Input::Pause { replicaset: replicaset(), pin });
+    let (_, record) = last_written(&mut arbiter).expect("the new end is written");
+    assert_eq!(record.pinned, Some(Pin { span: Pin::FOR_GOOD, until_unix_millis: 9 }));
 }
 
 #[test]

@@ -72,8 +72,8 @@ impl Guard {
         self.beat_soon(now);
     }
 
-    pub(super) fn unpinned(&self) -> Option<Stamp> {
-        self.unpin.filter(|unpin| unpin.done).map(|unpin| unpin.stamp)
+    pub(super) fn unpinned(&self) -> Option<(Epoch, Version)> {
+        self.unpin.filter(|unpin| unpin.done).map(|unpin| (unpin.epoch, unpin.stamp.version))
     }
 
     /// What is left of a pin, as it was granted.

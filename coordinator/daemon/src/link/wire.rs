@@ -176,7 +176,9 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
         }),
         severed: severed.transpose()?,
         honoured: honoured.transpose()?,
-        unpinned: beat.unpinned.map(|it| Stamp { generation: it.generation, version: Version(it.version) }),
+        unpinned: beat
+            .unpinned
+            .map(|it| (Epoch { generation: it.generation, number: it.number }, Version(it.version))),
         pinned: Span(beat.pinned_us.min(Pin::FOR_GOOD.0)),
         hold: Span(beat.hold_us),
         engine: engine_from_wire(beat.engine.ok_or(Malformed::Missing("engine"))?)?,
@@ -289,9 +291,11 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
             members: honoured.members.iter().map(ToString::to_string).collect(),
             dropped: honoured.dropped.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
-        unpinned: beat
-            .unpinned
-            .map(|stamp| v1::Unpinned { version: stamp.version.0, generation: stamp.generation }),
+        unpinned: beat.unpinned.map(|(epoch, version)| v1::Unpinned {
+            version: version.0,
+            generation: epoch.generation,
+            number: epoch.number,
+        }),
         pinned_us: beat.pinned.0,
         hold_us: beat.hold.0,
         engine: Some(engine_to_wire(&beat.engine)),
@@ -466,7 +470,7 @@ mod tests {
                 members: BTreeSet::from([name("a1"), name("a2")]),
                 dropped: Some(name("a3")),
             }),
-            unpinned: Some(Stamp { generation: 2, version: Version(8) }),
+            unpinned: Some((Epoch { generation: 2, number: 3 }, Version(8))),
             pinned: Span(11),
             hold: Span(5),
             engine: EngineView {

@@ -1,27 +1,29 @@
 //! One temporary folder with a stateboard, hosts and engines; ends with everything that was started for it, and looks
 //! into the logs then. At most two stages at a time: more would only measure how busy the machine is.
 
+mod look;
+mod place;
+mod provider;
+
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use baton_client::status::{ClusterStatus, ReplicaSetStatus};
-use rustix::fs::statvfs;
+use baton_client::status::ReplicaSetStatus;
 use tempfile::TempDir;
 
-use crate::ctl::{self, Said};
+use crate::ctl;
 use crate::files::{self, Ports};
 use crate::host::{Daemon, Host, HostPlan, InstancePlan};
 use crate::logs::{self, Allowed};
 use crate::net::{self, Network, Node};
 use crate::process::{self, Process};
 use crate::writer::Writer;
-use crate::{http, poll, ports};
+use crate::{poll, ports};
+use place::{Place, own_folder};
 
 /// The lease of most stages: short, so that tests are, and long enough for a busy machine.
 pub const LEASE: Duration = Duration::from_millis(1_000);
@@ -29,37 +31,8 @@ pub const LEASE: Duration = Duration::from_millis(1_000);
 /// disk that everybody uses.
 pub const LONGER_LEASE: Duration = Duration::from_millis(2_000);
 
-/// How many stages there may be at a time.
-const STAGES_MAX: usize = 2;
-/// How much room a folder in memory must have, in bytes: an append-only file grows for as long as a stage has a writer.
-const MEMORY_MIN: u64 = 1 << 30;
 /// How long everything may take to end after SIGKILL.
 const END: Duration = Duration::from_secs(10);
-
-static STAGES: Mutex<usize> = Mutex::new(0);
-static STAGE_FREE: Condvar = Condvar::new();
-
-/// One of the places; given back when it is dropped.
-#[derive(Debug)]
-struct Place;
-
-impl Place {
-    fn take() -> Self {
-        let taken = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = STAGE_FREE
-            .wait_while(taken, |taken| *taken >= STAGES_MAX)
-            .unwrap_or_else(PoisonError::into_inner);
-        *taken += 1;
-        Self
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *STAGES.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        STAGE_FREE.notify_one();
-    }
-}
 
 /// The network of a stage in namespaces, and who in it is no host.
 #[derive(Debug)]
@@ -170,76 +143,6 @@ impl Stage {
         Daemon::new(child.unwrap_or_else(|error| panic!("start {command:?}: {error}")))
     }
 
-    /// Starts the stateboard, again with the same data.
-    pub fn start_board(&mut self) {
-        let folder = self.path();
-        let board = self.board_address();
-        let listen = SocketAddrV4::new(files::listen_on(*board.ip()), board.port());
-        let mut command = Command::new(Self::program("baton-stateboard"));
-        command.args(["--cluster", files::CLUSTER, "--insecure", "--listen", &listen.to_string()]);
-        command.args(["--http-listen", "off"]);
-        command.arg("--secret-file").arg(folder.join("secret"));
-        command.arg("--data-dir").arg(folder.join("board"));
-        command.arg("--seed-settings").arg(folder.join("settings.toml"));
-        let node = self.network.as_ref().map(|wires| &wires.board);
-        let daemon = self.spawn(node, &mut command, "board.log");
-        poll::until("the stateboard listens", || {
-            net::on(node, || TcpStream::connect(("127.0.0.1", board.port())))
-                .map(|_| ())
-                .map_err(|error| error.to_string())
-        });
-        self.board = Some(daemon);
-    }
-
-    /// Starts an etcd of one member; hosts that are prepared from now on have it in `[provider.next]`.
-    pub fn start_etcd(&mut self) {
-        let (clients, peers) = (ports::free(), ports::free());
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(self.path().join("etcd"));
-        command.args(["--name", "n0", "--initial-cluster", &format!("n0={}", url(peers))]);
-        command.args(["--listen-client-urls", &url(clients), "--advertise-client-urls", &url(clients)]);
-        command.args(["--listen-peer-urls", &url(peers), "--initial-advertise-peer-urls", &url(peers)]);
-        let etcd = self.spawn(None, &mut command, "etcd.output");
-        poll::until("etcd leads itself", || match http::get(clients, "/health")? {
-            (200, body) if body["health"] == "true" => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
-        self.etcd = Some((clients, etcd));
-    }
-
-    /// Where the etcd is.
-    ///
-    /// # Panics
-    /// When none was started.
-    #[must_use]
-    pub fn etcd_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.etcd.as_ref().expect("an etcd was started").0)
-    }
-
-    /// Where the stateboard is.
-    #[must_use]
-    pub fn board_url(&self) -> String {
-        format!("http://{}", self.board_address())
-    }
-
-    /// `batonctl provider migrate`, ready to be run.
-    #[must_use]
-    pub fn migrate(&self, from: &str, to: &str) -> Command {
-        let reached = |host: &Host| format!("{}:{}", host.ports.address, host.ports.grpc);
-        let endpoints: Vec<String> = self.hosts.iter().map(reached).collect();
-        let mut command = Command::new(Self::program("batonctl"));
-        command.args(["--json", "--endpoint", &endpoints.join(",")]);
-        command.args(["provider", "migrate", "--cluster", files::CLUSTER, "--secret-file"]);
-        command.arg(self.path().join("secret")).args(["--from", from, "--to", to]);
-        command
-    }
-
-    fn board_address(&self) -> SocketAddrV4 {
-        let address = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, |wires| wires.board.address());
-        SocketAddrV4::new(address, self.board_port)
-    }
-
     /// The links, to cut and to mend them.
     ///
     /// # Panics
@@ -257,16 +160,6 @@ impl Stage {
     #[must_use]
     pub fn writer(&self, host: usize) -> Writer {
         Writer::start_on(self.hosts[host].node.clone(), self.instance(host).port)
-    }
-
-    /// SIGKILL to the stateboard, and waits for its end.
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn kill_board(&mut self) {
-        let mut board = self.board.take().expect("the stateboard runs");
-        board.process().kill();
-        board.ended_within(poll::PATIENCE);
     }
 
     /// Writes a host's files and returns its place in the list; nothing is started.
@@ -373,111 +266,6 @@ impl Stage {
         found.and_then(|seen| Process::open(seen.pid)).unwrap_or_else(|| panic!("the {what} does not run"))
     }
 
-    /// Runs `batonctl` against all hosts.
-    #[must_use]
-    pub fn ctl(&self, arguments: &[&str]) -> Said {
-        let reached = |host: &Host| format!("{}:{}", host.ports.address, host.ports.grpc);
-        let endpoints: Vec<String> = self.hosts.iter().map(reached).collect();
-        let mut command = Command::new(Self::program("batonctl"));
-        command.args(["--endpoint", &endpoints.join(",")]).args(arguments);
-        net::on(self.network.as_ref().map(|wires| &wires.operator), || ctl::run(&mut command))
-    }
-
-    /// Runs `batonctl stateboard`.
-    #[must_use]
-    pub fn ctl_board(&self, arguments: &[&str]) -> Said {
-        let mut command = Command::new(Self::program("batonctl"));
-        command.args(["stateboard", "--cluster", files::CLUSTER, "--secret-file"]);
-        command.arg(self.path().join("secret"));
-        command.args(["--stateboard", &format!("127.0.0.1:{}", self.board_port)]);
-        ctl::run(command.args(arguments))
-    }
-
-    /// The cluster as `batonctl` shows it to programs.
-    ///
-    /// # Panics
-    /// When it does not, or its JSON has another shape.
-    #[must_use]
-    pub fn status(&self) -> ClusterStatus {
-        let said = self.ctl(&["status", "--json"]);
-        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
-    }
-
-    /// A set as the active arbiter sees it.
-    ///
-    /// # Errors
-    /// No arbiter can be asked, or it does not know the set.
-    pub fn set(&self, name: &str) -> Result<ReplicaSetStatus, String> {
-        let mut said = String::from("no host runs");
-        for host in self.hosts.iter().filter(|host| host.plan.directory) {
-            let path = format!("/v1/replicasets/{name}");
-            match net::on(host.node.as_ref(), || http::get(host.ports.http, &path)) {
-                Ok((200, body)) if body["arbiter"]["active_here"] == true => {
-                    return serde_json::from_value(body).map_err(|error| error.to_string());
-                }
-                Ok((code, body)) => said = format!("{}: {code} {body}", host.plan.name),
-                Err(error) => said = error,
-            }
-        }
-        Err(said)
-    }
-
-    /// Waits until a set is whole, see [`Self::is_whole`].
-    pub fn whole(&self, set: &str, names: &[&str]) -> ReplicaSetStatus {
-        poll::until(&format!("{set} is whole"), || self.is_whole(set, names))
-    }
-
-    /// A set that is active, and all of `names` up, in sync, and master or replica.
-    ///
-    /// # Errors
-    /// What it is instead.
-    pub fn is_whole(&self, set: &str, names: &[&str]) -> Result<ReplicaSetStatus, String> {
-        let names: BTreeSet<&str> = names.iter().copied().collect();
-        let seen = self.set(set)?;
-        let in_sync: BTreeSet<&str> =
-            seen.record.iter().flat_map(|record| record.in_sync.iter().map(String::as_str)).collect();
-        let up = |member: &&baton_client::status::MemberStatus| {
-            member.health == "up" && matches!(&*member.role, "master" | "replica")
-        };
-        let well: BTreeSet<&str> = seen.members.iter().filter(up).map(|member| &*member.instance).collect();
-        if seen.state == "active" && in_sync == names && well == names {
-            return Ok(seen);
-        }
-        Err(format!(
-            "{} at term {}, in sync {in_sync:?}, well {well:?}, {:?}",
-            seen.state, seen.term, seen.issues
-        ))
-    }
-
-    /// Waits until a set has an active master at a term above `term`.
-    pub fn next_master(&self, set: &str, term: u64) -> ReplicaSetStatus {
-        poll::until(&format!("{set} has a master above term {term}"), || {
-            let seen = self.set(set)?;
-            let there = seen.state == "active" && seen.term > term;
-            if there {
-                Ok(seen)
-            } else {
-                Err(format!("{} at term {}, {:?}", seen.state, seen.term, seen.issues))
-            }
-        })
-    }
-
-    /// What a host's HTTP port answers.
-    ///
-    /// # Errors
-    /// Nobody does.
-    pub fn page(&self, host: usize, path: &str) -> Result<(u16, serde_json::Value), String> {
-        self.at(host, || http::get(self.hosts[host].ports.http, path))
-    }
-
-    /// Whether a health check of an instance says yes.
-    ///
-    /// # Errors
-    /// Nobody answers.
-    pub fn check(&self, host: usize, path: &str) -> Result<u16, String> {
-        self.page(host, path).map(|(code, _)| code)
-    }
-
     /// A stateboard and three hosts with one supervised instance each of `orders`: `a1`, preferred and so the first
     /// master, on host 0; the arbiter, since it starts first, on host 1. Waits until all is well.
     pub fn trio(&mut self) -> ReplicaSetStatus {
@@ -494,32 +282,6 @@ impl Stage {
         assert_eq!(seen.master.as_deref(), Some("a1"), "the preferred one leads first");
         self.everybody_knows_the_arbiter();
         seen
-    }
-
-    /// Waits until every host can say who the arbiter is: one that has just attached needs a moment.
-    pub fn everybody_knows_the_arbiter(&self) {
-        for host in self.hosts.iter().filter(|host| host.plan.directory) {
-            poll::until("it knows the arbiter", || {
-                match net::on(host.node.as_ref(), || http::get(host.ports.http, "/v1/replicasets/orders"))? {
-                    (200, body) if body["arbiter"]["coordinator"].is_string() => Ok(()),
-                    other => Err(format!("{}: {other:?}", host.plan.name)),
-                }
-            });
-        }
-    }
-
-    /// Waits until a host is the active arbiter.
-    pub fn is_arbiter(&self, host: usize) {
-        let address = format!("127.0.0.1:{}", self.hosts[host].ports.grpc);
-        poll::until("it is the arbiter", || {
-            let mut command = Command::new(Self::program("batonctl"));
-            command.args(["--endpoint", &address, "status", "--json"]);
-            let said = self.at(host, || ctl::run(&mut command));
-            let status: ClusterStatus =
-                serde_json::from_str(&said.out).map_err(|error| format!("{error}: {said:?}"))?;
-            let here = status.arbiter.coordinator.as_deref() == Some(self.hosts[host].plan.name);
-            if here { Ok(()) } else { Err(format!("{:?}", status.arbiter)) }
-        });
     }
 
     /// The only instance of a host.
@@ -571,16 +333,6 @@ impl Stage {
         }
         left.into_iter().map(|seen| seen.command).collect()
     }
-}
-
-/// Stages lie in memory, where there is enough. Leases, promises and the record wait for syncs, and a disk on which
-/// somebody compiles may take seconds for one; that would be a story of its own in every test.
-fn own_folder() -> io::Result<TempDir> {
-    let mut folder = tempfile::Builder::new();
-    folder.prefix("baton-e2e-");
-    let memory = Path::new("/dev/shm");
-    let room = statvfs(memory).is_ok_and(|seen| seen.f_bavail * seen.f_frsize >= MEMORY_MIN);
-    if room { folder.tempdir_in(memory) } else { folder.tempdir() }
 }
 
 fn control_group_of_this_process() -> Option<PathBuf> {

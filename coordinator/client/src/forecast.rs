@@ -27,6 +27,20 @@ pub struct ForecastStatus {
     /// What may be lost by it, as far as anybody knows (a forced failover).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_lose: Option<String>,
+    /// The guard rails of a drill, those that hold too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rails: Vec<RailStatus>,
+}
+
+/// One guard rail of a drill.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RailStatus {
+    /// A stable word for programs.
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What was seen, for people.
+    pub seen: String,
 }
 
 /// A member in the ranking.
@@ -49,6 +63,11 @@ pub struct CommitsShort {
 
 impl From<&ForecastStatus> for v1::Forecast {
     fn from(forecast: &ForecastStatus) -> Self {
+        let rail = |rail: &RailStatus| v1::ForecastRail {
+            name: rail.name.clone(),
+            holds: rail.holds,
+            seen: rail.seen.clone(),
+        };
         let rank = |rank: &ForecastRank| v1::ForecastRank {
             instance: rank.instance.clone(),
             verdict: rank.verdict.clone(),
@@ -65,6 +84,7 @@ impl From<&ForecastStatus> for v1::Forecast {
             commits_wait_for: forecast.commits_short.map(|short| short.wait_for),
             replicas_left: forecast.commits_short.map_or(0, |short| short.left),
             may_lose: forecast.may_lose.clone().unwrap_or_default(),
+            rails: forecast.rails.iter().map(rail).collect(),
         }
     }
 }
@@ -73,6 +93,8 @@ impl From<v1::Forecast> for ForecastStatus {
     fn from(forecast: v1::Forecast) -> Self {
         let filled = |text: String| Some(text).filter(|text| !text.is_empty());
         let left = forecast.replicas_left;
+        let rail =
+            |rail: v1::ForecastRail| RailStatus { name: rail.name, holds: rail.holds, seen: rail.seen };
         let rank = |rank: v1::ForecastRank| ForecastRank { instance: rank.instance, verdict: rank.verdict };
         Self {
             replicaset: forecast.replicaset,
@@ -85,6 +107,7 @@ impl From<v1::Forecast> for ForecastStatus {
             within_ms: forecast.within_ms,
             commits_short: forecast.commits_wait_for.map(|wait_for| CommitsShort { wait_for, left }),
             may_lose: filled(forecast.may_lose),
+            rails: forecast.rails.into_iter().map(rail).collect(),
         }
     }
 }
@@ -106,6 +129,7 @@ mod tests {
             within_ms: Some(4_500),
             commits_short: Some(CommitsShort { wait_for: 2, left: 0 }),
             may_lose: Some("200 bytes".into()),
+            rails: vec![RailStatus { name: "spares".into(), holds: true, seen: "a2".into() }],
         };
         for forecast in [whole, ForecastStatus::default()] {
             assert_eq!(ForecastStatus::from(v1::Forecast::from(&forecast)), forecast);

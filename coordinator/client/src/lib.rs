@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod decision;
+pub mod drill;
 pub mod endpoint;
 mod follow;
 pub mod forecast;

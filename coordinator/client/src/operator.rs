@@ -1,6 +1,7 @@
 //! The client of operators' tools: finds the active arbiter from any coordinator, and tells "refused", "nothing
 //! reachable" and "nobody knows whether it happened" apart, because a person acts differently on each.
 
+use crate::drill::DrillAsked;
 use crate::endpoint::{self, BadEndpoint};
 use crate::forecast::ForecastStatus;
 use crate::refusal;
@@ -9,7 +10,7 @@ use crate::wire;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
-    AbortTaskRequest, ClusterStatusRequest, ExplainRequest, FailoverRequest, GetMastersRequest,
+    AbortTaskRequest, ClusterStatusRequest, DrillRequest, ExplainRequest, FailoverRequest, GetMastersRequest,
     IssuesRequest, ListedMember, MastersChange, MemberRemoval, MembersRequest, OperatorTask, PauseRequest,
     Refusal, ResumeRequest, SetHistory, SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse,
     SwitchoverRequest, TaskRequest, TasksRequest, TimingRequest, TimingResponse, WhatIfRequest,
@@ -213,6 +214,21 @@ impl OperatorClient {
             .await
     }
 
+    /// Asks for a drill, now or at a time, and awaits its end for at most `wait` (of at most a minute).
+    ///
+    /// # Errors
+    /// See [`OperatorError`]; [`OperatorError::OutcomeUnknown`] is to be followed up in the list of tasks.
+    pub async fn drill(&self, asked: &DrillAsked, wait: Duration) -> Result<OperatorTask, OperatorError> {
+        let request = DrillRequest { wait_us: micros(wait), ..drill_request(asked) };
+        let longer = Self { timeout: self.timeout + wait, ..self.clone() };
+        longer
+            .call(Repeat::Never, move |channel| {
+                let request = request.clone();
+                async move { wire_of(channel).drill(request).await }
+            })
+            .await
+    }
+
     /// The tasks that are kept, of one replica set or of all, the newest first.
     ///
     /// # Errors
@@ -338,6 +354,15 @@ impl OperatorClient {
     ) -> Result<Vec<ForecastStatus>, OperatorError> {
         let (failover, to) = (replicaset.to_owned(), to.unwrap_or_default().to_owned());
         self.forecast(WhatIfRequest { failover, to, ..Default::default() }).await
+    }
+
+    /// Every guard rail of a drill, and what it would lead to.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn what_if_drill(&self, asked: &DrillAsked) -> Result<Vec<ForecastStatus>, OperatorError> {
+        let drill = Some(drill_request(asked));
+        self.forecast(WhatIfRequest { drill, ..Default::default() }).await
     }
 
     /// Pauses sets, or all where none is named; for good where no span is given. Answers with those that are being paused.
@@ -507,6 +532,21 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+fn drill_request(asked: &DrillAsked) -> DrillRequest {
+    DrillRequest {
+        cluster: String::new(),
+        replicaset: asked.replicaset.clone(),
+        fault: asked.fault.clone(),
+        spares: asked.spares,
+        accept_loss: asked.accept_loss,
+        back: asked.back,
+        timeout_us: micros(asked.timeout),
+        wait_us: 0,
+        asked_by: asked.by.clone(),
+        start_at_unix_millis: asked.start_at_unix_millis,
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -2,6 +2,7 @@
 //! the gRPC of operators. Plain texts and numbers; nothing is decided from them.
 
 use crate::decision::DecisionRecord;
+use crate::drill::LastDrill;
 use baton_core::position::Position;
 use baton_core::record::Record;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,9 @@ pub struct ReplicaSetStatus {
     pub issues: Vec<String>,
     /// The last decision, a refusal too; absent if there was none in this epoch.
     pub last_decision: Option<DecisionRecord>,
+    /// The last drill whose fault was brought about; absent where there was none, or none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_drill: Option<LastDrill>,
 }
 
 /// One member of a replica set.

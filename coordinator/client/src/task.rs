@@ -2,6 +2,7 @@
 //! it. Fields are only added; what a later version wrote otherwise is kept as it is and shown as not understood.
 
 use crate::decision::DecisionRecord;
+use crate::drill::DrillRecord;
 use serde::{Deserialize, Serialize};
 
 /// The format that this version writes, and the only one that it reads.
@@ -54,6 +55,9 @@ pub struct TaskRecord {
     /// How it ended; absent while it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Of a drill only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillRecord>,
     /// The decision that it led to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionRecord>,
@@ -67,6 +71,8 @@ pub enum Kind {
     Switchover,
     /// A change of master whatever may be lost.
     Failover,
+    /// A fault that is brought about on purpose.
+    Drill,
 }
 
 impl Kind {
@@ -76,6 +82,7 @@ impl Kind {
         match self {
             Self::Switchover => "switchover",
             Self::Failover => "failover",
+            Self::Drill => "drill",
         }
     }
 }
@@ -108,7 +115,8 @@ pub struct Before {
 /// When a phase began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseBegan {
-    /// `planned`, `accepted`, `taken_up`, `relinquish`, `catch_up`, `record`, `confirm`, `done`, `failed` or `aborted`.
+    /// `planned`, `accepted`, `taken_up`, `check`, `strike`, `relinquish`, `catch_up`, `record`, `confirm`, `recover`, `return`,
+    /// `done`, `failed` or `aborted`.
     pub name: String,
     /// When.
     pub at_unix_millis: u64,
@@ -174,6 +182,7 @@ mod tests {
             abort_asked: true,
             phases: vec![PhaseBegan { name: "relinquish".into(), at_unix_millis: 2_001 }],
             outcome: Some(Outcome { master: Some("a1".into()), term: 7, ..Outcome::default() }),
+            drill: None,
             decision: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The status to its protobuf and back: total on the way out, checked on the way in.
 
 use crate::decision::{BadDecision, DecisionRecord};
+use crate::drill::LastDrill;
 use crate::status::{
     ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, MovingHost, MovingStatus, RECORD_FORMAT,
     RecordStatus, ReplicaSetStatus, rfc3339,
@@ -237,6 +238,7 @@ fn set_to_wire(set: &ReplicaSetStatus) -> Result<v1::ReplicaSetStatus, BadStatus
         hold: set.hold.clone().unwrap_or_default(),
         issues: set.issues.clone(),
         last_decision: set.last_decision.as_ref().map(DecisionRecord::to_json).unwrap_or_default(),
+        last_drill: set.last_drill.as_ref().map(LastDrill::to_wire),
     })
 }
 
@@ -307,6 +309,7 @@ fn set_from_wire(set: &v1::ReplicaSetStatus) -> Result<ReplicaSetStatus, BadStat
         hold: none_if_empty(&set.hold),
         issues: set.issues.clone(),
         last_decision,
+        last_drill: set.last_drill.as_ref().map(LastDrill::from_wire),
     })
 }
 
@@ -353,6 +356,7 @@ pub fn timing_to_wire(timing: &Timing, clock_drift_ppm: u32) -> v1::TimingRespon
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::DrillOutage;
 
     fn moving() -> MovingStatus {
         let host = |name: &str, problem: Option<&str>| MovingHost {
@@ -364,6 +368,17 @@ mod tests {
             phase: "announced".into(),
             to: "etcd http://10.0.0.7:2379".into(),
             hosts: vec![host("host-a", None), host("host-b", Some("it is away"))],
+        }
+    }
+
+    fn drill() -> LastDrill {
+        LastDrill {
+            task: 7,
+            fault: "kill_engine".into(),
+            state: "failed".into(),
+            at: "2026-11-21T19:03:11.123Z".into(),
+            outage: Some(DrillOutage { term: 7, took_us: 5, budget_us: 6 }),
+            why: "a1 is away".into(),
         }
     }
 
@@ -427,6 +442,7 @@ mod tests {
                 hold: Some("paused".into()),
                 issues: vec!["a1 was never heard".into()],
                 last_decision: Some(DecisionRecord { rule: "the engine ended".into(), ..Default::default() }),
+                last_drill: Some(drill()),
             }],
             issues: vec!["one".into()],
         }

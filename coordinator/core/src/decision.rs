@@ -31,11 +31,31 @@ pub enum Class {
     Autoreturn,
     /// Its zone is drained, or it is in maintenance.
     Drain,
+    /// A drill ended its engine.
+    DrillCrashed,
+    /// A drill moved it.
+    DrillSwitchover,
     /// The provider went back to an older state, or moved.
     Restored,
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::FirstAppointment,
+        Self::Crashed,
+        Self::Silent,
+        Self::Stalled,
+        Self::Lapsed,
+        Self::Switchover,
+        Self::Forced,
+        Self::Autoreturn,
+        Self::Drain,
+        Self::DrillCrashed,
+        Self::DrillSwitchover,
+        Self::Restored,
+    ];
+
     /// The word that people and programs see.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -49,6 +69,8 @@ impl Class {
             Self::Forced => "forced",
             Self::Autoreturn => "autoreturn",
             Self::Drain => "drain",
+            Self::DrillCrashed => "drill-crashed",
+            Self::DrillSwitchover => "drill-switchover",
             Self::Restored => "restored",
         }
     }
@@ -308,6 +330,8 @@ impl Decision {
         let set = &self.replicaset;
         let old = self.old_master.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
         let why = self.evidence.as_ref().map_or_else(|| self.class.name().to_owned(), ToString::to_string);
+        let drill = matches!(self.class, Class::DrillCrashed | Class::DrillSwitchover);
+        let why = if drill { format!("a drill: {why}") } else { why };
         match (&self.appointed, &self.missing) {
             (None, missing) if self.old_master.is_none() => {
                 let missing = missing.as_deref().unwrap_or("no candidate");

@@ -33,6 +33,8 @@ pub struct Hello {
     pub electable: bool,
     /// How many members the first appointment waits for.
     pub bootstrap_members: u32,
+    /// Whether its engine is started again by its own deadman. False from guards of older builds.
+    pub supervised: bool,
 }
 
 /// How a guard stands to the mastership.
@@ -323,6 +325,14 @@ pub enum Order {
     },
     /// Give a pinned right up for one that rests on leases, and say so (resume).
     Unpin,
+    /// A drill: end your engine, as if it had crashed. For the master at the directive's term only, once, and not later than
+    /// `within` after this beat of its own was sent.
+    EndEngine {
+        /// When the beat that the order rests on was sent, by the guard's own clock.
+        beat: Time,
+        /// For how long after it the order counts.
+        within: Span,
+    },
     /// A later run of a guard with this name exists: fence and stop.
     StandDown,
 }

@@ -313,7 +313,11 @@ impl Shell {
                 self.step(Input::Fenced { replicaset, term, confirmed });
             }
             Event::Written { op, outcome } => self.step(Input::Written { op, outcome }),
-            Event::TaskKept { epoch, task, outcome } => self.task_kept(epoch, task, outcome),
+            Event::TaskKept { epoch, task, outcome } => {
+                self.task_kept(epoch, task, outcome);
+                // The status of a set tells of its last drill.
+                self.status.touch();
+            }
             Event::Attached { session, guards, address, out, admitted } => {
                 let active = self.token.is_some();
                 if admitted.send(active).is_ok() && active {
@@ -438,6 +442,7 @@ impl Shell {
                 self.publish.insert(set);
             }
             Action::Task { task, state } => self.task_moved(task, state),
+            Action::Drilled { task, outage } => self.task_drilled(task, outage),
             Action::AbortAnswered { task, answer } => self.abort_answered(task, answer),
             Action::Fence { replicaset, term, instance } => self.fence(replicaset, term, instance),
             Action::NameUsedTwice { instance } => {
@@ -475,6 +480,10 @@ impl Shell {
             let told = self.told.issues(tokio::time::Instant::now());
             let mut view =
                 status::cluster_view(&self.arbiter, &self.parts, &self.known.settings, &self.decisions, told);
+            let drills = self.last_drills();
+            for set in &mut view.status.replicasets {
+                set.last_drill = drills.get(set.replicaset.as_str()).cloned();
+            }
             let moving = self.parts.moving.borrow().clone();
             view.status.moving = self.hosts.status(&moving);
             self.parts.metrics.hosts_attached(self.sessions.len());
@@ -485,8 +494,8 @@ impl Shell {
 
     fn command(&mut self, command: OperatorCommand) {
         match command {
-            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, forced, reply } => {
-                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at, forced }, reply);
+            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, how, reply } => {
+                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at, how }, reply);
             }
             OperatorCommand::AbortTask { task, reply } => self.abort_asked(task, reply),
             OperatorCommand::WhatIf { imagined, reply } => {
@@ -546,6 +555,10 @@ impl Shell {
                 .collect()),
             Imagined::Switchover { replicaset, to } => {
                 let forecast = self.arbiter.forecast_switchover(now, replicaset, to.as_ref());
+                forecast.map(|forecast| vec![forecast]).map_err(refused)
+            }
+            Imagined::Drill { replicaset, asked } => {
+                let forecast = self.arbiter.forecast_drill(now, replicaset, *asked);
                 forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
             Imagined::Failover { replicaset, to } => {

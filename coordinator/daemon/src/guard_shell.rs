@@ -175,6 +175,7 @@ fn hello(parts: &Parts, incarnation: Incarnation) -> Hello {
         priority: instance.priority,
         electable: instance.electable,
         bootstrap_members: instance.bootstrap_members,
+        supervised: !instance.engine.command.is_empty(),
     }
 }
 

@@ -9,6 +9,6 @@ mod tasks;
 mod what_if;
 
 pub use command::{
-    COMMANDS_MAX, HISTORY_MAX, Imagined, OperatorCommand, Refused, RefusedKind, Reply, channel,
+    COMMANDS_MAX, HISTORY_MAX, How, Imagined, OperatorCommand, Refused, RefusedKind, Reply, channel,
 };
 pub use service::OperatorService;

@@ -91,10 +91,10 @@ pub fn decided(decision: &Decision, metrics: &Metrics) {
 fn failure_class(class: Class) -> Option<FailureClass> {
     match class {
         Class::FirstAppointment | Class::Restored => None,
-        Class::Crashed => Some(FailureClass::Crashed),
+        Class::Crashed | Class::DrillCrashed => Some(FailureClass::Crashed),
         Class::Silent | Class::Lapsed => Some(FailureClass::Silent),
         Class::Stalled => Some(FailureClass::Stalled),
-        Class::Switchover | Class::Forced | Class::Autoreturn | Class::Drain => {
+        Class::Switchover | Class::Forced | Class::Autoreturn | Class::Drain | Class::DrillSwitchover => {
             Some(FailureClass::Switchover)
         }
     }

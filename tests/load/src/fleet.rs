@@ -252,5 +252,6 @@ fn hello(coordinator: &CoordinatorName, seat: &Seat) -> anyhow::Result<Hello> {
         electable: true,
         // All of them, so that the first masters are those of the first zone.
         bootstrap_members: 3,
+        supervised: true,
     })
 }

@@ -163,6 +163,7 @@ pub fn hello(world: &World, host: &Host) -> Hello {
         priority: 10 - u32::try_from(host.index).unwrap_or(0),
         electable: true,
         bootstrap_members: u32::try_from(world.host_clocks.len()).unwrap_or(1),
+        supervised: true,
     }
 }
 

@@ -28,6 +28,7 @@ pub fn order(directive: &Directive) -> String {
             format!("count {member} no more (waits for {ack_quorum})")
         }
         Order::Unpin => "give the pin up".to_owned(),
+        Order::EndEngine { within, .. } => format!("end your engine within {within} of your beat"),
         Order::StandDown => return "stand down".to_owned(),
     };
     format!("{what} (v{version}, term {term})")

@@ -2,6 +2,7 @@
 
 use baton_client::decision::{CHOSEN, DecisionRecord, ELIGIBLE, Ranked};
 use baton_client::replay::{Inputs, replay};
+use baton_core::arbiter::{DrillAsked, Fault};
 use baton_core::decision::Verdict;
 use baton_core::ids::InstanceName;
 use baton_core::record::Settings;
@@ -99,10 +100,22 @@ fn fault(world: &mut World, dice: &mut Dice) {
             world.force(target, Span::from_millis(dice.below(8_000)), dice.below(2) == 0);
         }
         39 => people_change_settings(world, dice, host),
-        40 => world.change_lease((world.lease() / 2).max(LEASE_TTL_MIN)),
-        41 => world.change_lease((world.lease() * 2).min(LONGEST)),
+        which @ (40 | 41) => change_lease(world, which == 40),
+        42 => drill(world, dice),
         _ => world.heal(),
     }
+}
+
+fn change_lease(world: &mut World, shorter: bool) {
+    let lease = world.lease();
+    world.change_lease(if shorter { (lease / 2).max(LEASE_TTL_MIN) } else { (lease * 2).min(LONGEST) });
+}
+
+fn drill(world: &mut World, dice: &mut Dice) {
+    let fault = Fault::ALL[usize::try_from(dice.below(2)).expect("small")];
+    let (accept_loss, back) = (true, dice.below(2) == 0);
+    let timeout = Span::from_millis(dice.below(20_000));
+    world.drill(DrillAsked { fault, spares: 1, accept_loss, back }, timeout);
 }
 
 fn people_change_settings(world: &mut World, dice: &mut Dice, host: InstanceName) {

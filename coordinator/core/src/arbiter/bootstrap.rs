@@ -110,14 +110,16 @@ impl Arbiter {
         if let Some(succession) = set.succession.as_ref().filter(|_| set.evidence.is_some()) {
             let waited = later(succession.since + self.timing.sever_wait);
             let deadline = set.task.as_ref().and_then(|task| later(task.deadline));
-            return [waited, deadline, Some(again)].into_iter().flatten().min();
+            let drill = set.drill_alarm(self.timing.lease_ttl).and_then(later);
+            return [waited, deadline, drill, Some(again)].into_iter().flatten().min();
         }
         let bound = later(set.outer_bound.max(set.patience));
         let promote =
             set.unconfirmed.as_ref().and_then(|(_, since)| later(*since + self.timing.promote_wait));
         let deadline = set.task.as_ref().and_then(|task| later(task.deadline));
         let in_sync = self.in_sync_alarm(set).and_then(later);
-        [bound, promote, deadline, in_sync].into_iter().flatten().min()
+        let drill = set.drill_alarm(self.timing.lease_ttl).and_then(later);
+        [bound, promote, deadline, drill, in_sync].into_iter().flatten().min()
     }
 }
 

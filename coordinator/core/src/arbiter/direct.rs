@@ -11,7 +11,7 @@ use crate::ids::{DataId, InstanceName, OpId};
 use crate::message::{Directive, Order, ToGuard};
 use crate::record::Record;
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 impl Arbiter {
     /// Sends every attached guard its order, where it is another than the last that went out.
@@ -21,9 +21,11 @@ impl Arbiter {
         }
         let Some(epoch) = self.epoch() else { return };
         let Some(record) = set.record.clone().filter(|_| !set.held) else { return };
+        // An order of a drill counts for three beats of its master: long enough to arrive, too short to surprise anybody.
+        let within = self.timing.beat_master * 3;
         let names: Vec<_> = set.guards.keys().cloned().collect();
         for instance in names {
-            let Some(order) = order_for(set, &record, &instance) else { continue };
+            let Some(order) = order_for(set, &record, &instance, within) else { continue };
             let Some(guard) = set.guards.get_mut(&instance) else { continue };
             let Some(session) = guard.session else { continue };
             let sent = guard.sent.as_ref().is_some_and(|(version, last)| {
@@ -166,12 +168,12 @@ fn same_but_for_reach(last: &Order, order: &Order) -> bool {
     }
 }
 
-fn order_for(set: &SetState, record: &Record, instance: &InstanceName) -> Option<Order> {
+fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: Span) -> Option<Order> {
     let guard = set.guards.get(instance)?;
     if set.is_master(instance) {
         let holder = record.incarnation == Some(guard.hello.incarnation);
         let order = match set.evidence {
-            None => Some(master_order(set, record)),
+            None => Some(set.drill_order(within).unwrap_or_else(|| master_order(set, record))),
             // One that was told too late to be granted anything still waits for it: it may be chosen once it has let go.
             Some(_) => (!has_relinquished(guard, record)).then_some(Order::Relinquish),
         };

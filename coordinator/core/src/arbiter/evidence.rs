@@ -72,6 +72,7 @@ fn classify(set: &SetState, evidence: Evidence) -> Class {
         Evidence::Relinquished { .. } | Evidence::OuterBound { .. } if health == Some(Health::Stalled) => {
             Class::Stalled
         }
+        Evidence::Relinquished { ended: true, .. } if set.ended_by_drill(evidence) => Class::DrillCrashed,
         Evidence::Relinquished { ended: true, .. } => Class::Crashed,
         Evidence::Relinquished { ended: false, .. } => Class::Lapsed,
         Evidence::OuterBound { .. } | Evidence::Fenced => Class::Silent,

@@ -26,7 +26,7 @@ const FENCE_AGAIN: Span = Span::from_secs(5);
 impl Task {
     /// Whether a person asked for it.
     pub(super) fn is_persons(&self) -> bool {
-        matches!(self.class, Class::Switchover | Class::Forced)
+        matches!(self.class, Class::Switchover | Class::Forced | Class::DrillSwitchover)
     }
 }
 

@@ -5,10 +5,11 @@
 
 use super::Arbiter;
 use super::forced::{check_failover, loss};
+use super::rails::Rail;
 use super::select::{Candidate, Question, choose};
 use super::set::{GuardState, SetState};
 use super::switchover::check_switchover;
-use crate::decision::Ranked;
+use crate::decision::{Hold, Ranked};
 use crate::ids::{InstanceName, ReplicaSetName};
 use crate::message::Health;
 use crate::record::Record;
@@ -61,6 +62,25 @@ pub struct Forecast {
     pub commits_short: Option<(u32, usize)>,
     /// What may be lost by it, as far as anybody knows.
     pub may_lose: Option<String>,
+    /// The guard rails of a drill; empty where none was asked about.
+    pub rails: Vec<Rail>,
+}
+
+impl Forecast {
+    /// Nothing is known yet but who is master.
+    pub(super) fn new(replicaset: &ReplicaSetName, master: Option<InstanceName>) -> Self {
+        Self {
+            replicaset: replicaset.clone(),
+            master,
+            lost: BTreeSet::new(),
+            fate: Fate::NoneNow,
+            ranking: Vec::new(),
+            within: None,
+            commits_short: None,
+            may_lose: None,
+            rails: Vec::new(),
+        }
+    }
 }
 
 impl Arbiter {
@@ -73,16 +93,7 @@ impl Arbiter {
             known.filter(|instance| loss.instances.contains(*instance)).cloned().collect();
         let record = set.record.as_ref();
         let master = record.and_then(|record| record.master.clone());
-        let mut forecast = Forecast {
-            replicaset: name.clone(),
-            master: master.clone(),
-            lost,
-            fate: Fate::NoneNow,
-            ranking: Vec::new(),
-            within: None,
-            commits_short: None,
-            may_lose: None,
-        };
+        let mut forecast = Forecast { lost, ..Forecast::new(name, master.clone()) };
         let (Some(record), Some(master), true) = (record, master, set.confirmed && set.evidence.is_none())
         else {
             return Some(forecast);
@@ -97,7 +108,7 @@ impl Arbiter {
             let why = "an appointment cannot be recorded while the state provider is away";
             forecast.fate = Fate::NoSuccessor(why.to_owned());
         } else {
-            self.forecast_succession(now, set, record, &mut forecast);
+            self.forecast_succession(now, set, record, self.hold_of(now, set), &mut forecast);
         }
         Some(forecast)
     }
@@ -113,6 +124,19 @@ impl Arbiter {
         target: Option<&InstanceName>,
     ) -> Result<Forecast, String> {
         let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
+        if set.is_drilled() {
+            return Err(format!("a drill of {name} is under way"));
+        }
+        self.forecast_switchover_of(now, set, target)
+    }
+
+    pub(super) fn forecast_switchover_of(
+        &self,
+        now: Time,
+        set: &SetState,
+        target: Option<&InstanceName>,
+    ) -> Result<Forecast, String> {
+        let name = &set.name;
         let master = check_switchover(now, set, target)?;
         let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
         let lost = BTreeSet::new();
@@ -134,15 +158,12 @@ impl Arbiter {
             .filter(|instance| !matches!(&fate, Fate::Replaced(chosen) if chosen == *instance));
         let commits_short = short(record, replicas.filter(|instance| is_left(set, instance, &lost)).count());
         Ok(Forecast {
-            replicaset: name.clone(),
-            master: Some(master),
-            lost,
             within: matches!(fate, Fate::Replaced(_))
                 .then(|| self.timing.worst_outage(FailureClass::Switchover)),
             fate,
             ranking: choice.ranking,
             commits_short,
-            may_lose: None,
+            ..Forecast::new(name, Some(master))
         })
     }
 
@@ -183,18 +204,8 @@ impl Arbiter {
             true => self.timing.worst_outage(FailureClass::Switchover),
             false => self.timing.worst_outage(FailureClass::Silent),
         });
-        let (replicaset, ranking) = (name.clone(), choice.ranking);
-        let commits_short = None;
-        Ok(Forecast {
-            replicaset,
-            master: Some(master),
-            lost,
-            fate,
-            ranking,
-            within,
-            commits_short,
-            may_lose,
-        })
+        let ranking = choice.ranking;
+        Ok(Forecast { fate, ranking, within, may_lose, ..Forecast::new(name, Some(master)) })
     }
 
     /// Whether the master would hear an order to let go.
@@ -252,8 +263,14 @@ impl Arbiter {
         }
     }
 
-    fn forecast_succession(&self, now: Time, set: &SetState, record: &Record, forecast: &mut Forecast) {
-        let hold = self.hold_of(now, set);
+    pub(super) fn forecast_succession(
+        &self,
+        now: Time,
+        set: &SetState,
+        record: &Record,
+        hold: Option<Hold>,
+        forecast: &mut Forecast,
+    ) {
         let mut question = self.question(now, set, record, hold);
         let lost = &forecast.lost;
         question.candidates = self.imagined_candidates(now, set, record, lost);

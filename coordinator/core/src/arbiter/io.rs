@@ -1,5 +1,7 @@
 //! The arbiter's door: what can come in, what goes out.
 
+use super::drill::Outage;
+use super::rails::DrillAsked;
 use crate::decision::Decision;
 pub use crate::ids::TaskId;
 use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
@@ -161,6 +163,17 @@ pub enum Input {
         /// How long the target may take to reach the old master's final position.
         timeout: Span,
     },
+    /// A person wants a fault to be brought about, where every guard rail holds.
+    Drill {
+        /// Named by the caller.
+        task: TaskId,
+        /// The set.
+        replicaset: ReplicaSetName,
+        /// Which fault, and what must hold.
+        asked: DrillAsked,
+        /// How long the set may take to be whole again.
+        timeout: Span,
+    },
     /// A person wants the old master back; answered by [`Action::AbortAnswered`].
     Abort {
         /// Which task.
@@ -187,6 +200,8 @@ pub struct Resumed {
     pub aborted: bool,
     /// It is a forced failover; inside, whether the fence command may be run.
     pub forced: Option<bool>,
+    /// It is a drill.
+    pub drill: Option<DrillAsked>,
 }
 
 /// How a task stands.
@@ -267,6 +282,13 @@ pub enum Action {
         task: TaskId,
         /// Where to.
         state: TaskState,
+    },
+    /// The fault of a drill is over: another master accepts writes. What is left is to wait until the set is whole.
+    Drilled {
+        /// Which.
+        task: TaskId,
+        /// How long it took.
+        outage: Outage,
     },
     /// What becomes of the wish to abort a task: it ends as aborted, or why that cannot be.
     AbortAnswered {

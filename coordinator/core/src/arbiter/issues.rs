@@ -451,4 +451,4 @@ fn straggler(view: &SetView, _: Norms) -> Vec<Found> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod direct;
+mod drill;
 mod evidence;
 mod forced;
 mod forecast;
@@ -15,6 +16,7 @@ mod lock;
 mod observe;
 mod pause;
 mod policy;
+mod rails;
 mod restored;
 pub mod select;
 mod set;
@@ -26,9 +28,11 @@ mod tests;
 mod view;
 mod wishes;
 
+pub use drill::Outage;
 pub use forecast::{Fate, Forecast, Loss};
 pub use io::{Action, Input, RelayId, Resumed, SessionId, TaskId, TaskState, WriteOutcome};
 pub use issues::{Issue, Norms, Severity, issues_of};
+pub use rails::{DrillAsked, Fault, Ground, Rail, broken, rails_of};
 pub use task::{TaskPhase, TaskView};
 pub use view::{MasterState, MemberView, SetView};
 
@@ -142,6 +146,9 @@ impl Arbiter {
             Input::Switchover { task, replicaset, target, timeout } => {
                 self.switchover_asked(now, task, replicaset, target, timeout);
             }
+            Input::Drill { task, replicaset, asked, timeout } => {
+                self.drill_asked(now, task, &replicaset, asked, timeout);
+            }
             Input::Abort { task } => self.abort_asked(now, task),
         }
         self.ring(now);
@@ -231,9 +238,11 @@ impl Arbiter {
         self.look_for_evidence(now, set);
         if set.evidence.is_some() {
             self.succeed(now, set);
+            self.drive_drill(now, set);
         } else {
             self.confirm(now, set);
             self.drive_switchover(now, set);
+            self.drive_drill(now, set);
             self.ask_for_fence(now, set);
             self.maintain_pin(now, set);
             self.wish(now, set);

@@ -9,7 +9,10 @@ use crate::ids::{InstanceName, ReplicaSetName, Stamp, Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
 use crate::record::Member;
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
+
+/// How many of the master's positions are kept: those of a lease and a half.
+const REACHED_MAX: usize = 12;
 
 impl Arbiter {
     pub(super) fn attached(&mut self, now: Time, session: SessionId, guards: Vec<Hello>) {
@@ -138,6 +141,7 @@ impl Arbiter {
 
     pub(super) fn beat(&mut self, now: Time, session: SessionId, mut beat: Beat) {
         self.forget_other_generations(&mut beat);
+        let pace = self.timing.beat_master;
         let Some(name) = self.homes.get(&beat.instance).cloned() else { return };
         let Some(set) = self.sets.get_mut(&name) else { return };
         let Some(guard) = set.guards.get_mut(&beat.instance) else { return };
@@ -156,6 +160,7 @@ impl Arbiter {
         }
         if let Some(set) = self.sets.get_mut(&name) {
             set.judge_soundness(now, &instance);
+            set.note_reached(now, &instance, pace);
             set.resend(&instance);
         }
         self.drive(now, &name);
@@ -269,6 +274,35 @@ impl SetState {
         guard.sound_since = if sound { guard.sound_since.or(Some(now)) } else { None };
     }
 
+    /// Notes what the master holds, not more often than it beats by itself.
+    fn note_reached(&mut self, now: Time, instance: &InstanceName, pace: Span) {
+        let Some(beat) = self.master_beat().filter(|_| self.is_master(instance)) else { return };
+        let position = beat.engine.position;
+        if self.reached.back().is_some_and(|(at, _)| now.since(*at) < pace * 3 / 4) {
+            return;
+        }
+        if self.reached.len() >= REACHED_MAX {
+            self.reached.pop_front();
+        }
+        self.reached.push_back((now, position));
+    }
+
+    /// How many bytes a member lacked, when it was last heard, of what the master had said by then. A member's word is up
+    /// to `age` older than its beat. `None`: nothing can be said.
+    pub(super) fn behind(&self, guard: &GuardState, age: Span) -> Option<u64> {
+        let own = guard.beat.as_ref()?.engine.position;
+        if self.reached.back().is_some_and(|(_, newest)| own.holds(newest)) {
+            return Some(0);
+        }
+        let then = guard.heard_at?.back(age);
+        let (_, known) = self.reached.iter().rev().find(|(at, _)| *at <= then)?;
+        if own.holds(known) {
+            return Some(0);
+        }
+        (own.term() == known.term()).then_some(())?;
+        Some(known.offset()?.saturating_sub(own.offset()?))
+    }
+
     /// A beat that does not show what was directed makes the directive go out again.
     fn resend(&mut self, instance: &InstanceName) {
         let term = self.record.as_ref().map(|record| record.term).unwrap_or_default();
@@ -290,7 +324,9 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
         Order::Lead { .. } => matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }),
         Order::Follow { endpoint, .. } => beat.engine.follows.as_ref() == Some(endpoint) && beat.engine.whole,
         Order::Sever { .. } => beat.severed.as_ref().is_some_and(|severed| severed.stamp.version == version),
-        Order::Relinquish => beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term),
+        Order::Relinquish | Order::EndEngine { .. } => {
+            beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term)
+        }
         Order::Grow { .. } | Order::Shrink { .. } => {
             beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
         }

@@ -120,7 +120,7 @@ impl Arbiter {
     /// What holds this very decision: a person's word stands above all of it.
     pub(super) fn hold_of_decision(&mut self, now: Time, set: &SetState, class: Class) -> Option<Hold> {
         let asked = set.task.as_ref().is_some_and(|task| task.is_persons());
-        if asked || class == Class::Restored {
+        if asked || matches!(class, Class::Restored | Class::DrillCrashed) {
             return None;
         }
         let hold = self.hold_of(now, set);

@@ -1,5 +1,6 @@
 //! What the arbiter knows of one replica set. State only; the rules are elsewhere.
 
+use super::drill::Drill;
 use super::io::{SessionId, TaskId};
 use super::view::MasterState;
 use crate::decision::{Class, Decision, Evidence};
@@ -59,6 +60,9 @@ pub(super) struct SetState {
     /// What was decided and waits for its confirmation.
     pub(super) unconfirmed: Option<(Box<Decision>, Time)>,
     pub(super) task: Option<Task>,
+    pub(super) drill: Option<Drill>,
+    /// What the recorded master said that it holds, the oldest first: a replica's word is as old as its beat.
+    pub(super) reached: VecDeque<(Time, Position)>,
     pub(super) proposal: Option<Proposal>,
     pub(super) last_decision: Option<Box<Decision>>,
     pub(super) alarm: Option<Time>,
@@ -220,6 +224,8 @@ impl SetState {
             confirmed: false,
             unconfirmed: None,
             task: None,
+            drill: None,
+            reached: VecDeque::new(),
             proposal: None,
             last_decision: None,
             alarm: None,
@@ -252,6 +258,7 @@ impl SetState {
             self.refused = false;
             self.fencing = None;
             self.excused = false;
+            self.reached.clear();
             for guard in self.guards.values_mut() {
                 guard.unsound_since = None;
                 guard.sound_since = None;
@@ -270,6 +277,8 @@ impl SetState {
         self.pending = None;
         self.unconfirmed = None;
         self.task = None;
+        self.drill = None;
+        self.reached.clear();
         self.proposal = None;
         self.confirmed = false;
         self.refused = false;
@@ -327,6 +336,10 @@ impl SetState {
         if let Some((_, since)) = &mut self.unconfirmed {
             shift(since);
         }
+        if let Some(drill) = &mut self.drill {
+            drill.rebase(by);
+        }
+        self.reached.iter_mut().for_each(|(at, _)| shift(at));
         if let Some(task) = &mut self.task {
             shift(&mut task.deadline);
             task.aborted.iter_mut().for_each(shift);
@@ -339,6 +352,8 @@ impl SetState {
         // For the arbiter's own wishes, of which no model has any.
         self.appointed_at = Time::default();
         self.failovers.clear();
+        // For the guard rails of drills, of which no model has any either.
+        self.reached.clear();
         for guard in self.guards.values_mut() {
             guard.sound_since = None;
             if let Some(beat) = &mut guard.beat {

@@ -397,7 +397,7 @@ fn switchover_reach(set: &SetState, evidence: Evidence, class: Class) -> Option<
     match (evidence, class) {
         (
             Evidence::Relinquished { ended: false, position },
-            Class::Switchover | Class::Autoreturn | Class::Drain,
+            Class::Switchover | Class::Autoreturn | Class::Drain | Class::DrillSwitchover,
         ) if set.task.is_some() => Some(position).filter(|position| *position != Position::Unknown),
         _ => None,
     }

@@ -44,6 +44,9 @@ impl Arbiter {
         let Some(set) = self.sets.get_mut(name) else {
             return Err(format!("there is no replica set {name}"));
         };
+        if set.is_drilled() {
+            return Err(format!("a drill of {name} is under way"));
+        }
         let old_master = check_switchover(now, set, target.as_ref())?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;

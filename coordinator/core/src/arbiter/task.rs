@@ -14,6 +14,10 @@ use crate::time::Time;
 /// How far a planned change of master has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskPhase {
+    /// The guard rails of a drill are looked at for the last time.
+    Check,
+    /// The fault of a drill is ordered, and the master is replaced.
+    Strike,
     /// The old master is to give up its right.
     Relinquish,
     /// It is fenced, and the target is to reach its final position.
@@ -22,6 +26,10 @@ pub enum TaskPhase {
     Record,
     /// It is written, and its master is to accept writes.
     Confirm,
+    /// The old master of a drill is to be an in-sync replica again.
+    Recover,
+    /// It is to lead again.
+    Return,
 }
 
 impl TaskPhase {
@@ -29,10 +37,14 @@ impl TaskPhase {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Check => "check",
+            Self::Strike => "strike",
             Self::Relinquish => "relinquish",
             Self::CatchUp => "catch_up",
             Self::Record => "record",
             Self::Confirm => "confirm",
+            Self::Recover => "recover",
+            Self::Return => "return",
         }
     }
 }
@@ -64,7 +76,7 @@ impl Task {
 }
 
 /// How far the task of a set has come: by what is known of the set, and nothing else.
-fn phase_of(set: &SetState, task: &Task) -> TaskPhase {
+pub(super) fn phase_of(set: &SetState, task: &Task) -> TaskPhase {
     let after = |term: Term| term > task.term_before;
     if set.record.as_ref().is_some_and(|record| after(record.term)) {
         TaskPhase::Confirm
@@ -82,6 +94,9 @@ impl Arbiter {
     #[must_use]
     pub fn task_of(&self, name: &ReplicaSetName) -> Option<TaskView> {
         let set = self.sets.get(name)?;
+        if let (Some(drill), Some(phase)) = (&set.drill, set.drill_phase()) {
+            return Some(TaskView { task: drill.id, phase, aborted: set.drill_is_aborted() });
+        }
         let task = set.task.as_ref()?;
         Some(TaskView { task: task.id, phase: phase_of(set, task), aborted: task.aborted.is_some() })
     }
@@ -91,8 +106,27 @@ impl Arbiter {
     pub(super) fn take_up(&mut self, now: Time, tasks: Vec<Resumed>) {
         let from = now.max(self.predecessor_bound());
         for resumed in tasks {
-            let Resumed { task, replicaset, target, old_master, term_before, timeout, aborted, forced } =
-                resumed;
+            let Resumed {
+                task,
+                replicaset,
+                target,
+                old_master,
+                term_before,
+                timeout,
+                aborted,
+                forced,
+                drill,
+            } = resumed;
+            if let Some(asked) = drill {
+                self.take_up_drill(
+                    now,
+                    task,
+                    &replicaset,
+                    asked,
+                    (old_master, term_before, timeout, aborted),
+                );
+                continue;
+            }
             let set = self.sets.get_mut(&replicaset);
             let record = set.as_ref().and_then(|set| set.record.as_ref());
             let (term, master) =
@@ -117,6 +151,13 @@ impl Arbiter {
 
     /// The old master is wanted back: before the record of the next term is written it leads on, or is appointed again.
     pub(super) fn abort_asked(&mut self, now: Time, id: TaskId) {
+        let drilled = |set: &&SetState| set.drill.as_ref().is_some_and(|drill| drill.id == id);
+        if let Some(name) = self.sets.values().find(drilled).map(|set| set.name.clone()) {
+            let answer = self.abort_drill(now, &name);
+            self.push(Action::AbortAnswered { task: id, answer });
+            self.drive(now, &name);
+            return;
+        }
         let running = |set: &&mut SetState| set.task.as_ref().is_some_and(|task| task.id == id);
         let Some(set) = self.sets.values_mut().find(running) else {
             let answer = Err("no such task is under way".to_owned());
@@ -128,7 +169,13 @@ impl Arbiter {
         let answer = match phase {
             Some(TaskPhase::Relinquish | TaskPhase::CatchUp) => Ok(()),
             Some(TaskPhase::Record) | None => Err("the next term is being written".to_owned()),
-            Some(TaskPhase::Confirm) => Err("the next master is appointed".to_owned()),
+            Some(
+                TaskPhase::Confirm
+                | TaskPhase::Check
+                | TaskPhase::Strike
+                | TaskPhase::Recover
+                | TaskPhase::Return,
+            ) => Err("the next master is appointed".to_owned()),
         };
         if answer.is_ok()
             && let Some(task) = &mut set.task

@@ -64,6 +64,7 @@ fn hello() -> Hello {
         priority: 100,
         electable: true,
         bootstrap_members: 1,
+        supervised: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Arbiter;
 use super::set::{GuardState, Proposal, SetState, ago};
+use super::task::TaskPhase;
 use crate::decision::{Class, Decision, Hold};
 use crate::ids::{CoordinatorName, InstanceName, ReplicaSetName};
 use crate::message::{Beat, Hello};
@@ -54,6 +55,8 @@ pub struct MemberView {
     pub in_sync: bool,
     /// Its own stream is broken, and its last beat came through this member.
     pub relayed_by: Option<InstanceName>,
+    /// How many bytes it lacked, when it was last heard, of what the master had said by then; `None`: not known.
+    pub behind: Option<u64>,
 }
 
 /// One set.
@@ -88,10 +91,14 @@ impl Arbiter {
     /// One set.
     #[must_use]
     pub fn set_view(&self, now: Time, name: &ReplicaSetName) -> Option<SetView> {
-        let set = self.sets.get(name)?;
-        let members = set.members.values().map(|listed| member_view(now, set, listed)).collect();
-        Some(SetView {
-            name: name.clone(),
+        Some(self.view_of(now, self.sets.get(name)?))
+    }
+
+    pub(super) fn view_of(&self, now: Time, set: &SetState) -> SetView {
+        let age = self.timing.beat_replica;
+        let members = set.members.values().map(|listed| member_view(now, set, listed, age)).collect();
+        SetView {
+            name: set.name.clone(),
             record: set.record.clone(),
             state: set.master_state(),
             held: set.held,
@@ -100,7 +107,7 @@ impl Arbiter {
             phase: phase(now, set),
             members,
             last_decision: set.last_decision.clone(),
-        })
+        }
     }
 
     /// What routers see of one set: its record and state, without the cost of a whole view.
@@ -111,7 +118,7 @@ impl Arbiter {
     }
 }
 
-fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
+fn member_view(now: Time, set: &SetState, listed: &Member, age: Span) -> MemberView {
     let guard: Option<&GuardState> = set.guards.get(&listed.instance);
     let attached = guard.filter(|guard| guard.session.is_some());
     let said = set.said.get(&listed.instance);
@@ -126,6 +133,20 @@ fn member_view(now: Time, set: &SetState, listed: &Member) -> MemberView {
         attached_by: attached.map(|guard| guard.hello.coordinator.clone()),
         in_sync: set.record.as_ref().is_some_and(|record| record.in_sync.contains(&listed.instance)),
         relayed_by: guard.and_then(|guard| guard.relayed_by.clone()),
+        behind: guard.and_then(|guard| set.behind(guard, age)),
+    }
+}
+
+fn drill_text(phase: TaskPhase) -> &'static str {
+    match phase {
+        TaskPhase::Check => "drill: looking at the guard rails",
+        TaskPhase::Recover => "drill: waiting for the old master to be an in-sync replica again",
+        TaskPhase::Return => "drill: moving the master back",
+        TaskPhase::Strike
+        | TaskPhase::Relinquish
+        | TaskPhase::CatchUp
+        | TaskPhase::Record
+        | TaskPhase::Confirm => "drill: the fault is under way",
     }
 }
 
@@ -148,6 +169,9 @@ fn phase(now: Time, set: &SetState) -> String {
     if let (Some((evidence, class)), Some(succession)) = (&set.evidence, &set.succession) {
         let since = now.since(succession.since);
         return format!("replacing the master ({}: {evidence}), for {since}", class.name());
+    }
+    if let Some(phase) = set.drill_phase() {
+        return drill_text(phase).to_owned();
     }
     if let Some(task) = &set.task {
         let text = match (task.aborted, task.class) {

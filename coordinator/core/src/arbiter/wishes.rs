@@ -28,7 +28,7 @@ impl Arbiter {
     /// Begins the move that is wanted, if there is one.
     pub(super) fn wish(&mut self, now: Time, set: &mut SetState) {
         let Some(record) = set.record.clone() else { return };
-        let busy = set.task.is_some() || set.pending.is_some() || set.proposal.is_some();
+        let busy = set.task.is_some() || set.is_drilled() || set.pending.is_some() || set.proposal.is_some();
         if busy || !set.confirmed || now < set.wish_after {
             return;
         }

@@ -472,8 +472,8 @@ impl Guard {
 
     /// Takes the ability to write away from an engine that may have it.
     pub(super) fn fence_urgently(&mut self, _now: Time, why: GaveUp) {
-        let useless =
-            why == GaveUp::Stalled || self.engine.promotion_lost && self.keep(Rule::SettlePromotion);
+        let useless = matches!(why, GaveUp::Stalled | GaveUp::Drill)
+            || self.engine.promotion_lost && self.keep(Rule::SettlePromotion);
         if useless || !self.engine.connected {
             self.kill(why);
             return;

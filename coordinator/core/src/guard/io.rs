@@ -186,6 +186,8 @@ pub enum GaveUp {
     Stalled,
     /// The deadman died.
     DeadmanLost,
+    /// A drill ended the engine on purpose.
+    Drill,
     /// The engine would not be promoted.
     PromotionFailed,
     /// The engine's data is of another identity than the record's.
@@ -207,6 +209,7 @@ impl GaveUp {
             Self::EngineEnded => "the engine ended",
             Self::Stalled => "the engine stalled",
             Self::DeadmanLost => "the deadman died",
+            Self::Drill => "a drill ends its engine",
             Self::PromotionFailed => "the engine would not be promoted",
             Self::ForeignData => "the engine holds foreign data",
             Self::Demoted => "the engine was made read-only by another hand",

@@ -8,7 +8,7 @@ use crate::ids::{DataId, InstanceName, Stamp, Term};
 use crate::message::{Directive, Honoured, Order, Severed};
 use crate::position::Position;
 use crate::rules::Rule;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
 impl Guard {
@@ -69,6 +69,7 @@ impl Guard {
                 let proposal = Proposal::Shrink { stamp, member, ack_quorum };
                 self.propose(now, in_sync, proposal);
             }
+            Order::EndEngine { beat, within } => self.end_ordered(now, directive.term, beat, within),
             Order::Unpin => self.unpin_ordered(now, directive.epoch, stamp),
             Order::StandDown => {}
         }
@@ -151,6 +152,17 @@ impl Guard {
         self.saved.severed = Some(stamp);
         self.severance = Some(Severance { stamp, reach, report: None });
         self.probe_soon(now);
+    }
+
+    /// A drill ends the engine of the master at this very term, and with it the term: so nothing is ever ended twice by one
+    /// drill. An order that comes late is nothing: whoever gave it has stopped looking, and may have told a person so.
+    fn end_ordered(&mut self, now: Time, term: Term, beat: Time, within: Span) {
+        let leads = |lead: &Lead| lead.term == term && lead.promotion == Promotion::Confirmed;
+        let in_time = beat <= now && now < beat + within;
+        // One that is not ours to start again stays as it is.
+        if in_time && self.config.supervised && self.lead.as_ref().is_some_and(leads) {
+            self.give_up(now, GaveUp::Drill);
+        }
     }
 
     fn propose(&mut self, now: Time, in_sync: BTreeSet<InstanceName>, proposal: Proposal) {

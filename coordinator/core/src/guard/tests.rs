@@ -1,5 +1,6 @@
 //! The guard alone, by hand: the order of its actions and the answers that it must not take for others.
 
+mod drill;
 mod pinned;
 mod settings;
 

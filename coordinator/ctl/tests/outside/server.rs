@@ -65,6 +65,10 @@ impl Operator for Canned {
         Ok(self.next_task())
     }
 
+    async fn drill(&self, _: Request<v1::DrillRequest>) -> Result<Response<v1::OperatorTask>, Status> {
+        Ok(self.next_task())
+    }
+
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
         Ok(Response::new(v1::PauseResponse { replicasets: request.into_inner().replicasets }))
     }
@@ -108,7 +112,7 @@ impl Operator for Canned {
             at_unix_millis: 1_795_287_791_123,
             ..v1::Record::default()
         };
-        let item = v1::SetHistoryItem { record: Some(record), decision: decision().to_json() };
+        let item = v1::SetHistoryItem { record: Some(record), decision: decision().to_json(), drill: None };
         Ok(Response::new(v1::SetHistory { items: vec![item] }))
     }
 

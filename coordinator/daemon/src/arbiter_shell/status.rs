@@ -171,6 +171,7 @@ fn set_status(view: &SetView, decision: Option<&DecisionRecord>, issues: &[Issue
         hold: view.hold.map(|hold| hold.name().to_owned()),
         issues: issues.iter().map(|issue| issue.text.clone()).collect(),
         last_decision: decision.cloned(),
+        last_drill: None,
     }
 }
 

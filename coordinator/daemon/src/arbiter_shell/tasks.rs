@@ -10,11 +10,12 @@ mod writes;
 use super::writes::unix_millis;
 use super::{Shell, not_active};
 use crate::clock;
-use crate::operator::{Refused, RefusedKind, Reply};
+use crate::operator::{How, Refused, RefusedKind, Reply};
 use crate::view::TasksView;
 use baton_client::decision::DecisionRecord;
+use baton_client::drill::{DrillOutage, LastDrill};
 use baton_client::task::{Before, FORMAT, Kind, Outcome, PhaseBegan, State, TaskRecord};
-use baton_core::arbiter::{Input, Resumed, TaskId, TaskState};
+use baton_core::arbiter::{Input, Outage, Rail, Resumed, TaskId, TaskState, broken};
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -38,8 +39,7 @@ pub(super) struct Asked {
     pub(super) timeout: Span,
     pub(super) asked_by: Option<String>,
     pub(super) start_at: Option<u64>,
-    /// It is to be forced; inside, whether the fence command may be run.
-    pub(super) forced: Option<bool>,
+    pub(super) how: How,
 }
 
 /// All of them. Empty while this is not the arbiter.
@@ -51,6 +51,8 @@ pub(super) struct Tasks {
     running: BTreeSet<TaskId>,
     /// When each that is planned is to begin.
     planned: BTreeMap<TaskId, u64>,
+    /// The last drill of each set that struck and has ended.
+    drills: BTreeMap<String, TaskId>,
     /// The highest number that was ever given here.
     last: u64,
     /// Ends the writes of this epoch.
@@ -65,6 +67,7 @@ impl Tasks {
             others: BTreeSet::new(),
             running: BTreeSet::new(),
             planned: BTreeMap::new(),
+            drills: BTreeMap::new(),
             last: 0,
             writes: CancellationToken::new(),
             view,
@@ -95,6 +98,10 @@ impl Tasks {
     }
 
     fn index(&mut self, id: TaskId) {
+        if let Some(set) = self.entries.get(&id).and_then(|entry| entry.drilled_set()) {
+            let last = self.drills.entry(set).or_insert(id);
+            *last = id.max(*last);
+        }
         let state =
             self.entries.get(&id).map(|entry| (entry.wanted.state, entry.wanted.start_at_unix_millis));
         self.running.remove(&id);
@@ -133,8 +140,12 @@ impl Shell {
         }
         let mut record = TaskRecord {
             format: FORMAT,
-            kind: if asked.forced.is_some() { Kind::Failover } else { Kind::Switchover },
-            fence: asked.forced.unwrap_or_default(),
+            kind: match asked.how {
+                How::Planned => Kind::Switchover,
+                How::Forced { .. } => Kind::Failover,
+                How::Drill(_) => Kind::Drill,
+            },
+            fence: asked.how == How::Forced { fence: true },
             state: State::Planned,
             replicaset: asked.replicaset.to_string(),
             to: asked.to.as_ref().map(ToString::to_string),
@@ -148,6 +159,10 @@ impl Shell {
             abort_asked: false,
             phases: vec![PhaseBegan { name: "planned".to_owned(), at_unix_millis: now }],
             outcome: None,
+            drill: match &asked.how {
+                How::Drill(asked) => Some(entry::drill_record(asked)),
+                How::Planned | How::Forced { .. } => None,
+            },
             decision: None,
         };
         if asked.start_at.is_none() {
@@ -198,8 +213,15 @@ impl Shell {
         let possible = match record.kind {
             Kind::Switchover => self.arbiter.forecast_switchover(clock::now(), &set, to.as_ref()),
             Kind::Failover => self.arbiter.forecast_failover(clock::now(), &set, to.as_ref()),
+            Kind::Drill => match record.drill.as_ref().and_then(entry::drill_asked) {
+                Some(asked) => self.arbiter.forecast_drill(clock::now(), &set, asked),
+                None => Err("what the drill is about cannot be understood".to_owned()),
+            },
         };
-        possible.map_err(not_possible)?;
+        let forecast = possible.map_err(not_possible)?;
+        if let Some(why) = broken(&forecast.rails) {
+            return Err(rails_refused(&set, why, &forecast.rails));
+        }
         let before = self.arbiter.master_of(&set).and_then(|(record, _)| {
             Some(Before { master: record.master.as_ref()?.to_string(), term: record.term.0 })
         });
@@ -214,8 +236,9 @@ impl Shell {
     fn make_room(&mut self) {
         let Some(token) = self.token else { return };
         let all = self.tasks.entries.len() + self.tasks.others.len();
-        for id in surplus(&self.tasks.entries, all) {
+        for id in surplus(&self.tasks.entries, &self.tasks.drills, all) {
             self.tasks.entries.remove(&id);
+            self.tasks.drills.retain(|_, last| *last != id);
             self.tasks.publish(id);
             tokio::spawn(writes::remove_task(Arc::clone(&self.parts.provider), token, id));
         }
@@ -255,14 +278,15 @@ impl Shell {
     }
 
     fn begin_task(&mut self, id: TaskId, resumed: Option<Resumed>) {
-        let Some(Resumed { task, replicaset, target, timeout, forced, .. }) = resumed else {
+        let Some(Resumed { task, replicaset, target, timeout, forced, drill, .. }) = resumed else {
             // Its names were checked when it was taken in.
             tracing::error!(task = id.0, "a task cannot be read any more");
             return;
         };
-        self.step(match forced {
-            None => Input::Switchover { task, replicaset, target, timeout },
-            Some(fence) => Input::Failover { task, replicaset, target, timeout, fence },
+        self.step(match (drill, forced) {
+            (Some(asked), _) => Input::Drill { task, replicaset, asked, timeout },
+            (None, None) => Input::Switchover { task, replicaset, target, timeout },
+            (None, Some(fence)) => Input::Failover { task, replicaset, target, timeout, fence },
         });
     }
 
@@ -315,8 +339,33 @@ impl Shell {
         entry.moved(state, unix_millis());
         let (before, after) = (entry.wanted.before.as_ref(), entry.wanted.outcome.as_ref());
         let risen = after.map(|it| it.term) > before.map(|it| it.term);
-        entry.wanted.decision = decision.filter(|_| risen);
+        if entry.wanted.decision.is_none() {
+            entry.wanted.decision = decision.filter(|_| risen);
+        }
         self.drive_task(id);
+    }
+
+    /// The fault of a drill is over: what was measured is kept before the end is waited for.
+    pub(super) fn task_drilled(&mut self, id: TaskId, outage: Outage) {
+        let Some(entry) = self.tasks.entries.get_mut(&id) else { return };
+        let set = ReplicaSetName::parse(&entry.wanted.replicaset).ok();
+        let term = set.as_ref().and_then(|set| self.arbiter.master_of(set)).map_or(0, |(it, _)| it.term.0);
+        let decision = set.and_then(|set| self.decisions.get(&set).cloned());
+        let (took_us, budget_us) = (outage.took.0, outage.budget.0);
+        tracing::info!(task = id.0, took = %outage.took, budget = %outage.budget, "the fault of a drill is over");
+        entry.wanted.decision = decision;
+        if let Some(drill) = &mut entry.wanted.drill {
+            drill.outage = Some(DrillOutage { term, took_us, budget_us });
+        }
+        self.drive_task(id);
+    }
+
+    /// The last drill of each set whose fault was brought about.
+    pub(super) fn last_drills(&self) -> BTreeMap<&str, LastDrill> {
+        let known = self.tasks.drills.iter();
+        known
+            .filter_map(|(set, id)| Some((set.as_str(), self.tasks.entries.get(id)?.last_drill(*id)?)))
+            .collect()
     }
 
     /// A person wants a task ended.
@@ -424,6 +473,7 @@ impl Shell {
         self.tasks.others.clear();
         self.tasks.running.clear();
         self.tasks.planned.clear();
+        self.tasks.drills.clear();
         self.tasks.view.send_replace(Arc::default());
     }
 
@@ -466,6 +516,14 @@ impl Shell {
             }
         }
     }
+}
+
+fn rails_refused(set: &ReplicaSetName, why: String, rails: &[Rail]) -> Refused {
+    let message = format!("a drill of {set} is not dared: {why}");
+    let what_to_do = "every guard rail is shown by the same command with --dry-run";
+    let refused = Refused::new(RefusedKind::NotPossible, message, what_to_do);
+    let broken = rails.iter().filter(|rail| !rail.holds);
+    broken.fold(refused, |refused, rail| refused.with_fact(rail.name, &rail.seen))
 }
 
 fn ended(id: TaskId) -> Refused {

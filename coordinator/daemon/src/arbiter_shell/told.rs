@@ -126,6 +126,7 @@ mod tests {
             priority: 100,
             electable: true,
             bootstrap_members: 1,
+            supervised: true,
         };
         let mut told = Told::default();
         told.add(SESSION, &[hello]);

@@ -120,6 +120,7 @@ pub fn hello_from_wire(hello: v1::GuardHello, coordinator: &CoordinatorName) -> 
         priority: hello.priority,
         electable: hello.electable,
         bootstrap_members: hello.bootstrap_members,
+        supervised: hello.supervised,
     })
 }
 
@@ -135,6 +136,7 @@ pub fn hello_to_wire(hello: &Hello) -> v1::GuardHello {
         priority: hello.priority,
         electable: hello.electable,
         bootstrap_members: hello.bootstrap_members,
+        supervised: hello.supervised,
     }
 }
 
@@ -401,6 +403,9 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
             in_sync: in_sync.iter().map(ToString::to_string).collect(),
         }),
         Order::Unpin => Wire::Unpin(v1::Empty {}),
+        Order::EndEngine { beat, within } => {
+            Wire::EndEngine(v1::EndEngine { beat: beat.0, within_us: within.0 })
+        }
         Order::StandDown => Wire::StandDown(v1::Empty {}),
     }
 }
@@ -437,6 +442,7 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
             ack_quorum: shrink.ack_quorum,
         },
         Wire::Unpin(_) => Order::Unpin,
+        Wire::EndEngine(order) => Order::EndEngine { beat: Time(order.beat), within: Span(order.within_us) },
         Wire::StandDown(_) => Order::StandDown,
     })
 }
@@ -514,6 +520,7 @@ mod tests {
             Order::Grow { member: name("a2"), in_sync: BTreeSet::from([name("a1")]) },
             Order::Shrink { member: name("a2"), in_sync: BTreeSet::from([name("a1")]), ack_quorum: 1 },
             Order::Unpin,
+            Order::EndEngine { beat: Time(7), within: Span::from_millis(500) },
             Order::StandDown,
         ];
         for order in orders {

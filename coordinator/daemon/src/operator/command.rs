@@ -2,7 +2,7 @@
 //! consumes them and answers each exactly once.
 
 use baton_client::decision::DecisionRecord;
-use baton_core::arbiter::{Forecast, Loss};
+use baton_core::arbiter::{DrillAsked, Forecast, Loss};
 use baton_core::ids::{InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::{HistoryEntry, Pin};
 use baton_core::time::Span;
@@ -17,7 +17,7 @@ pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 /// One request to the active arbiter.
 #[derive(Debug)]
 pub enum OperatorCommand {
-    /// Change the master by plan, now or at a time, or by force. Answered when it is taken in: how it ends is seen in the tasks.
+    /// Change the master by plan or as a drill, now or at a time, or by force. Answered when it is taken in: how it ends is seen in the tasks.
     Switchover {
         /// The set.
         replicaset: ReplicaSetName,
@@ -29,8 +29,8 @@ pub enum OperatorCommand {
         asked_by: Option<String>,
         /// When to begin, in milliseconds since 1970; `None`: at once.
         start_at: Option<u64>,
-        /// Whatever may be lost; inside, whether the fence command may be run. `None`: nothing may.
-        forced: Option<bool>,
+        /// By plan, by force, or as a drill.
+        how: How,
         /// Where to answer: with the number of the task.
         reply: Reply<TaskId>,
     },
@@ -84,6 +84,20 @@ pub enum OperatorCommand {
     },
 }
 
+/// How a master is to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By plan: nothing may be lost.
+    Planned,
+    /// Whatever may be lost.
+    Forced {
+        /// Whether the fence command may be run.
+        fence: bool,
+    },
+    /// By a fault that is brought about on purpose.
+    Drill(DrillAsked),
+}
+
 /// What a person imagines to happen now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imagined {
@@ -95,6 +109,13 @@ pub enum Imagined {
         replicaset: ReplicaSetName,
         /// To whom; `None`: the arbiter chooses.
         to: Option<InstanceName>,
+    },
+    /// A drill is asked for.
+    Drill {
+        /// Of this set.
+        replicaset: ReplicaSetName,
+        /// What it is about.
+        asked: DrillAsked,
     },
     /// A failover is forced.
     Failover {
@@ -141,6 +162,8 @@ pub enum RefusedKind {
     BadSettings,
     /// The settings are not those of the version that was named.
     Overtaken,
+    /// A drill took longer than the worst case of the settings.
+    OverBudget,
     /// The target did not reach the master's final position in time; the old master leads again.
     TimedOut,
     /// The provider did not answer; nothing is known to have been changed.
@@ -161,6 +184,7 @@ impl RefusedKind {
             Self::StillCounts => "still_counts",
             Self::BadSettings => "bad_settings",
             Self::Overtaken => "settings_overtaken",
+            Self::OverBudget => "over_budget",
             Self::TimedOut => "timed_out",
             Self::ProviderUnavailable => "provider_unavailable",
             Self::Unknown => "outcome_unknown",
@@ -175,7 +199,7 @@ impl RefusedKind {
             Self::BadSettings => tonic::Code::InvalidArgument,
             Self::NotFound => tonic::Code::NotFound,
             Self::Busy | Self::Overtaken => tonic::Code::Aborted,
-            Self::TimedOut => tonic::Code::DeadlineExceeded,
+            Self::TimedOut | Self::OverBudget => tonic::Code::DeadlineExceeded,
             Self::ProviderUnavailable => tonic::Code::Unavailable,
             Self::Unknown => tonic::Code::Unknown,
         }

@@ -1,6 +1,6 @@
 //! The gRPC service. Every call is checked, bounded in time, and answered from a view or by the machine.
 
-use super::command::{HISTORY_MAX, OperatorCommand, Refused, RefusedKind};
+use super::command::{HISTORY_MAX, How, OperatorCommand, Refused, RefusedKind};
 use super::tasks::{refusal_to_wire, unanswered};
 use super::{settings, what_if};
 use crate::view::{ClusterView, Views};
@@ -27,6 +27,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const SWITCHOVER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 /// The timeout of a switchover that names none.
 const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a drill that names none: an engine that was killed has to start and to catch up.
+const DRILL_TIMEOUT: Duration = Duration::from_secs(60);
 const HISTORY_DEFAULT: u32 = 20;
 /// Largest request: settings in which every set and member has some of its own.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -207,11 +209,11 @@ impl OperatorService {
         })
     }
 
-    /// A change of master as a task: by plan, or by force (inside: whether the fence command may be run).
+    /// A change of master as a task.
     async fn change_master(
         &self,
         request: v1::SwitchoverRequest,
-        forced: Option<bool>,
+        how: How,
     ) -> Result<Response<v1::OperatorTask>, Status> {
         let view = self.active(&request.cluster)?;
         let replicaset = replicaset(&request.replicaset)?;
@@ -229,6 +231,7 @@ impl OperatorService {
             return Err(self.refuse(&Refused::new(RefusedKind::NotFound, message, what_to_do)));
         }
         let timeout = match Duration::from_micros(request.timeout_us) {
+            Duration::ZERO if matches!(how, How::Drill(_)) => DRILL_TIMEOUT,
             Duration::ZERO => SWITCHOVER_TIMEOUT,
             timeout => timeout.min(SWITCHOVER_TIMEOUT_MAX),
         };
@@ -237,7 +240,7 @@ impl OperatorService {
         let start_at = request.start_at_unix_millis;
         let asked_by = Some(request.asked_by.chars().take(ASKED_BY_MAX).collect::<String>());
         let asked_by = asked_by.filter(|name| !name.is_empty());
-        self.send(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, forced, reply })
+        self.send(OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, how, reply })
             .await?;
         let id = self.answer(answer).await?;
         self.task_or_not_found(&request.cluster, id.0, Duration::from_micros(request.wait_us)).await
@@ -272,7 +275,7 @@ impl Operator for OperatorService {
         if let Some(at) = request.start_at_unix_millis {
             check_start(at).map_err(|refused| self.refuse(&refused))?;
         }
-        self.change_master(request, None).await
+        self.change_master(request, How::Planned).await
     }
 
     async fn failover(
@@ -280,7 +283,7 @@ impl Operator for OperatorService {
         request: Request<v1::FailoverRequest>,
     ) -> Result<Response<v1::OperatorTask>, Status> {
         let request = request.into_inner();
-        let forced = Some(request.fence);
+        let how = How::Forced { fence: request.fence };
         let request = v1::SwitchoverRequest {
             cluster: request.cluster,
             replicaset: request.replicaset,
@@ -290,7 +293,26 @@ impl Operator for OperatorService {
             asked_by: request.asked_by,
             start_at_unix_millis: None,
         };
-        self.change_master(request, forced).await
+        self.change_master(request, how).await
+    }
+
+    async fn drill(&self, request: Request<v1::DrillRequest>) -> Result<Response<v1::OperatorTask>, Status> {
+        let request = request.into_inner();
+        self.active(&request.cluster)?;
+        if let Some(at) = request.start_at_unix_millis {
+            check_start(at).map_err(|refused| self.refuse(&refused))?;
+        }
+        let (_, asked) = what_if::drill_asked(&request).map_err(|refused| self.refuse(&refused))?;
+        let request = v1::SwitchoverRequest {
+            cluster: request.cluster,
+            replicaset: request.replicaset,
+            to: String::new(),
+            timeout_us: request.timeout_us,
+            wait_us: request.wait_us,
+            asked_by: request.asked_by,
+            start_at_unix_millis: request.start_at_unix_millis,
+        };
+        self.change_master(request, How::Drill(asked)).await
     }
 
     async fn task(&self, request: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
@@ -325,7 +347,9 @@ impl Operator for OperatorService {
         self.active(&request.cluster)?;
         let limit = if request.limit == 0 { HISTORY_DEFAULT } else { request.limit.min(HISTORY_MAX) };
         let entries = self.read_history(replicaset(&request.replicaset)?, limit).await?;
+        let drills = self.drills_of(&request.replicaset);
         let items = entries.into_iter().map(|entry| v1::SetHistoryItem {
+            drill: drills.get(&entry.record.term.0).copied(),
             record: Some(wire::record_to_wire(&entry.record)),
             decision: entry.decision,
         });

@@ -4,7 +4,8 @@
 use super::command::{Refused, RefusedKind};
 use super::service::OperatorService;
 use baton_proto::v1::operator_task::State;
-use baton_proto::v1::{OperatorTask, Refusal};
+use baton_proto::v1::{DrillOutage, OperatorTask, Refusal};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::{Response, Status};
 
@@ -37,6 +38,14 @@ impl OperatorService {
             "list them with: batonctl task; the oldest that have ended are forgotten",
         );
         Err(self.refuse(&refused.with_fact("task", id)))
+    }
+
+    /// How long the drills of a set took, by the term that each led to.
+    pub(super) fn drills_of(&self, replicaset: &str) -> BTreeMap<u64, DrillOutage> {
+        let tasks = self.views.tasks.borrow();
+        let own = tasks.values().filter(|task| task.replicaset == replicaset);
+        let outages = own.filter_map(|task| task.drill.as_ref()?.outage);
+        outages.map(|outage| (outage.term, outage)).collect()
     }
 
     /// Those of a set, or all, the newest first.

@@ -1,9 +1,9 @@
 //! What a person imagines to be lost, in names that the cluster knows; and the machine's forecasts in the shape that is shown.
 
 use super::command::{Imagined, Refused, RefusedKind};
-use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus};
+use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus, RailStatus};
 use baton_client::status::{ClusterStatus, MemberStatus};
-use baton_core::arbiter::{Fate, Forecast, Loss};
+use baton_core::arbiter::{DrillAsked, Fate, Fault, Forecast, Loss, Rail};
 use baton_core::decision::{Ranked, Verdict};
 use baton_core::ids::{InstanceName, ReplicaSetName};
 use baton_proto::v1;
@@ -11,6 +11,10 @@ use std::collections::BTreeSet;
 
 /// What a request is about.
 pub(super) fn imagined(status: &ClusterStatus, request: &v1::WhatIfRequest) -> Result<Imagined, Refused> {
+    if let Some(drill) = &request.drill {
+        let (replicaset, asked) = drill_asked(drill)?;
+        return Ok(Imagined::Drill { replicaset, asked });
+    }
     if request.switchover.is_empty() && request.failover.is_empty() {
         return loss(status, request).map(Imagined::Loss);
     }
@@ -24,6 +28,19 @@ pub(super) fn imagined(status: &ClusterStatus, request: &v1::WhatIfRequest) -> R
         "" => Imagined::Switchover { replicaset: set(&request.switchover)?, to },
         failover => Imagined::Failover { replicaset: set(failover)?, to },
     })
+}
+
+/// What a drill is about.
+pub(super) fn drill_asked(request: &v1::DrillRequest) -> Result<(ReplicaSetName, DrillAsked), Refused> {
+    let bad = |message: String, what_to_do: &str| Refused::new(RefusedKind::NotPossible, message, what_to_do);
+    let replicaset = ReplicaSetName::parse(&request.replicaset)
+        .map_err(|error| bad(error.to_string(), "look at the names with: batonctl status"))?;
+    let fault = Fault::ALL.into_iter().find(|fault| fault.name() == request.fault);
+    let fault = fault.ok_or_else(|| {
+        bad(format!("there is no fault {:?}", request.fault), "known are: kill_engine, switchover")
+    })?;
+    let (spares, accept_loss, back) = (request.spares.max(1), request.accept_loss, request.back);
+    Ok((replicaset, DrillAsked { fault, spares, accept_loss, back }))
 }
 
 /// The loss that a request names: instances by name, and all instances of a zone.
@@ -100,6 +117,8 @@ pub(crate) fn shown(forecast: &Forecast) -> ForecastStatus {
             Verdict::Refused(why) => why.to_string(),
         },
     };
+    let rail =
+        |rail: &Rail| RailStatus { name: rail.name.to_owned(), holds: rail.holds, seen: rail.seen.clone() };
     let short = |(wait_for, left): (u32, usize)| CommitsShort {
         wait_for,
         left: u32::try_from(left).unwrap_or(u32::MAX),
@@ -115,5 +134,6 @@ pub(crate) fn shown(forecast: &Forecast) -> ForecastStatus {
         within_ms: forecast.within.map(baton_core::time::Span::as_millis),
         commits_short: forecast.commits_short.map(short),
         may_lose: forecast.may_lose.clone(),
+        rails: forecast.rails.iter().map(rail).collect(),
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::Fake;
 use baton_client::status::ArbiterStatus;
 use baton_client::{OperatorClient, OperatorError, SwitchoverAsked};
-use baton_coordinator::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
+use baton_coordinator::operator::{How, Imagined, OperatorCommand, Refused, RefusedKind};
 use baton_coordinator::view::TasksView;
 use baton_core::arbiter::{Fate, Forecast};
 use baton_core::ids::{ReplicaSetName, TaskId};
@@ -64,7 +64,7 @@ async fn a_switchover_is_answered_when_it_has_ended() {
             timeout,
             asked_by,
             start_at: None,
-            forced: None,
+            how: How::Planned,
             reply,
         }) = commands.recv().await
         else {
@@ -259,6 +259,7 @@ async fn a_loss_is_named_in_words_that_the_cluster_knows() {
         };
         assert_eq!((loss.instances.len(), loss.provider), (1, true));
         let forecast = Forecast {
+            rails: Vec::new(),
             replicaset: ReplicaSetName::parse("orders-1").expect("a good name"),
             master: Some(crate::support::instance("a2")),
             lost: loss.instances,

@@ -1,12 +1,14 @@
 //! Verbs of people and their clients.
 //!
-//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `abort` (the last of them), `pause-set` or
+//! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `drill fault=kill_engine` or `drill fault=switchover spares=2
+//! timeout=9s accept-loss return`, `drill-rails` (the same words: every guard rail), `abort` (the last task), `pause-set` or
 //! `pause-set for=10s`, `resume-set`, `force` or `force to=a2 fence`, `fence-command fails`, `maintain a1 for=60s`,
 //! `settings autoreturn=true drained=east` (as `batonctl settings set` takes them), `set-writable a1` (an operator's hand),
 //! `set-read-only a1`, `resign b1`, `next-write lost`, `next-write unanswered`, `next-write delayed`, `delayed-write`
 
 use super::{StoryError, Words, span};
 use crate::world::{Answer, NextWrite, World};
+use baton_core::arbiter::{DrillAsked, Fault};
 use baton_core::ids::InstanceName;
 use baton_core::time::Span;
 
@@ -28,6 +30,7 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;
             world.switchover(target, timeout.unwrap_or(Span::from_secs(2)));
         }
+        "drill" | "drill-rails" => drill(world, verb, words)?,
         "abort" => world.abort(),
         "pause-set" => {
             let span = words.value("for")?.map(|text| span(&text)).transpose()?;
@@ -71,6 +74,26 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// A drill, or every guard rail of it.
+fn drill(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<(), StoryError> {
+    let fault = words.needed("fault")?;
+    let fault = Fault::ALL.into_iter().find(|known| known.name() == fault);
+    let fault = fault.ok_or_else(|| StoryError::Words("no such fault".to_owned()))?;
+    let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;
+    let spares = u32::try_from(words.number("spares")?.unwrap_or(1)).unwrap_or(u32::MAX);
+    let (accept_loss, back) = (words.0.take_flag("accept-loss")?, words.0.take_flag("return")?);
+    let asked = DrillAsked { fault, spares, accept_loss, back };
+    if verb == "drill" {
+        world.drill(asked, timeout.unwrap_or(Span::from_secs(10)));
+        return Ok(());
+    }
+    for rail in world.rails(asked).map_err(StoryError::Words)? {
+        let holds = if rail.holds { "holds" } else { "BROKEN" };
+        world.say("rail", &format!("{} {holds}: {}", rail.name, rail.seen));
+    }
+    Ok(())
 }
 
 /// `key=value` words as changes; `key=(one,two)` for a list, `key` alone takes a value back.

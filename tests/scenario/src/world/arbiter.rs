@@ -416,6 +416,10 @@ impl World {
                     self.forget_task(name, task);
                 }
             }
+            Action::Drilled { task, outage } => {
+                let (took, budget) = (outage.took, outage.budget);
+                self.say(name, &format!("task {task}: the fault is over, in {took} of {budget}"));
+            }
             Action::AbortAnswered { task, answer } => {
                 let text = answer.map_or_else(|why| format!("refused: {why}"), |()| "accepted".to_owned());
                 self.say(name, &format!("task {task}: its abort is {text}"));

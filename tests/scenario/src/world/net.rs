@@ -78,6 +78,7 @@ impl Body {
                 Order::Grow { .. } => "grow",
                 Order::Shrink { .. } => "shrink",
                 Order::Unpin => "unpin",
+                Order::EndEngine { .. } => "end-engine",
                 Order::StandDown => "stand-down",
             },
             Self::ToBoard(_) => "ask",

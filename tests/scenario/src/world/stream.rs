@@ -68,6 +68,7 @@ impl World {
             priority: node.priority,
             electable: node.electable,
             bootstrap_members: self.bootstrap_members,
+            supervised: node.supervised,
         })
     }
 

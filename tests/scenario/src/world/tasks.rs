@@ -6,7 +6,7 @@
 use super::World;
 use super::arbiter::Purpose;
 use baton_board::{Request, TaskOutcome};
-use baton_core::arbiter::{Input, Resumed, TaskId};
+use baton_core::arbiter::{DrillAsked, Fault, Input, Rail, Resumed, TaskId, broken};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -31,15 +31,16 @@ pub struct KeptTask {
 
 impl KeptTask {
     fn body(&self) -> String {
-        let Resumed { replicaset, target, old_master, term_before, timeout, aborted, .. } = &self.what;
+        let Resumed { replicaset, target, old_master, term_before, timeout, aborted, drill, .. } = &self.what;
         let target = target.as_ref().map_or("-", InstanceName::as_str);
         let (generation, timeout) = (self.generation, timeout.0);
-        format!("{replicaset} {target} {old_master} {term_before} {timeout} {aborted} {generation}")
+        let drill = drill.map_or_else(|| "-".to_owned(), drill_text);
+        format!("{replicaset} {target} {old_master} {term_before} {timeout} {aborted} {generation} {drill}")
     }
 
     fn read(stored: &StoredTask) -> Option<Self> {
         let words: Vec<&str> = stored.body.split(' ').collect();
-        let [set, target, old_master, term, timeout, aborted, generation] = words.as_slice() else {
+        let [set, target, old_master, term, timeout, aborted, generation, drill] = words.as_slice() else {
             return None;
         };
         let name = |text: &str| InstanceName::parse(text).ok();
@@ -52,14 +53,58 @@ impl KeptTask {
             timeout: Span(timeout.parse().ok()?),
             aborted: aborted.parse().ok()?,
             forced: None,
+            drill: drill_of(drill),
         };
         Some(Self { version: Some(stored.version), generation: generation.parse().ok()?, what })
     }
 }
 
+fn drill_text(asked: DrillAsked) -> String {
+    let DrillAsked { fault, spares, accept_loss, back } = asked;
+    format!("{}:{spares}:{accept_loss}:{back}", fault.name())
+}
+
+fn drill_of(text: &str) -> Option<DrillAsked> {
+    let words: Vec<&str> = text.split(':').collect();
+    let [fault, spares, accept_loss, back] = words.as_slice() else { return None };
+    Some(DrillAsked {
+        fault: Fault::ALL.into_iter().find(|known| known.name() == *fault)?,
+        spares: spares.parse().ok()?,
+        accept_loss: accept_loss.parse().ok()?,
+        back: back.parse().ok()?,
+    })
+}
+
 impl World {
     /// A person asks the active arbiter for a planned change of master.
     pub fn switchover(&mut self, target: Option<InstanceName>, timeout: Span) {
+        self.change_master(target, timeout, None);
+    }
+
+    /// A person asks the active arbiter for a drill; one whose guard rails do not hold is refused.
+    pub fn drill(&mut self, asked: DrillAsked, timeout: Span) {
+        match self.broken_rails(asked) {
+            Ok(None) => self.change_master(None, timeout, Some(asked)),
+            Ok(Some(why)) | Err(why) => self.say("you", &format!("the drill is refused: {why}")),
+        }
+    }
+
+    /// Every guard rail of a drill, as the active arbiter sees it.
+    ///
+    /// # Errors
+    /// There is no active arbiter, or no master.
+    pub fn rails(&self, asked: DrillAsked) -> Result<Vec<Rail>, String> {
+        let name = self.active_arbiter().ok_or("there is no active arbiter to ask")?;
+        let node = self.arbiters.get(&name).ok_or("there is no active arbiter to ask")?;
+        let machine = node.machine.as_ref().ok_or("there is no active arbiter to ask")?;
+        Ok(machine.forecast_drill(node.clock.read(self.now), &self.replicaset, asked)?.rails)
+    }
+
+    fn broken_rails(&self, asked: DrillAsked) -> Result<Option<String>, String> {
+        Ok(broken(&self.rails(asked)?))
+    }
+
+    fn change_master(&mut self, target: Option<InstanceName>, timeout: Span, drill: Option<DrillAsked>) {
         let Some(name) = self.active_arbiter() else {
             self.say("you", "there is no active arbiter to ask");
             return;
@@ -83,6 +128,7 @@ impl World {
             timeout,
             aborted: false,
             forced: None,
+            drill,
         };
         let generation = node.token.map_or(0, |token| token.epoch.generation);
         node.tasks.insert(task, KeptTask { version: None, generation, what });
@@ -133,10 +179,14 @@ impl World {
             return;
         }
         kept.version = Some(kept.version.unwrap_or_default().next());
-        let Resumed { task, replicaset, target, timeout, .. } = kept.what.clone();
+        let Resumed { task, replicaset, target, timeout, drill, .. } = kept.what.clone();
         match after {
             AfterTask::Begin => {
-                self.arbiter_step(name, Input::Switchover { task, replicaset, target, timeout });
+                let begin = match drill {
+                    None => Input::Switchover { task, replicaset, target, timeout },
+                    Some(asked) => Input::Drill { task, replicaset, asked, timeout },
+                };
+                self.arbiter_step(name, begin);
             }
             AfterTask::Abort => self.arbiter_step(name, Input::Abort { task }),
         }

@@ -76,11 +76,12 @@ fn member(instance: &str) -> MemberView {
         attached_by: Some(coordinator()),
         in_sync: true,
         relayed_by: None,
+        behind: Some(0),
     }
 }
 
 /// `a1` leads, `a2` and `a3` follow, commits wait for one.
-fn healthy() -> SetView {
+pub(in crate::arbiter) fn healthy() -> SetView {
     let replicaset = ReplicaSetName::parse("r").expect("a good name");
     let record = Record {
         replicaset: replicaset.clone(),

@@ -2,14 +2,16 @@
 //! writes and who is told is decided elsewhere.
 
 use crate::operator::{RefusedKind, Reply};
+use baton_client::drill::{DrillOutage, DrillRecord, LastDrill};
+use baton_client::status::rfc3339;
 use baton_client::task::{Kind, Outcome, PhaseBegan, State, TaskRecord};
-use baton_core::arbiter::{Resumed, TaskId, TaskState};
+use baton_core::arbiter::{DrillAsked, Fault, Resumed, TaskId, TaskState};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_proto::v1;
 use baton_proto::v1::operator_task::State as Shown;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How late a planned task may begin.
 const LATE_MAX_MS: u64 = 10 * 60 * 1_000;
@@ -136,6 +138,18 @@ impl Entry {
     /// What the machine says of it.
     pub(super) fn moved(&mut self, state: TaskState, now: u64) {
         let before = self.wanted.before.as_ref().map_or(0, |before| before.term);
+        let outage = self.wanted.drill.as_ref().and_then(|drill| drill.outage);
+        let state = match (state, outage) {
+            // Measured by an earlier arbiter.
+            (TaskState::Done { master, term }, Some(outage)) if !outage.is_within() => {
+                let (took, budget) = (Span(outage.took_us), Span(outage.budget_us));
+                let why = format!(
+                    "over budget: writes were refused for up to {took}, and {budget} is the worst case"
+                );
+                TaskState::Failed { why, master: Some(master), term }
+            }
+            (state, _) => state,
+        };
         match state {
             TaskState::Running => {}
             TaskState::Done { master, term } => {
@@ -149,7 +163,11 @@ impl Entry {
                 self.end(State::Aborted, outcome, now);
             }
             TaskState::Failed { why, master, term } => {
-                let kind = if term.0 > before { RefusedKind::TimedOut } else { RefusedKind::NotPossible };
+                let kind = match term.0 > before {
+                    _ if outage.is_some_and(|outage| !outage.is_within()) => RefusedKind::OverBudget,
+                    true => RefusedKind::TimedOut,
+                    false => RefusedKind::NotPossible,
+                };
                 let master = master.map(|master| master.to_string());
                 let outcome = Outcome { master, term: term.0, why, reason: kind.reason().to_owned() };
                 self.end(State::Failed, outcome, now);
@@ -182,6 +200,10 @@ impl Entry {
             term_before: Term(before.term),
             timeout: Span::from_millis(self.wanted.timeout_ms),
             aborted: self.wanted.abort_asked,
+            drill: match (self.wanted.kind, &self.wanted.drill) {
+                (Kind::Drill, drill) => Some(drill_asked(drill.as_ref()?)?),
+                (Kind::Switchover | Kind::Failover, _) => None,
+            },
             forced: (self.wanted.kind == Kind::Failover).then_some(self.wanted.fence),
         })
     }
@@ -226,7 +248,53 @@ impl Entry {
             abort_asked: record.abort_asked,
             waits_for: self.waits_for.clone(),
             body: String::new(),
+            drill: record.drill.as_ref().map(drill_to_wire),
         }
+    }
+
+    /// The set of a drill that struck and whose end is kept.
+    pub(super) fn drilled_set(&self) -> Option<String> {
+        let (_, kept) = self.kept.as_ref()?;
+        let (before, after) = (kept.before.as_ref()?.term, kept.outcome.as_ref()?.term);
+        let struck = kept.drill.as_ref()?.outage.is_some() || after > before;
+        (kept.has_ended() && struck).then(|| kept.replicaset.clone())
+    }
+
+    /// As people see it in the status of its set.
+    pub(super) fn last_drill(&self, id: TaskId) -> Option<LastDrill> {
+        let (_, kept) = self.kept.as_ref()?;
+        let (drill, outcome, end) = (kept.drill.as_ref()?, kept.outcome.as_ref()?, kept.phases.last()?);
+        Some(LastDrill {
+            task: id.0,
+            fault: drill.fault.clone(),
+            state: end.name.clone(),
+            at: rfc3339(end.at_unix_millis),
+            outage: drill.outage,
+            why: outcome.why.clone(),
+        })
+    }
+}
+
+/// A drill as it is kept.
+pub(super) fn drill_record(asked: &DrillAsked) -> DrillRecord {
+    let DrillAsked { fault, spares, accept_loss, back } = *asked;
+    DrillRecord { fault: fault.name().to_owned(), spares, accept_loss, back, outage: None }
+}
+
+/// A drill for the machine; `None` where it was written by a later version.
+pub(super) fn drill_asked(record: &DrillRecord) -> Option<DrillAsked> {
+    let fault = Fault::ALL.into_iter().find(|fault| fault.name() == record.fault)?;
+    let DrillRecord { spares, accept_loss, back, .. } = *record;
+    Some(DrillAsked { fault, spares, accept_loss, back })
+}
+
+fn drill_to_wire(drill: &DrillRecord) -> v1::TaskDrill {
+    v1::TaskDrill {
+        fault: drill.fault.clone(),
+        spares: drill.spares,
+        accept_loss: drill.accept_loss,
+        back: drill.back,
+        outage: drill.outage.map(DrillOutage::to_wire),
     }
 }
 
@@ -260,11 +328,19 @@ pub(super) fn not_understood(stored: &StoredTask) -> v1::OperatorTask {
 /// How many tasks may stand beside a new one. The provider keeps 1,000; those whose removal failed come back.
 pub(super) const KEPT_MAX: usize = 900;
 
-/// The oldest that have ended and have to go, so that one more can be kept.
-pub(super) fn surplus(entries: &BTreeMap<TaskId, Entry>, all: usize) -> Vec<TaskId> {
+/// The oldest that have ended and have to go, so that one more can be kept. The last drill of each set stays the longest:
+/// when it was is worth more than what became of any other.
+pub(super) fn surplus(
+    entries: &BTreeMap<TaskId, Entry>,
+    drills: &BTreeMap<String, TaskId>,
+    all: usize,
+) -> Vec<TaskId> {
     let too_many = (all + 1).saturating_sub(KEPT_MAX);
     let ended = entries.iter().filter(|(_, entry)| entry.wanted.has_ended() && entry.is_settled());
-    ended.map(|(id, _)| *id).take(too_many).collect()
+    let last: BTreeSet<TaskId> = drills.values().copied().collect();
+    let (drills, others): (Vec<TaskId>, Vec<TaskId>) =
+        ended.map(|(id, _)| *id).partition(|id| last.contains(id));
+    others.into_iter().chain(drills).take(too_many).collect()
 }
 
 #[cfg(test)]
@@ -290,6 +366,7 @@ mod tests {
             abort_asked: false,
             phases: Vec::new(),
             outcome: None,
+            drill: None,
             decision: None,
         }
     }
@@ -345,11 +422,14 @@ mod tests {
         let mut entries: BTreeMap<TaskId, Entry> =
             (1..=900).map(|id| (TaskId(id), Entry::read(Version(1), record(State::Done)))).collect();
         entries.insert(TaskId(1), Entry::read(Version(1), record(State::Planned)));
-        assert_eq!(surplus(&entries, 900), [TaskId(2)]);
-        assert_eq!(surplus(&entries, 899), []);
+        let none = BTreeMap::new();
+        assert_eq!(surplus(&entries, &none, 900), [TaskId(2)]);
+        assert_eq!(surplus(&entries, &none, 899), []);
+        let drills = BTreeMap::from([("orders-1".to_owned(), TaskId(2))]);
+        assert_eq!(surplus(&entries, &drills, 900), [TaskId(3)], "a set's last drill stays");
         let mut ending = Entry::read(Version(1), record(State::Running));
         ending.wanted.state = State::Done;
         entries.insert(TaskId(2), ending);
-        assert_eq!(surplus(&entries, 901), [TaskId(3), TaskId(4)], "one that is being kept stays");
+        assert_eq!(surplus(&entries, &none, 901), [TaskId(3), TaskId(4)], "one that is being kept stays");
     }
 }

@@ -2,6 +2,7 @@
 
 mod at;
 mod doctor;
+mod drill;
 mod examples;
 mod members;
 mod pause;
@@ -12,6 +13,7 @@ mod top;
 
 pub use at::At;
 pub use doctor::DoctorArgs;
+pub use drill::{DrillArgs, DrillFault};
 pub use members::{DrainArgs, Electable, MemberArgs, MemberCommand, Priority};
 pub use pause::{FailoverArgs, PauseArgs, ResumeArgs};
 pub use provider::{MigrateArgs, ProviderArgs, ProviderCommand};
@@ -36,6 +38,7 @@ Examples:
   batonctl doctor                              is this host fit to be trusted with an engine?
   batonctl timing --lease-ttl 1s               the worst outages with another lease, without a cluster
   batonctl settings set lease_ttl=1s           change what holds on every host, at once
+  batonctl drill orders-1 --fault switchover   try it, behind guard rails, and see how long it takes
   batonctl drain --zone dc2 --wait             move every master out of a data centre
   batonctl stateboard backup FILE              a backup of the stateboard, while it serves
 
@@ -123,6 +126,8 @@ pub enum Command {
     Task(TaskArgs),
     /// Change the master whatever may be lost, where nothing else helps; first say what that is
     Failover(FailoverArgs),
+    /// Bring a fault about on purpose, behind guard rails, and measure how the replica set gets over it
+    Drill(DrillArgs),
     /// List what should be looked at, the most urgent first, each with what to do about it
     Issues {
         /// Of this replica set only

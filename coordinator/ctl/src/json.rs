@@ -3,6 +3,7 @@
 use crate::render::state_word;
 use baton_client::OperatorError;
 use baton_client::decision::DecisionRecord;
+use baton_client::drill::DrillOutage;
 use baton_client::wire::record_from_wire;
 use baton_proto::v1::{MastersChange, OperatorTask, Refusal, SetHistory, StatusResponse, TimingResponse};
 use baton_provider::Restored;
@@ -33,9 +34,21 @@ pub(crate) fn history(history: &SetHistory) -> Value {
             Ok(decision) => json!(decision),
             Err(_) => json!(filled(&item.decision)),
         };
-        json!({"record": item.record.as_ref().map(record_from_wire), "decision": decision})
+        json!({"record": item.record.as_ref().map(record_from_wire), "decision": decision,
+            "drill": item.drill.map(outage)})
     };
     history.items.iter().map(item).collect()
+}
+
+fn outage(outage: baton_proto::v1::DrillOutage) -> Value {
+    let outage = DrillOutage::from_wire(outage);
+    json!({"term": outage.term, "took_us": outage.took_us, "budget_us": outage.budget_us,
+        "within_budget": outage.is_within()})
+}
+
+fn drill(drill: &baton_proto::v1::TaskDrill) -> Value {
+    json!({"fault": drill.fault, "spares": drill.spares, "accept_loss": drill.accept_loss, "return": drill.back,
+        "outage": drill.outage.map(outage)})
 }
 
 pub(crate) fn task(task: &OperatorTask, decision: Option<DecisionRecord>) -> Value {
@@ -49,6 +62,7 @@ pub(crate) fn task(task: &OperatorTask, decision: Option<DecisionRecord>) -> Val
         "start_at_unix_millis": task.start_at_unix_millis, "deadline_unix_millis": task.deadline_unix_millis,
         "abort_asked": task.abort_asked, "waits_for": filled(&task.waits_for),
         "phases": task.phases.iter().map(phase).collect::<Vec<_>>(), "body": filled(&task.body),
+        "drill": task.drill.as_ref().map(drill),
     })
 }
 

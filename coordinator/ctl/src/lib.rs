@@ -213,6 +213,7 @@ async fn ask(cli: &Cli, io: &mut Io<'_>, command: &Command) -> Result<Exit, Fail
         Command::Drain(args) => return drain::run(cli, io, &client, args, drain::Way::Out).await,
         Command::Undrain(args) => return drain::run(cli, io, &client, args, drain::Way::Back).await,
         Command::Switchover(args) => return task::switchover(cli, io, &client, args).await,
+        Command::Drill(args) => return task::drill(cli, io, &client, args).await,
         Command::Failover(args) => return task::failover(cli, io, &client, args).await,
         Command::Task(args) => return task::run(cli, io, &client, args).await,
         Command::History { replicaset, limit } => {

@@ -3,6 +3,7 @@
 
 mod decision;
 mod doctor;
+mod drill;
 mod forecast;
 mod issues;
 mod members;
@@ -14,6 +15,7 @@ mod task;
 
 pub use decision::{decision, history};
 pub use doctor::findings;
+pub(crate) use drill::last as last_drill;
 pub use forecast::forecasts;
 pub use issues::issues;
 pub use members::members;

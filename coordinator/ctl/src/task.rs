@@ -2,8 +2,9 @@
 //! until the time is over: the arbiter may change while a task is under way, and the next one goes on with it.
 
 use super::{Exit, Failure, Io, json, render, show_forecasts, write_json};
-use crate::args::{Cli, FailoverArgs, SwitchoverArgs, TaskArgs};
+use crate::args::{Cli, DrillArgs, FailoverArgs, SwitchoverArgs, TaskArgs};
 use baton_client::decision::DecisionRecord;
+use baton_client::drill::DrillAsked;
 use baton_client::{OperatorClient, OperatorError, SwitchoverAsked, refusal};
 use baton_proto::v1::OperatorTask;
 use baton_proto::v1::operator_task::State;
@@ -80,6 +81,41 @@ pub(crate) async fn failover(
     let task = follow(io, client, task, until).await?;
     show(cli, io, &task, false)?;
     Ok(exit_of(&task, false))
+}
+
+/// With `--dry-run` it says every guard rail, and what would happen.
+pub(crate) async fn drill(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    client: &OperatorClient,
+    args: &DrillArgs,
+) -> Result<Exit, Failure> {
+    let asked = DrillAsked {
+        replicaset: args.replicaset.clone(),
+        fault: args.fault.name().to_owned(),
+        spares: args.spares,
+        accept_loss: args.accept_loss,
+        back: args.back,
+        timeout: args.timeout,
+        start_at_unix_millis: args.at.map(|at| at.0),
+        by: user(),
+    };
+    if args.dry_run {
+        let forecasts = client.what_if_drill(&asked).await?;
+        show_forecasts(cli, io, &forecasts)?;
+        let dared = forecasts.iter().all(|forecast| forecast.rails.iter().all(|rail| rail.holds));
+        return Ok(if dared { Exit::Done } else { Exit::Failed });
+    }
+    let patience = match args.wait {
+        None if args.at.is_some() => Some(Duration::ZERO),
+        None => Some(args.timeout * 2 + SLACK),
+        Some(wait) => wait,
+    };
+    let until = patience.map(|patience| Instant::now() + patience);
+    let task = client.drill(&asked, Duration::ZERO).await?;
+    let task = follow(io, client, task, until).await?;
+    show(cli, io, &task, false)?;
+    Ok(exit_of(&task, args.at.is_some()))
 }
 
 pub(crate) async fn run(

@@ -1,6 +1,7 @@
 //! A stage for end-to-end tests: the real programs and real Redis servers in one temporary folder, driven and looked at
 //! only from outside (processes, files, ports, command lines). It knows nothing of what goes on inside them.
 
+pub mod confirmed;
 pub mod ctl;
 pub mod files;
 pub mod host;

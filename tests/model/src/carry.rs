@@ -291,6 +291,7 @@ impl Carrier<'_> {
                 | arbiter::Action::Decided(_)
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }
+                | arbiter::Action::Drilled { .. }
                 | arbiter::Action::AbortAnswered { .. }
                 | arbiter::Action::Fence { .. }
                 | arbiter::Action::NameUsedTwice { .. } => {}

@@ -4,7 +4,7 @@
 use clap::Command;
 
 /// The command's words, and its examples.
-const OF: [(&str, &str); 28] = [
+const OF: [(&str, &str); 29] = [
     ("status", "batonctl status\nbatonctl status --watch --json     one line a second, for a program"),
     ("masters", "batonctl masters\nbatonctl masters --json"),
     (
@@ -31,6 +31,13 @@ const OF: [(&str, &str); 28] = [
         "batonctl failover orders-1                      what would happen, and what may be lost\n\
          batonctl failover orders-1 --to a3 --force\n\
          batonctl failover orders-1 --force --fence      turn the old master's host off first",
+    ),
+    (
+        "drill",
+        "batonctl drill orders-1 --fault kill_engine --dry-run    every guard rail, and what would happen\n\
+         batonctl drill orders-1 --fault switchover --return      there and back\n\
+         batonctl drill orders-1 --fault kill_engine --spares 2   only with two members to spare\n\
+         batonctl drill orders-1 --fault kill_engine --at 03:00   tonight, in UTC; `batonctl task` shows it",
     ),
     (
         "pause",

@@ -90,11 +90,15 @@ pub fn history(history: &SetHistory, palette: Palette) -> String {
         return "nothing yet\n".to_owned();
     }
     let mut rows = table::new(&["TERM", "MASTER", "WHY", "WHEN", "DECIDED BY", "IN SYNC"]);
-    for record in history.items.iter().filter_map(|item| item.record.as_ref()) {
+    for (record, drill) in history.items.iter().filter_map(|item| Some((item.record.as_ref()?, item.drill))) {
+        let why = match drill {
+            Some(drill) => format!("{}, {} of {}", record.reason, Span(drill.took_us), Span(drill.budget_us)),
+            None => record.reason.clone(),
+        };
         rows.add_row(vec![
             Cell::new(record.term),
             Cell::new(table::or_dash(Some(&record.master))),
-            Cell::new(&record.reason),
+            Cell::new(why),
             Cell::new(rfc3339(record.at_unix_millis)),
             Cell::new(&record.decided_by),
             Cell::new(record.in_sync.join(", ")),

@@ -1,6 +1,6 @@
 //! What would become of the cluster if something were lost: a line a set, then who would be chosen and why not the others.
 
-use super::{Palette, line};
+use super::{Palette, drill, line};
 use baton_client::forecast::ForecastStatus;
 use baton_core::time::Span;
 
@@ -23,6 +23,9 @@ pub fn forecasts(forecasts: &[ForecastStatus], palette: Palette) -> String {
         }
         if let Some(lost) = &forecast.may_lose {
             line(&mut text, format_args!("  may be lost: {}", palette.bad(lost)));
+        }
+        if !forecast.rails.is_empty() {
+            drill::rails(&mut text, &forecast.rails, palette);
         }
         for rank in forecast.ranking.iter().filter(|rank| rank.verdict != "chosen") {
             line(&mut text, format_args!("  {}: {}", rank.instance, rank.verdict));

@@ -1,6 +1,6 @@
 //! The cluster, and the map of masters.
 
-use super::{Palette, line, table};
+use super::{Palette, drill, line, table};
 use baton_client::status::{ClusterStatus, MemberStatus, ReplicaSetStatus};
 use baton_client::{Master, MasterState};
 use baton_core::time::Span;
@@ -73,6 +73,9 @@ fn replicaset(set: &ReplicaSetStatus, palette: Palette) -> String {
             members.add_row(member_row(member));
         }
         text.push_str(&table::indented(members, palette.color, "  "));
+    }
+    if let Some(last) = &set.last_drill {
+        line(&mut text, format_args!("  {}", drill::last(last, palette)));
     }
     if let Some(decision) = &set.last_decision {
         let at = baton_client::status::rfc3339(decision.at_unix_millis);

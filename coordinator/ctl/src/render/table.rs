@@ -28,8 +28,8 @@ pub(super) fn indented(mut table: Table, color: bool, indent: &str) -> String {
 pub(super) fn word(text: &str) -> Cell {
     let cell = Cell::new(text);
     match text {
-        "up" | "active" | "master" | "chosen" => cell.fg(Color::Green),
-        "down" | "stalled" | "none" | "fenced" | "never" => cell.fg(Color::Red),
+        "up" | "active" | "master" | "chosen" | "holds" => cell.fg(Color::Green),
+        "down" | "stalled" | "none" | "fenced" | "never" | "broken" => cell.fg(Color::Red),
         "appointed" | "candidate" | "starting" | "unknown" | "no" => cell.fg(Color::Yellow),
         _ => cell,
     }

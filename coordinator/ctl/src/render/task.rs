@@ -1,6 +1,6 @@
 //! Tasks of operators: one with its phases, and the list of them.
 
-use super::{Palette, decision, line, refusal_lines, table};
+use super::{Palette, decision, drill, line, refusal_lines, table};
 use baton_client::decision::DecisionRecord;
 use baton_client::status::rfc3339;
 use baton_core::time::Span;
@@ -31,6 +31,10 @@ fn phase_text(name: &str) -> &str {
         "record" => "writes the next term",
         "confirm" => "the next term is recorded; waits until its master accepts writes",
         "done" => "was done",
+        "check" => "looks at the guard rails for the last time",
+        "strike" => "brings the fault about, and waits for another master",
+        "recover" => "waits until the old master is an in-sync replica again",
+        "return" => "moves the master back",
         "failed" => "ended without what was asked for",
         "aborted" => "was aborted",
         other => other,
@@ -42,6 +46,7 @@ fn phase_text(name: &str) -> &str {
 pub fn task(task: &OperatorTask, by: Option<&DecisionRecord>, whole: bool, palette: Palette) -> String {
     let mut text = String::new();
     headline(&mut text, task, palette);
+    drill::task(&mut text, task, palette);
     if whole && task.state() != State::NotUnderstood {
         asked(&mut text, task);
         phases(&mut text, task, palette);
@@ -70,7 +75,8 @@ fn headline(text: &mut String, task: &OperatorTask, palette: Palette) {
         }
         State::Aborted => {
             let aborted = palette.doubtful("aborted");
-            line(text, format_args!("{aborted}: {set} keeps the master {master}, at term {after}"));
+            let keeps = if task.drill.is_some() { "has" } else { "keeps" };
+            line(text, format_args!("{aborted}: {set} {keeps} the master {master}, at term {after}"));
         }
         State::Planned => {
             let planned = palette.good("planned");
@@ -95,7 +101,10 @@ fn headline(text: &mut String, task: &OperatorTask, palette: Palette) {
             let phase = task.phases.last().map_or("was accepted", |phase| phase_text(&phase.name));
             line(text, format_args!("{running}: task {id} of {set}: {phase}"));
             if task.abort_asked {
-                line(text, "  it was aborted: the old master is to be master again");
+                match task.drill {
+                    None => line(text, "  it was aborted: the old master is to be master again"),
+                    Some(_) => line(text, "  it was aborted, and ends as soon as that can be"),
+                }
             }
             line(text, format_args!("  it goes on without this command"));
             line(
@@ -126,15 +135,21 @@ fn asked(text: &mut String, task: &OperatorTask) {
         master => format!(" from {master} (term {})", task.term_before),
     };
     let by = if task.asked_by.is_empty() { String::new() } else { format!(" by {}", task.asked_by) };
-    line(text, format_args!("\n  task {}: {} of {}{from} to {to}", task.id, task.kind, task.replicaset));
+    let what = match &task.drill {
+        Some(drill) => format!("drill ({}) of {}{from}", drill.fault, task.replicaset),
+        None => format!("{} of {}{from} to {to}", task.kind, task.replicaset),
+    };
+    line(text, format_args!("\n  task {}: {what}", task.id));
     line(text, format_args!("  asked for{by} at {}", rfc3339(task.created_at_unix_millis)));
     if let Some(at) = task.start_at_unix_millis {
         line(text, format_args!("  planned for {}", rfc3339(at)));
     }
-    line(
-        text,
-        format_args!("  the target may take {}; then the old master leads again", Span(task.timeout_us)),
-    );
+    let timeout = Span(task.timeout_us);
+    match task.kind.as_str() {
+        "drill" => line(text, format_args!("  the set may take {timeout} to be whole again")),
+        "failover" => line(text, format_args!("  proof and candidate may take {timeout}")),
+        _ => line(text, format_args!("  the target may take {timeout}; then the old master leads again")),
+    }
 }
 
 fn phases(text: &mut String, task: &OperatorTask, palette: Palette) {
@@ -166,7 +181,11 @@ pub fn tasks(tasks: &[OperatorTask], palette: Palette) -> String {
     let mut rows = table::new(&["TASK", "STATE", "SET", "WHAT", "WHEN", "ASKED BY", ""]);
     for task in tasks {
         let to = if task.to.is_empty() { String::new() } else { format!(" to {}", task.to) };
-        let what = if task.kind.is_empty() { "?".to_owned() } else { format!("{}{to}", task.kind) };
+        let what = match (&task.drill, task.kind.as_str()) {
+            (Some(drill), _) => format!("drill ({})", drill.fault),
+            (None, "") => "?".to_owned(),
+            (None, kind) => format!("{kind}{to}"),
+        };
         let at = task.start_at_unix_millis.unwrap_or(task.created_at_unix_millis);
         let message = task.refusal.as_ref().and_then(|refusal| refusal.facts.get("message"));
         let note = match task.state() {

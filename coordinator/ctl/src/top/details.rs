@@ -2,7 +2,7 @@
 
 use super::draw::{Paint, clock};
 use super::view::{Known, age, worst_lag};
-use crate::render::bytes;
+use crate::render::{self, Palette, bytes};
 use baton_client::decision::DecisionRecord;
 use baton_client::status::{IssueStatus, MemberStatus, ReplicaSetStatus};
 use baton_core::time::Span;
@@ -28,6 +28,9 @@ pub(super) fn of<'a>(
     lines.extend(members(set, paint));
     if let Some(decision) = &set.last_decision {
         lines.extend(decided(decision, now_millis, paint));
+    }
+    if let Some(last) = &set.last_drill {
+        lines.push(Line::raw(render::last_drill(last, Palette { color: false })));
     }
     lines.extend(others.iter().flat_map(|issue| issue_lines(issue, false, paint)));
     lines

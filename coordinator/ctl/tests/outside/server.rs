@@ -367,6 +367,7 @@ pub fn status() -> ClusterStatus {
             hold: None,
             issues: vec!["a1 was never heard".into()],
             last_decision: Some(decision()),
+            last_drill: None,
         }],
         issues: vec![],
         moving: None,

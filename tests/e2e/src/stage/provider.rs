@@ -8,6 +8,16 @@ use crate::host::Host;
 use crate::{files, http, net, poll, ports};
 
 impl Stage {
+    /// One more of the settings with which the cluster begins (`ack_quorum = 1`); before the state provider is started.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn seed(&self, line: &str) {
+        let path = self.path().join("settings.toml");
+        let known = std::fs::read_to_string(&path).expect("the stage has written it");
+        std::fs::write(path, format!("{known}{line}\n")).expect("writable");
+    }
+
     /// Starts the stateboard, again with the same data.
     pub fn start_board(&mut self) {
         let folder = self.path();

@@ -6,6 +6,7 @@ mod bootstrap;
 mod crash;
 mod daemon;
 mod doctor;
+mod drill;
 mod failsafe;
 mod moving;
 mod parts;

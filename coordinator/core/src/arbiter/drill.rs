@@ -322,8 +322,7 @@ impl Arbiter {
     /// One look at the drill of a set.
     pub(super) fn drive_drill(&mut self, now: Time, set: &mut SetState) {
         let Some(mut drill) = set.drill.take() else { return };
-        loop {
-            let Some(record) = set.record.clone().filter(|_| set.pending.is_none()) else { break };
+        while let Some(record) = set.record.clone().filter(|_| set.pending.is_none()) {
             match self.drill_step(now, set, &mut drill, &record) {
                 Next::On => break,
                 Next::Again => {}

@@ -221,8 +221,7 @@ fn master(ground: &Ground<'_>) -> Result<String, String> {
     });
     if let Some(by) = &member.relayed_by {
         Err(format!("{name} is heard through {by} only"))
-    } else if member.attached_by.is_none() || !member.beat_age.is_some_and(|age| age <= ground.master_silence)
-    {
+    } else if member.attached_by.is_none() || member.beat_age.is_none_or(|age| age > ground.master_silence) {
         Err(format!("{name} is not heard in time ({heard})"))
     } else if !leads {
         Err(format!("{name} is heard, and does not accept writes"))

@@ -84,6 +84,7 @@ impl Case {
 }
 
 type Change = fn(&mut Case);
+type Spoil = fn(&mut MemberView);
 
 /// What is changed, and what is seen then.
 fn case(rail: &str) -> (Change, &'static str) {
@@ -163,7 +164,7 @@ fn every_rail_has_a_case_that_breaks_it_and_no_other() {
 
 #[test]
 fn every_reason_why_a_member_is_no_spare_is_told() {
-    let cases: [(&str, fn(&mut MemberView)); 9] = [
+    let cases: [(&str, Spoil); 9] = [
         ("not electable", |it| it.electable = false),
         ("not in the in-sync set", |it| it.in_sync = false),
         ("not heard in time", |it| it.attached_by = None),

@@ -62,11 +62,15 @@ pub enum Rule {
     AwaitUnpin,
     /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
     ForceNeedsRefusal,
+    /// A hand-over is taken once.
+    TakeHandOverOnce,
+    /// Whoever goes on from a hand-over is bound by the promises in it.
+    HandPromiseOver,
 }
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -96,6 +100,8 @@ impl Rule {
         Self::BoundPin,
         Self::AwaitUnpin,
         Self::ForceNeedsRefusal,
+        Self::TakeHandOverOnce,
+        Self::HandPromiseOver,
     ];
 }
 

@@ -387,6 +387,36 @@ fn force_needs_refusal(world: &mut World) {
     world.millis(12_000);
 }
 
+/// A master hands over, gives its term up as the next process, and ends; then somebody puts a copy of the hand-over back.
+fn take_hand_over_once(world: &mut World) {
+    let a1 = name("a1");
+    assert!(world.hand_over(&a1), "nothing is under way");
+    let copy = host(world, "a1").left.clone();
+    world.start_guard(&a1);
+    world.millis(10);
+    world.tell_guard(&a1, Input::Stop);
+    world.millis(1);
+    world.crash_guard(&a1);
+    host(world, "a1").left = copy;
+    world.start_guard(&a1);
+    world.millis(1_000);
+}
+
+/// The provider is away for a while, and as it comes back the master is cut off with the others' promises in hand, whose
+/// sidecars are restarted on purpose.
+fn hand_promise_over(world: &mut World) {
+    world.stop_provider();
+    world.millis(6_000);
+    world.start_provider();
+    world.isolate("a1");
+    for member in ["a2", "a3"].map(name) {
+        until(world, |world| guard(world, member.as_str()).settled().is_ok());
+        assert!(world.hand_over(&member), "nothing is under way");
+        world.start_guard(&member);
+    }
+    world.millis(6_000);
+}
+
 /// How a world begins.
 type Begin = fn(Rules) -> World;
 /// What happens in it.
@@ -433,6 +463,8 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::BoundPin => (rest, bound_pin),
         Rule::AwaitUnpin => (rest, await_unpin),
         Rule::ForceNeedsRefusal => (rest_with_failsafe, force_needs_refusal),
+        Rule::TakeHandOverOnce => (rest, take_hand_over_once),
+        Rule::HandPromiseOver => (rest_with_failsafe, hand_promise_over),
     }
 }
 
@@ -440,7 +472,9 @@ fn script(rule: Rule) -> (Begin, Script) {
 fn seen_by(rule: Rule) -> &'static str {
     match rule {
         Rule::LeadAboveReadTerm | Rule::PersistTermBeforePromote => "I3",
-        Rule::NoRevival | Rule::FenceBeforeDeadline | Rule::ArmBeforePromote => "rights",
+        Rule::NoRevival | Rule::FenceBeforeDeadline | Rule::ArmBeforePromote | Rule::TakeHandOverOnce => {
+            "rights"
+        }
         Rule::LeaseFromSend
         | Rule::SettlePromotion
         | Rule::WaitForOuterBound
@@ -454,7 +488,8 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::HonourNewcomer
         | Rule::BoundPin
         | Rule::AwaitUnpin
-        | Rule::ForceNeedsRefusal => "I2",
+        | Rule::ForceNeedsRefusal
+        | Rule::HandPromiseOver => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
         Rule::SeverBinds | Rule::SeverQuorum | Rule::CountStragglers => "I5",
         Rule::IgnoreLowerEpoch => "epochs",

@@ -37,13 +37,10 @@ const LONGEST: Span = Span::from_secs(6);
 
 fn fault(world: &mut World, dice: &mut Dice) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(45) {
+    match dice.below(50) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
-        2 => {
-            world.crash_guard(&host);
-            world.start_guard(&host);
-        }
+        2 => restart(world, &host),
         3 => world.crash_guard(&host),
         4 => world.freeze(&host),
         5 | 6 => world.thaw(&host),
@@ -102,6 +99,7 @@ fn fault(world: &mut World, dice: &mut Dice) {
         39 => people_change_settings(world, dice, host),
         which @ (40 | 41) => change_lease(world, which == 40),
         42 => drill(world, dice),
+        43..=46 => restart_on_purpose(world, &host, dice),
         _ => world.heal(),
     }
 }
@@ -116,6 +114,31 @@ fn drill(world: &mut World, dice: &mut Dice) {
     let (accept_loss, back) = (true, dice.below(2) == 0);
     let timeout = Span::from_millis(dice.below(20_000));
     world.drill(DrillAsked { fault, spares: 1, accept_loss, back }, timeout);
+}
+
+fn restart(world: &mut World, host: &InstanceName) {
+    world.crash_guard(host);
+    world.start_guard(host);
+}
+
+/// A sidecar hands over, and whoever goes on comes soon or late; or somebody copies what was left, or puts a copy back.
+fn restart_on_purpose(world: &mut World, host: &InstanceName, dice: &mut Dice) {
+    match dice.below(4) {
+        0 | 1 if world.hand_over(host) => {
+            world.millis(dice.below(400));
+            world.start_guard(host);
+        }
+        2 => drop(world.hand_over(host)),
+        3 => {
+            if let Some(node) = world.nodes.get_mut(host) {
+                match node.left.clone() {
+                    Some(left) => node.copy = Some(left),
+                    None => node.left = node.copy.clone(),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn people_change_settings(world: &mut World, dice: &mut Dice, host: InstanceName) {

@@ -17,32 +17,32 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EngineState {
     /// Whether it was ever seen, running or ended: before that nothing may be said of it.
-    known: bool,
-    connected: bool,
+    pub(super) known: bool,
+    pub(super) connected: bool,
     pub(super) probe: Option<Probe>,
     /// Asked and not answered, oldest first.
-    outstanding: VecDeque<(OpId, EngineCommand)>,
+    pub(super) outstanding: VecDeque<(OpId, EngineCommand)>,
     /// It cannot be excluded that a client's write is accepted.
     pub(super) may_write: bool,
     /// ... and that without our doing: an operator's hand, or an engine found writable.
     pub(super) intruder: bool,
     /// A promotion was lost with its connection and may still arrive: no answered fence proves anything any more.
-    promotion_lost: bool,
+    pub(super) promotion_lost: bool,
     /// The same of a fence or follow: a severance cannot be vouched for.
-    order_lost: bool,
-    stalled: bool,
+    pub(super) order_lost: bool,
+    pub(super) stalled: bool,
     pub(super) found_writable: bool,
-    killed: bool,
-    unreachable_since: Option<Time>,
+    pub(super) killed: bool,
+    pub(super) unreachable_since: Option<Time>,
     /// The severance for which a fence was answered by this run.
-    fenced_for: Option<Stamp>,
+    pub(super) fenced_for: Option<Stamp>,
     pub(super) whole: WholeRun,
-    told_foreign: bool,
-    next_probe: Time,
-    follow_at: Time,
-    restart_at: Option<Time>,
-    up_since: Option<Time>,
-    failures: u32,
+    pub(super) told_foreign: bool,
+    pub(super) next_probe: Time,
+    pub(super) follow_at: Time,
+    pub(super) restart_at: Option<Time>,
+    pub(super) up_since: Option<Time>,
+    pub(super) failures: u32,
 }
 
 impl EngineState {

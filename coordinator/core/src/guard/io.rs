@@ -69,7 +69,7 @@ pub enum Input {
     },
     /// The state is on disk.
     Persisted(OpId),
-    /// The deadman of this instance answers, and holds no deadline.
+    /// The deadman of this instance answers, and holds no deadline but the one that was handed over with this guard's right.
     DeadmanUp,
     /// The deadman knows the deadline of this [`Action::Arm`].
     Armed(OpId),

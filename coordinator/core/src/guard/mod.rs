@@ -5,6 +5,7 @@
 
 mod engine;
 mod failsafe;
+mod hand_over;
 mod io;
 mod lease;
 mod orders;
@@ -13,7 +14,10 @@ mod report;
 mod settings;
 
 pub use failsafe::Promised;
+pub use hand_over::{HandOver, HandedEngine, Home, Unfit, Unsettled};
 pub use io::{Action, GaveUp, Input, Note, Saved};
+pub use pin::Unpin;
+pub use settings::{Kept, Reckoned};
 
 use crate::ids::{DataId, Endpoint, EngineRun, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term};
 use crate::message::{Honoured, PromiseRefusal, Relinquished, Severed, ToGuard};
@@ -66,7 +70,7 @@ pub struct Guard {
     follow: Option<FollowOrder>,
     proposal: Option<Proposal>,
     honoured: Option<Honoured>,
-    unpin: Option<pin::Unpin>,
+    unpin: Option<Unpin>,
     promiser: failsafe::Promiser,
     deadman_up: bool,
     /// The deadline that the deadman knows, and the one that it was told last. A late answer to an older one is nothing:
@@ -80,30 +84,35 @@ pub struct Guard {
     last_op: u64,
     stopping: bool,
     stood_down: bool,
+    handed_over: bool,
     actions: VecDeque<Action>,
 }
 
 /// A mastership, asked for or held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Lead {
-    term: Term,
-    data_id: DataId,
-    in_sync: BTreeSet<InstanceName>,
+pub struct Lead {
+    /// At which term.
+    pub term: Term,
+    /// The data's identity, as the record has it.
+    pub data_id: DataId,
+    /// Who may be appointed after it.
+    pub in_sync: BTreeSet<InstanceName>,
     /// The end of the right, on this node's clock, the margin taken off. `None`: not granted yet.
-    right: Option<Time>,
+    pub right: Option<Time>,
     /// The end of a pinned right, nothing taken off.
-    pinned_until: Option<Time>,
+    pub pinned_until: Option<Time>,
     /// What it was extended with.
-    reckoned: settings::Reckoned,
+    pub reckoned: Reckoned,
     /// By which lease it is extended; `None`: by nobody yet.
-    pace: Option<Span>,
-    promotion: Promotion,
+    pub pace: Option<Span>,
+    /// How far the engine is.
+    pub promotion: Promotion,
     /// Each member's latest promise.
-    promises: BTreeMap<InstanceName, settings::Kept>,
+    pub promises: BTreeMap<InstanceName, Kept>,
     /// Who refused last, and why.
-    refusals: BTreeMap<InstanceName, PromiseRefusal>,
+    pub refusals: BTreeMap<InstanceName, PromiseRefusal>,
     /// The right was last extended by promises.
-    on_promises: bool,
+    pub on_promises: bool,
 }
 
 impl Lead {
@@ -114,7 +123,7 @@ impl Lead {
             in_sync,
             right: None,
             pinned_until: None,
-            reckoned: settings::Reckoned::default(),
+            reckoned: Reckoned::default(),
             pace: None,
             promotion: Promotion::NotAsked,
             promises: BTreeMap::new(),
@@ -124,35 +133,60 @@ impl Lead {
     }
 }
 
+/// How far the engine of a mastership is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Promotion {
+pub enum Promotion {
+    /// It was not asked yet.
     NotAsked,
+    /// It was, and has not answered.
     Asked,
+    /// It accepts writes.
     Confirmed,
 }
 
 /// A directive to stop replicating.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Severance {
-    stamp: Stamp,
-    reach: Option<Position>,
-    report: Option<Severed>,
+pub struct Severance {
+    /// Of the directive.
+    pub stamp: Stamp,
+    /// What is to be held first.
+    pub reach: Option<Position>,
+    /// What was reported.
+    pub report: Option<Severed>,
 }
 
 /// A directive to follow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct FollowOrder {
-    endpoint: Endpoint,
-    data_id: DataId,
-    start: Position,
-    reach: Option<Position>,
+pub struct FollowOrder {
+    /// Whom.
+    pub endpoint: Endpoint,
+    /// Its data.
+    pub data_id: DataId,
+    /// Where its history starts.
+    pub start: Position,
+    /// What shows that the run is whole.
+    pub reach: Option<Position>,
 }
 
 /// A proposal that waits for its condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Proposal {
-    Grow { stamp: Stamp, member: InstanceName },
-    Shrink { stamp: Stamp, member: InstanceName, ack_quorum: u32 },
+pub enum Proposal {
+    /// Somebody is to be taken into the in-sync set.
+    Grow {
+        /// Of the directive.
+        stamp: Stamp,
+        /// Who.
+        member: InstanceName,
+    },
+    /// Somebody is to leave it.
+    Shrink {
+        /// Of the directive.
+        stamp: Stamp,
+        /// Who.
+        member: InstanceName,
+        /// How many of the others have to hold everything first.
+        ack_quorum: u32,
+    },
 }
 
 impl Guard {
@@ -194,6 +228,7 @@ impl Guard {
             last_op: 0,
             stopping: false,
             stood_down: false,
+            handed_over: false,
             actions: VecDeque::new(),
             config,
         };
@@ -210,7 +245,7 @@ impl Guard {
 
     /// Takes one input in. `now` never goes back, and was read after the input was received.
     pub fn step(&mut self, now: Time, input: Input) {
-        if self.stood_down {
+        if self.stood_down || self.handed_over {
             return;
         }
         // A right that ended while we were not running is gone before anything else is looked at.
@@ -267,7 +302,7 @@ impl Guard {
     /// When [`Guard::step`] must be called again, at the latest, with [`Input::Tick`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        if self.stood_down {
+        if self.stood_down || self.handed_over {
             return None;
         }
         [Some(self.next_beat), self.fence_time(), self.promise_due()]

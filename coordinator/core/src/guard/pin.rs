@@ -9,11 +9,13 @@ use crate::time::{Span, Time};
 
 /// An order to give a pinned right up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Unpin {
-    epoch: Epoch,
-    stamp: Stamp,
+pub struct Unpin {
+    /// Of the arbiter that ordered it.
+    pub epoch: Epoch,
+    /// Of the directive.
+    pub stamp: Stamp,
     /// The deadman's deadline is that of a lease again.
-    done: bool,
+    pub done: bool,
 }
 
 impl Guard {

@@ -13,9 +13,11 @@ use crate::timing::Timing;
 
 /// What a right keeps of its end for the fence and the kill.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Reckoned {
-    kill: Span,
-    fence: Span,
+pub struct Reckoned {
+    /// For the kill.
+    pub kill: Span,
+    /// For the fence before it.
+    pub fence: Span,
 }
 
 impl Reckoned {
@@ -32,11 +34,11 @@ impl Reckoned {
 
 /// A member's latest promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Kept {
+pub struct Kept {
     /// On this node's clock, the margin taken off.
-    pub(super) end: Time,
+    pub end: Time,
     /// For how long it was given.
-    pub(super) ttl: Span,
+    pub ttl: Span,
 }
 
 impl Lead {

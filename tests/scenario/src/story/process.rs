@@ -3,7 +3,8 @@
 //! Of an instance's host: `kill-engine a1`, `kill-host a1`, `pause a1`, `thaw a1`, `pause-guard a1`, `thaw-guard a1`,
 //! `crash-guard a1`, `restart-guard a1`, `reboot a1`, `move a1` (the same name on another host), `stall a1`, `deaf a1`,
 //! `hears a1`, `late-commands a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
-//! `free-disk a1`, `adopt a1` (a writable engine that somebody else runs). Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
+//! `free-disk a1`, `adopt a1` (a writable engine that somebody else runs), `hand-over a1` (the sidecar ends by plan), `start-guard a1`,
+//! `keep-copy a1` (of a hand-over), `put-back a1`, `lose-hand-over a1` (its taker crashes before it takes a step). Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
 //! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`, `backup-provider`, `restore-provider`.
 
 use super::{StoryError, Words};
@@ -57,6 +58,11 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
         "adopt",
         "stick-disk",
         "free-disk",
+        "hand-over",
+        "start-guard",
+        "keep-copy",
+        "put-back",
+        "lose-hand-over",
     ];
     if !known.contains(&verb) {
         return Ok(false);
@@ -73,6 +79,8 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
             world.crash_guard(&instance);
             world.start_guard(&instance);
         }
+        "hand-over" => drop(world.hand_over(&instance)),
+        "start-guard" => world.start_guard(&instance),
         "hears" => world.engine_hears(&instance),
         "adopt" => adopt(world, &instance),
         "late-commands" => world.late_commands(&instance),
@@ -94,6 +102,12 @@ fn switch(world: &mut World, instance: &InstanceName, verb: &str) {
         "deaf" => node.engine_deaf = true,
         "deaf-deadman" => node.deadman.deaf = true,
         "stick-disk" => node.disk_stuck = true,
+        "keep-copy" => node.copy = node.left.clone(),
+        "put-back" => node.left = node.copy.clone(),
+        "lose-hand-over" => {
+            node.left = None;
+            node.taken += 1;
+        }
         _ => {}
     }
 }

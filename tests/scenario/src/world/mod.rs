@@ -10,6 +10,7 @@ mod net;
 mod node;
 mod peers;
 mod people;
+mod process;
 mod provider;
 mod replication;
 mod settings;
@@ -22,6 +23,7 @@ pub use clock::{Clock, text as span_text};
 pub use engine::{Answer, Engine, Entry};
 pub use net::{Body, Host, Packet};
 pub use node::{Deadman, Node};
+pub use process::Left;
 pub use provider::{BOARD, NextWrite, Provider};
 
 use baton_board::RequestId;

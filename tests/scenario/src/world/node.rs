@@ -5,11 +5,12 @@
 use super::clock::Clock;
 use super::engine::{Engine, Entry};
 use super::net::Body;
+use super::process::Left;
 use super::{Due, World};
 use crate::show;
 use baton_core::arbiter::SessionId;
 use baton_core::engine::{EngineCommand, EngineOutcome};
-use baton_core::guard::{Action, Config, Guard, Input, Saved};
+use baton_core::guard::{Action, Guard, Input, Saved};
 use baton_core::ids::{Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
 use baton_core::message::Hello;
 use baton_core::time::Time;
@@ -52,6 +53,14 @@ pub struct Node {
     pub guard: Option<Guard>,
     /// Counts the guard's processes.
     pub run: u64,
+    /// Counts the guard's runs: a process that goes on from a hand-over belongs to the run before.
+    pub counted: u64,
+    /// Counts the hand-overs that were taken.
+    pub taken: u64,
+    /// A hand-over that lies there.
+    pub left: Option<Left>,
+    /// A copy of one that somebody made.
+    pub copy: Option<Left>,
     /// Drawn when the state directory was made; another one on another host.
     pub home: u64,
     /// Counts the boots.
@@ -107,6 +116,10 @@ impl Node {
             name,
             guard: None,
             run: 0,
+            counted: 0,
+            taken: 0,
+            left: None,
+            copy: None,
             home: number,
             boot: 1,
             same_boot: true,
@@ -147,7 +160,7 @@ impl Node {
     /// The run of the guard.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        Incarnation { home: self.home, boot: self.boot, run: self.run }
+        Incarnation { home: self.home, boot: self.boot, run: self.counted }
     }
 
     /// When something is to be done without anything coming in.
@@ -167,59 +180,6 @@ impl Node {
 }
 
 impl World {
-    /// A process for the guard. What an older one left (deadman, and the engine that is its child) is gone.
-    pub fn start_guard(&mut self, instance: &InstanceName) {
-        let (settings, timing) = self.read_settings(instance.as_str());
-        let (rules, replicaset, failsafe) = (self.rules, self.replicaset.clone(), settings.failsafe);
-        let now = self.now;
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.run += 1;
-        node.guard_frozen = false;
-        node.deadman = Deadman { up: true, ..Deadman::default() };
-        node.outstanding.clear();
-        node.askers.clear();
-        if node.supervised {
-            node.engine.end();
-            node.connection += 1;
-            node.unheard.clear();
-            node.engine_deaf = false;
-        }
-        let config = Config {
-            instance: instance.clone(),
-            replicaset,
-            incarnation: node.incarnation(),
-            supervised: node.supervised,
-            failsafe,
-            timing,
-            rules,
-        };
-        let local = node.clock.read(now);
-        let same_boot = std::mem::replace(&mut node.same_boot, true);
-        node.guard = Some(Guard::new(local, config, node.disk.clone(), same_boot));
-        node.remembered.heard_epoch = node.disk.highest_epoch;
-        self.replicas_lost(instance);
-        self.drain_guard(instance);
-        self.guard_step(instance, Input::DeadmanUp);
-        let running = self.nodes.get(instance).is_some_and(|node| node.engine.running);
-        if running {
-            self.connect_engine(instance);
-        } else {
-            self.guard_step(instance, Input::EngineEnded);
-        }
-        self.attach(instance);
-    }
-
-    /// The guard's process ends; its deadman and the engine live on.
-    pub fn crash_guard(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.guard = None;
-        node.outstanding.clear();
-        node.unsaved.clear();
-        node.connection += 1;
-        self.close_stream(instance);
-        self.watch();
-    }
-
     /// The engine's processes end.
     pub fn end_engine(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
@@ -488,7 +448,7 @@ impl World {
         }
     }
 
-    fn drain_guard(&mut self, instance: &InstanceName) {
+    pub(super) fn drain_guard(&mut self, instance: &InstanceName) {
         loop {
             let Some(guard) = self.nodes.get_mut(instance).and_then(|node| node.guard.as_mut()) else {
                 return;

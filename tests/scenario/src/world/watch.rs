@@ -67,6 +67,10 @@ impl World {
 
     fn watch_leading(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
+        if node.guard.is_none() && node.left.is_some() {
+            // Whether the right goes on is told by whoever comes next.
+            return;
+        }
         let incarnation = node.incarnation();
         let leads = node.guard.as_ref().and_then(Guard::right_until).map(|(term, _)| (incarnation, term));
         let before = std::mem::replace(&mut node.remembered.leads, leads);

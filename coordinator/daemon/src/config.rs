@@ -45,6 +45,8 @@ pub struct Config {
     pub advertise: Option<Endpoint>,
     /// What must survive a restart of the host's daemon.
     pub state_dir: PathBuf,
+    /// Whether a stop leaves engines and rights to the next process.
+    pub keep_engine: bool,
     /// Whether this daemon contends for the arbiter's lock.
     pub arbiter_enabled: bool,
     /// Whether it answers routers.

@@ -41,6 +41,8 @@ const BEATS_MAX: usize = 4_096;
 const STREAMS_MAX: u32 = 4_096;
 /// How long the tasks may take to end once the shutdown has come.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the link may take then, while the right of a master that was handed over runs down.
+const LAST_BEATS: Duration = Duration::from_millis(100);
 
 /// The ports, bound before anything else starts, so that a port in use is the first thing that is said.
 pub struct Listeners {
@@ -102,8 +104,8 @@ struct Running {
     served: mpsc::Receiver<()>,
 }
 
-/// Runs the daemon until `shutdown`: masters of this host hand over, the arbiter gives its lock up, streams end.
-/// Engines go on under their deadmen. `ready` is called once everything serves.
+/// Runs the daemon until `shutdown`: masters of this host give their terms up, the arbiter gives its lock up, streams end.
+/// Engines go on under their deadmen. With `keep_engine` rights go on too, and are left to the next process. `ready` is called once everything serves.
 ///
 /// # Errors
 /// What keeps it from starting, or what a listener said.
@@ -171,7 +173,11 @@ pub async fn run(
         served = &mut grpc => Some(served),
     };
     let running = Running { guards, guards_stop, link, arbiter, arbiter_stop, serve_stop, served };
-    running.drain(&views, &common.live).await;
+    if common.config.keep_engine {
+        running.hand_over().await;
+    } else {
+        running.drain(&views, &common.live).await;
+    }
     match failed {
         None => Ok(()),
         Some(served) => served?.context("the gRPC port failed"),
@@ -237,6 +243,26 @@ impl Common {
 }
 
 impl Running {
+    /// Every moment from a guard's hand-over on is one that the next process does not have. So the arbiter goes first, while
+    /// guards beat on and may find the next one, and nothing but what is being written is waited for afterwards.
+    async fn hand_over(mut self) {
+        tracing::info!("stopping: engines and rights are kept for the next process");
+        self.arbiter_stop.cancel();
+        if let Some(arbiter) = self.arbiter
+            && tokio::time::timeout(DRAIN, arbiter).await.is_err()
+        {
+            tracing::warn!("the arbiter did not end within {DRAIN:?}");
+        }
+        self.guards_stop.cancel();
+        let ended = tokio::time::timeout(DRAIN, async { while self.guards.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("not every guard ended within {DRAIN:?}");
+        }
+        self.serve_stop.cancel();
+        // What a guard said that had to stop after all is sent, where there is a stream.
+        let _ = tokio::time::timeout(LAST_BEATS, self.link).await;
+    }
+
     async fn drain(mut self, views: &Views, live: &watch::Receiver<Arc<Live>>) {
         tracing::info!("stopping: local masters hand over, engines go on under their deadmen");
         self.guards_stop.cancel();
@@ -337,6 +363,8 @@ fn start_guards(
             view,
             metrics: Arc::clone(&common.metrics),
             notes: common.notes.clone(),
+            keep_engine: common.config.keep_engine,
+            cluster: common.config.identity.cluster.clone(),
         };
         let handle = guard_shell::start(parts, stop.child_token())
             .with_context(|| format!("the guard of instance {name} cannot start"))?;

@@ -7,6 +7,8 @@
 mod deadman;
 mod disk;
 mod engine;
+mod hand_over;
+mod leave;
 mod manager;
 mod peers;
 mod provider;
@@ -22,7 +24,7 @@ use crate::report;
 use crate::view::{LocalRole, LocalView};
 use baton_core::engine::EngineCommand;
 use baton_core::guard::{Action, Config as GuardConfig, Guard, Input, Note};
-use baton_core::ids::{CoordinatorName, Incarnation, InstanceName};
+use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
 use baton_core::time::Span;
@@ -65,6 +67,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What people should know.
     pub notes: Notes,
+    /// Whether a stop leaves the right to the next process.
+    pub keep_engine: bool,
+    /// The cluster's name.
+    pub cluster: ClusterName,
 }
 
 /// What the link to the arbiter tells a guard.
@@ -113,6 +119,8 @@ struct Shell {
     run: watch::Sender<Option<u64>>,
     writable: watch::Sender<bool>,
     desk: peers::PeerDesk,
+    /// How many hand-overs were taken in this home.
+    taken: u64,
 }
 
 /// Starts the guard of one instance.
@@ -122,19 +130,34 @@ struct Shell {
 pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError> {
     let name = parts.instance.name.clone();
     let dir = InstanceDir::lock(&parts.state_dir, name.as_str())?;
-    let start = disk::begin(&dir)?;
+    let supervised = !parts.instance.engine.command.is_empty();
+    let owner = hand_over::Owner {
+        cluster: parts.cluster.clone(),
+        instance: name.clone(),
+        replicaset: parts.instance.replicaset.clone(),
+        supervised,
+    };
+    let mut start = disk::begin(&dir, &owner)?;
     let live = Arc::clone(&parts.live.borrow());
     let config = GuardConfig {
         instance: name.clone(),
         replicaset: parts.instance.replicaset.clone(),
         incarnation: start.incarnation,
-        supervised: !parts.instance.engine.command.is_empty(),
+        supervised,
         failsafe: live.settings.failsafe,
         timing: live.timing.clone(),
         rules: Rules::default(),
     };
     let hello = hello(&parts, start.incarnation);
-    let mut guard = Guard::new(clock::now(), config, start.saved.clone(), start.same_boot);
+    let left = start.left.take();
+    let behind = left.as_ref().map(|left| left.behind);
+    let mut guard = match left {
+        Some(left) => {
+            tracing::info!(instance = %name, "goes on from the hand-over of the process before");
+            Guard::resume(clock::now(), config, left.handed)
+        }
+        None => Guard::new(clock::now(), config, start.saved.clone(), start.same_boot),
+    };
     guard.beat_at(beat_phase(&parts.coordinator, &live.timing));
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (inbox, link) = mpsc::channel(EVENTS_MAX);
@@ -142,12 +165,14 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let (writable, writables) = watch::channel(false);
     // Not a child of `stop`: the workers are what carries out the fence with which a stopping guard ends.
     let workers = CancellationToken::new();
-    let held = deadman::spawn(&parts, dir.path(), events.clone(), workers.clone());
+    let held = deadman::spawn(&parts, dir.path(), behind, events.clone(), workers.clone());
     let engine = engine::spawn(&parts, held.clone(), runs, writables, events.clone(), workers.clone());
     manager::spawn(&parts, workers.clone());
-    let disk = disk::spawn(dir, start, events.clone());
+    let taken = start.taken();
+    let disk = disk::spawn(dir, owner, start, events.clone());
     let desk = peers::PeerDesk::new(hello.clone(), Arc::clone(&parts.peers), events.clone());
-    let shell = Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk };
+    let shell =
+        Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk, taken };
     let task = tokio::spawn(shell.run(queue, link, stop, workers));
     Ok(Handle { inbox, hello, task })
 }
@@ -188,12 +213,15 @@ impl Shell {
         workers: CancellationToken,
     ) {
         let _workers_end = workers.drop_guard();
-        let mut leaving = false;
+        let mut leave = leave::Leave::new(self.parts.keep_engine);
         let mut live = self.parts.live.clone();
         // What was learned since the start is no news only to the machine.
         live.mark_changed();
         self.act();
         loop {
+            if leave.is_time(&self.guard) && self.hand_over().await {
+                return;
+            }
             let deadline = self.guard.next_deadline();
             let alarm = async {
                 match deadline {
@@ -203,10 +231,10 @@ impl Shell {
             };
             let input = tokio::select! {
                 biased;
-                () = stop.cancelled(), if !leaving => {
-                    leaving = true;
-                    Some(Input::Stop)
+                () = stop.cancelled(), if !leave.is_asked() => {
+                    leave.asked(&self.parts.live.borrow().timing)
                 }
+                () = leave.too_late() => leave.give_up(&self.name, &self.guard),
                 event = queue.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
@@ -228,7 +256,7 @@ impl Shell {
             self.guard.step(clock::now(), input);
             self.act();
             self.publish();
-            if leaving && !self.guard.may_write() {
+            if leave.is_stopping() && !self.guard.may_write() {
                 break;
             }
         }
@@ -279,7 +307,7 @@ impl Shell {
                 tokio::spawn(provider::read(provider, self.parts.instance.replicaset.clone(), events));
             }
             Action::Persist { op, saved } => {
-                if self.disk.try_send(disk::Ask { op, saved }).is_err() {
+                if self.disk.try_send(disk::Ask::Persist { op, saved }).is_err() {
                     tracing::error!(instance = %self.name, "the state file is not written: the disk hangs");
                 }
             }

@@ -88,6 +88,12 @@ impl InstanceDir {
     pub fn guard_file(&self) -> PathBuf {
         self.path.join("guard.json")
     }
+
+    /// Where a guard leaves its state for the next process of its run.
+    #[must_use]
+    pub fn hand_over_file(&self) -> PathBuf {
+        self.path.join("hand-over.json")
+    }
 }
 
 /// Takes an exclusive lock on `file`, which is made; `None` where another process has it. Closing the file gives it
@@ -133,6 +139,22 @@ pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
     sync_dir(dir)
 }
 
+/// The whole of a small file; `None` where there is none.
+///
+/// # Errors
+/// The file system's, and [`FileError::Damaged`] where it is far too long.
+pub fn read(file: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+            let what = format!("it has {} bytes", metadata.len());
+            Err(FileError::Damaged { file: file.to_owned(), what })
+        }
+        Ok(_) => fs::read(file).map(Some).map_err(system("read", file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(system("read", file)(error)),
+    }
+}
+
 /// Removes `file`, durably; it may be gone already.
 ///
 /// # Errors
@@ -168,8 +190,11 @@ pub struct GuardFile {
     pub home: u64,
     /// The boot on which it was written ([`boot_id`]).
     pub boot: u64,
-    /// Counted up by each start of a guard in this home.
+    /// Counted up by each start of a guard in this home, but for one that goes on from a hand-over.
     pub run: u64,
+    /// How many hand-overs were taken in this home.
+    #[serde(default)]
+    pub hand_overs: u64,
     /// The highest term that was seen.
     pub highest_term: u64,
     /// The highest term of which it is known whose it is.
@@ -221,15 +246,7 @@ impl GuardFile {
     /// [`FileError::Damaged`] and [`FileError::Format`]: nothing may be assumed then.
     pub fn read(file: &Path) -> Result<Option<Self>, FileError> {
         let damaged = |what: String| FileError::Damaged { file: file.to_owned(), what };
-        let size = match fs::metadata(file) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(system("read", file)(error)),
-        };
-        if size > FILE_BYTES_MAX {
-            return Err(damaged(format!("it has {size} bytes")));
-        }
-        let bytes = fs::read(file).map_err(system("read", file))?;
+        let Some(bytes) = read(file)? else { return Ok(None) };
         // The format first: another version's file may lack fields, and is no damage.
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
@@ -266,6 +283,7 @@ mod tests {
             home: u64::MAX,
             boot: 7,
             run: 3,
+            hand_overs: 2,
             highest_term: 12,
             known_master: Some(MasterEntry { term: 11, instance: "a2".into() }),
             highest_epoch: EpochEntry { generation: 1, number: 9 },

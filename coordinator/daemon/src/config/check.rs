@@ -35,6 +35,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
     let http_listen = address(&mut own, "http_listen", HTTP_PORT);
     let advertise = own.parsed("advertise", endpoint).map(|read| read.value);
     let state_dir = path(&mut own, "state_dir").unwrap_or_else(|| PathBuf::from(STATE_DIR));
+    let keep_engine = own.boolean("keep_engine").is_some_and(|read| read.value);
     let insecure = own.boolean("insecure").is_some_and(|read| read.value);
 
     let mut tls = root.section("tls");
@@ -69,6 +70,7 @@ pub(super) fn check(document: &Document) -> Option<Config> {
         http_listen: http_listen.value,
         advertise,
         state_dir,
+        keep_engine,
         arbiter_enabled,
         directory_enabled,
         instances,

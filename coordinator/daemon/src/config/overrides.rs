@@ -26,6 +26,10 @@ pub struct Overrides {
     /// What must survive a restart (coordinator.state_dir)
     #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<String>,
+    /// On SIGTERM, leave engines running and masters their right, for the next process to go on within the lease
+    /// (coordinator.keep_engine)
+    #[arg(long, global = true)]
+    pub keep_engine: bool,
     /// stateboard, etcd or embedded (provider.kind)
     #[arg(long, value_name = "KIND", global = true)]
     pub provider_kind: Option<String>,
@@ -37,6 +41,7 @@ pub struct Overrides {
 impl Overrides {
     /// Puts each given flag over what the document has.
     pub fn apply(&self, document: &mut Document) {
+        let keep_engine = self.keep_engine.then(|| "true".to_owned());
         let flags = [
             ("--cluster", "cluster.name", &self.cluster),
             ("--name", "coordinator.name", &self.name),
@@ -44,6 +49,7 @@ impl Overrides {
             ("--http-listen", "coordinator.http_listen", &self.http_listen),
             ("--advertise", "coordinator.advertise", &self.advertise),
             ("--state-dir", "coordinator.state_dir", &self.state_dir),
+            ("--keep-engine", "coordinator.keep_engine", &keep_engine),
             ("--provider-kind", "provider.kind", &self.provider_kind),
             ("--provider-endpoints", "provider.endpoints", &self.provider_endpoints),
         ];

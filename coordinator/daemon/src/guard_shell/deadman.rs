@@ -1,6 +1,7 @@
 //! The guard's end of its deadman: finds or starts it, makes sure that no deadline of an older guard is left, carries
 //! requests out in order, and tells what happens to the engine.
 
+use super::hand_over::LeftBehind;
 use super::{Event, Parts};
 use baton_core::guard::Input;
 use baton_core::ids::OpId;
@@ -33,6 +34,8 @@ pub(super) enum Ask {
     Kill,
     /// To say when everything asked for before was carried out.
     Tell(oneshot::Sender<()>),
+    /// How things are after that; nothing is answered where the deadman does not say, or kills the engine.
+    LookBehind(oneshot::Sender<LeftBehind>),
 }
 
 /// What the engine's worker needs of the deadman.
@@ -51,9 +54,28 @@ struct Worker {
     events: mpsc::Sender<Event>,
     client: watch::Sender<Option<Client>>,
     run: Option<u64>,
+    /// What the process before has left, until the first deadman is found.
+    left: Option<LeftBehind>,
 }
 
-pub(super) fn spawn(parts: &Parts, dir: &Path, events: mpsc::Sender<Event>, stop: CancellationToken) -> Held {
+/// The engine that an earlier process of this run has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// It runs, in the hands of the same deadman with the same deadline.
+    AsItWasLeft,
+    /// This run of it has ended, or is ending, under the same deadman.
+    Ended(u64),
+    /// None was left, or nobody knows.
+    Unknown,
+}
+
+pub(super) fn spawn(
+    parts: &Parts,
+    dir: &Path,
+    left: Option<LeftBehind>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> Held {
     let (asks, queue) = mpsc::channel(ASKS_MAX);
     let (client, clients) = watch::channel(None);
     let command = &parts.instance.engine.command;
@@ -76,6 +98,7 @@ pub(super) fn spawn(parts: &Parts, dir: &Path, events: mpsc::Sender<Event>, stop
         events,
         client,
         run: None,
+        left,
     };
     tokio::spawn(worker.work(queue, stop));
     Held { asks, client: clients }
@@ -151,6 +174,34 @@ impl Worker {
         }
     }
 
+    /// What became of the engine that the process before has left. Another deadman than it had, or this one with another run
+    /// or deadline, is the loss of the deadman: nobody knows what happened meanwhile.
+    async fn find(&mut self, status: &Status) -> Found {
+        let Some((left, engine)) = self.left.take().and_then(|left| Some((left, left.engine?))) else {
+            return Found::Unknown;
+        };
+        if LeftBehind::of(status) == Some(left) {
+            return Found::AsItWasLeft;
+        }
+        let ours = status.deadman_pid == left.deadman_pid;
+        let killing = status.engine.as_ref().is_some_and(|held| held.killing && held.run == engine.run);
+        let ended = status.engine.is_none()
+            && status
+                .last_ended
+                .as_ref()
+                .is_some_and(|last| (last.run, last.pid) == (engine.run, engine.pid));
+        if ours && (killing || ended) {
+            return Found::Ended(engine.run);
+        }
+        let instance = &self.instance;
+        tracing::error!(
+            instance,
+            "the deadman is not as the process before has left it: giving its right up"
+        );
+        self.tell(Event::Machine(Input::DeadmanLost)).await;
+        Found::Unknown
+    }
+
     /// Makes sure that nothing of an older guard is left: its deadline means that the engine may be writable, and only
     /// the engine's end settles that.
     async fn settle(
@@ -159,7 +210,8 @@ impl Worker {
         mut status: Status,
         notices: &mut mpsc::Receiver<Notice>,
     ) -> Result<(), ClientError> {
-        while status.armed_us.is_some()
+        let found = self.find(&status).await;
+        while status.armed_us.is_some() && found != Found::AsItWasLeft
             || status.engine.is_none() && !status.clean && self.supervised
             || status.engine.as_ref().is_some_and(|engine| engine.killing)
         {
@@ -184,16 +236,20 @@ impl Worker {
             }
         }
         self.tell(Event::Machine(Input::DeadmanUp)).await;
-        match status.engine {
-            Some(held) => {
+        match (status.engine, found) {
+            (Some(held), _) => {
                 self.run = Some(held.run);
                 self.tell(Event::RunStarted(held.run)).await;
             }
-            None if self.supervised => {
+            (None, Found::Ended(run)) => {
+                self.run = None;
+                self.tell(Event::RunEnded(run)).await;
+            }
+            (None, _) if self.supervised => {
                 let ended = self.run.take().unwrap_or(0);
                 self.tell(Event::RunEnded(ended)).await;
             }
-            None => {}
+            (None, _) => {}
         }
         Ok(())
     }
@@ -248,6 +304,16 @@ impl Worker {
                 },
             },
             Ask::Disarm => client.disarm().await,
+            Ask::LookBehind(done) => match client.status().await {
+                Ok(status) => {
+                    if let Some(left) = LeftBehind::of(&status) {
+                        // Whoever does not wait any more needs to hear nothing.
+                        let _ = done.send(left);
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             Ask::Tell(done) => {
                 // Whoever does not wait any more needs to hear nothing.
                 let _ = done.send(());

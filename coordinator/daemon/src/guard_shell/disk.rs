@@ -1,38 +1,51 @@
 //! A guard's state file: read once at the start, written by one task, never answered before it is durable.
 
 use super::Event;
-use baton_core::guard::{Input, Promised, Saved};
+use super::hand_over::{self, Left, Owner};
+use baton_core::guard::{Home, Input, Promised, Saved};
 use baton_core::ids::{Epoch, Incarnation, InstanceName, OpId, Stamp, Term, Version};
 use baton_core::time::Time;
 use baton_engine::files::{
     EpochEntry, FileError, GuardFile, InstanceDir, MasterEntry, PromiseEntry, boot_id,
 };
 use rand::Rng;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a write that failed waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// One write.
+/// What the task is asked for.
 #[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) op: OpId,
-    pub(super) saved: Saved,
+pub(super) enum Ask {
+    /// One write.
+    Persist { op: OpId, saved: Saved },
+    /// The last one: what the next process goes on from. Answered with whether it is written.
+    HandOver { left: Box<Left>, done: oneshot::Sender<bool> },
 }
 
-/// What the file said.
+/// What the files said.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     pub(super) incarnation: Incarnation,
     pub(super) saved: Saved,
     pub(super) same_boot: bool,
+    /// What the process before has left, if that goes on here; as what it is counted is durable.
+    pub(super) left: Option<Left>,
     file: GuardFile,
 }
 
-/// Reads the file and counts this run, durably: no two runs of a home ever have one number.
-pub(super) fn begin(dir: &InstanceDir) -> Result<Start, FileError> {
+impl Start {
+    /// How many hand-overs were taken in this home.
+    pub(super) fn taken(&self) -> u64 {
+        self.file.hand_overs
+    }
+}
+
+/// Reads the files and counts this run, or the hand-over that it goes on from, durably: no two runs of a home ever have one
+/// number, and no hand-over is taken twice.
+pub(super) fn begin(dir: &InstanceDir, owner: &Owner) -> Result<Start, FileError> {
     let path = dir.guard_file();
     let boot = boot_id().map_err(|error| FileError::System {
         what: "read",
@@ -44,21 +57,30 @@ pub(super) fn begin(dir: &InstanceDir) -> Result<Start, FileError> {
     let mut file =
         earlier.unwrap_or_else(|| GuardFile { home: rand::rng().next_u64(), ..GuardFile::default() });
     file.boot = boot;
-    file.run += 1;
-    file.write(&path)?;
+    let incarnation = |file: &GuardFile| Incarnation { home: file.home, boot, run: file.run };
     let EpochEntry { generation, number } = file.highest_epoch;
-    Ok(Start {
-        incarnation: Incarnation { home: file.home, boot, run: file.run },
-        saved: Saved {
-            highest_term: Term(file.highest_term),
-            known_master: known_master(&file),
-            highest_epoch: Epoch { generation, number },
-            severed: severed(&file),
-            promised: promised(&file),
-        },
-        same_boot,
-        file,
-    })
+    let saved = Saved {
+        highest_term: Term(file.highest_term),
+        known_master: known_master(&file),
+        highest_epoch: Epoch { generation, number },
+        severed: severed(&file),
+        promised: promised(&file),
+    };
+    let home = Home {
+        instance: owner.instance.clone(),
+        replicaset: owner.replicaset.clone(),
+        supervised: owner.supervised,
+        incarnation: incarnation(&file),
+        taken: file.hand_overs,
+        saved: saved.clone(),
+    };
+    let left = hand_over::take(dir, owner, &home)?;
+    match left {
+        Some(_) => file.hand_overs += 1,
+        None => file.run += 1,
+    }
+    file.write(&path)?;
+    Ok(Start { incarnation: incarnation(&file), saved, same_boot, left, file })
 }
 
 /// A name that is none is as good as not known: it only makes an arbiter wait.
@@ -88,37 +110,69 @@ fn promise_entry(promised: &Promised) -> PromiseEntry {
 }
 
 /// The writing task; it also keeps the instance's lock, which therefore lives as long as anybody may write.
-pub(super) fn spawn(dir: InstanceDir, start: Start, events: mpsc::Sender<Event>) -> mpsc::Sender<Ask> {
+pub(super) fn spawn(
+    dir: InstanceDir,
+    owner: Owner,
+    start: Start,
+    events: mpsc::Sender<Event>,
+) -> mpsc::Sender<Ask> {
     let (asks, mut queue) = mpsc::channel::<Ask>(16);
     tokio::spawn(async move {
         let path = dir.guard_file();
         while let Some(ask) = queue.recv().await {
-            let file = GuardFile {
-                highest_term: ask.saved.highest_term.0,
-                known_master: ask.saved.known_master.as_ref().map(master_entry),
-                highest_epoch: EpochEntry {
-                    generation: ask.saved.highest_epoch.generation,
-                    number: ask.saved.highest_epoch.number,
-                },
-                severed_version: ask.saved.severed.map(|stamp| stamp.version.0),
-                severed_generation: ask.saved.severed.map(|stamp| stamp.generation),
-                promises: ask.saved.promised.iter().map(promise_entry).collect(),
-                ..start.file.clone()
-            };
-            loop {
-                let (file, path) = (file.clone(), path.clone());
-                let written = tokio::task::spawn_blocking(move || file.write(&path)).await;
-                match written {
-                    Ok(Ok(())) => break,
-                    Ok(Err(error)) => tracing::error!(%error, "the guard's state file cannot be written"),
-                    Err(error) => tracing::error!(%error, "the write of the guard's state file was lost"),
+            match ask {
+                Ask::Persist { op, saved } => {
+                    persist(&path, file_of(&saved, &start.file)).await;
+                    if events.send(Event::Machine(Input::Persisted(op))).await.is_err() {
+                        return;
+                    }
                 }
-                tokio::time::sleep(RETRY).await;
-            }
-            if events.send(Event::Machine(Input::Persisted(ask.op))).await.is_err() {
-                return;
+                Ask::HandOver { left, done } => {
+                    let written = tokio::task::spawn_blocking(move || {
+                        let written = hand_over::write(&dir, &owner, &left);
+                        // Before anybody is told: the next process takes the lock.
+                        drop(dir);
+                        written
+                    });
+                    let written = written.await.map_err(|error| error.to_string());
+                    let written = written.and_then(|written| written.map_err(|error| error.to_string()));
+                    if let Err(error) = &written {
+                        tracing::error!(error, "the hand-over cannot be written");
+                    }
+                    // Whoever does not wait any more needs to hear nothing.
+                    let _ = done.send(written.is_ok());
+                    return;
+                }
             }
         }
     });
     asks
+}
+
+fn file_of(saved: &Saved, start: &GuardFile) -> GuardFile {
+    GuardFile {
+        highest_term: saved.highest_term.0,
+        known_master: saved.known_master.as_ref().map(master_entry),
+        highest_epoch: EpochEntry {
+            generation: saved.highest_epoch.generation,
+            number: saved.highest_epoch.number,
+        },
+        severed_version: saved.severed.map(|stamp| stamp.version.0),
+        severed_generation: saved.severed.map(|stamp| stamp.generation),
+        promises: saved.promised.iter().map(promise_entry).collect(),
+        ..start.clone()
+    }
+}
+
+/// Tries until it is written: the guard waits for it, and nothing else would help.
+async fn persist(path: &Path, file: GuardFile) {
+    loop {
+        let (file, path) = (file.clone(), path.to_owned());
+        match tokio::task::spawn_blocking(move || file.write(&path)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::error!(%error, "the guard's state file cannot be written"),
+            Err(error) => tracing::error!(%error, "the write of the guard's state file was lost"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }

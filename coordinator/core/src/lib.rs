@@ -14,7 +14,8 @@
 //!    answered when `EngineDisconnected` comes in is taken for lost; an answer that comes after it is ignored.
 //! 7. `EngineEnded` comes in only when no process of the engine is left; `EngineConnected` only for a connection to the
 //!    very engine that the deadman holds. A guard's driver holds the instance's file lock, and has made sure that no
-//!    older guard's deadman holds a deadline before it says `DeadmanUp`.
+//!    older guard's deadman holds a deadline before it says `DeadmanUp`; for a guard that goes on from a hand-over, that it
+//!    is the same deadman with the same run and deadline, else it says `DeadmanLost` first.
 //! 8. A machine that breaks one of its own assertions stops the process: a stopped arbiter loses its lock, a stopped
 //!    guard gets its engine fenced by the deadman, and both are safe.
 //!

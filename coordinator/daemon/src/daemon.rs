@@ -104,8 +104,24 @@ struct Running {
     served: mpsc::Receiver<()>,
 }
 
+/// When the daemon is to end, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// It is to end.
+    pub asked: CancellationToken,
+    /// And nobody comes after it soon: rights are given up, whatever `keep_engine` says. Cancelled before `asked` is.
+    pub for_good: CancellationToken,
+}
+
+impl From<CancellationToken> for Shutdown {
+    fn from(asked: CancellationToken) -> Self {
+        Self { asked, for_good: CancellationToken::new() }
+    }
+}
+
 /// Runs the daemon until `shutdown`: masters of this host give their terms up, the arbiter gives its lock up, streams end.
-/// Engines go on under their deadmen. With `keep_engine` rights go on too, and are left to the next process. `ready` is called once everything serves.
+/// Engines go on under their deadmen. With `keep_engine` rights go on too, and are left to the next process. `ready` is
+/// called once everything serves.
 ///
 /// # Errors
 /// What keeps it from starting, or what a listener said.
@@ -113,9 +129,13 @@ pub async fn run(
     config: Config,
     listeners: Listeners,
     program: PathBuf,
-    shutdown: CancellationToken,
+    shutdown: impl Into<Shutdown>,
     ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
+    let Shutdown { asked: shutdown, for_good } = shutdown.into();
+    if !config.keep_engine {
+        for_good.cancel();
+    }
     // An embedded stateboard outlives everything that writes to it: a hand-over is a write.
     let board_stop = CancellationToken::new();
     let _board_ends = board_stop.clone().drop_guard();
@@ -130,20 +150,9 @@ pub async fn run(
     let guards_stop = CancellationToken::new();
     let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
     let peers = Arc::new(Peers::new(Arc::clone(&common.config), common.live.clone()));
-    let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, &guards_stop)?;
+    let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, (&guards_stop, &for_good))?;
     let inboxes = guarded.iter().map(|(name, guarded)| (name.clone(), guarded.inbox.clone())).collect();
-    let link = HostLink {
-        config: Arc::clone(&common.config),
-        live: common.live.clone(),
-        address: address.clone(),
-        peers,
-        guards: guarded,
-        beats: beat_queue,
-        lock: common.lock.clone(),
-        moving: common.moving.clone(),
-        masters,
-        notes: common.notes.clone(),
-    };
+    let link = common.link(address.clone(), peers, guarded, beat_queue, masters);
     let link_stop = CancellationToken::new();
     let link = tokio::spawn(link.run(link_stop.clone()));
     let _link_ends = link_stop.drop_guard();
@@ -173,10 +182,10 @@ pub async fn run(
         served = &mut grpc => Some(served),
     };
     let running = Running { guards, guards_stop, link, arbiter, arbiter_stop, serve_stop, served };
-    if common.config.keep_engine {
-        running.hand_over().await;
-    } else {
+    if for_good.is_cancelled() {
         running.drain(&views, &common.live).await;
+    } else {
+        running.hand_over().await;
     }
     match failed {
         None => Ok(()),
@@ -222,6 +231,28 @@ fn channels(common: &Common) -> (ViewPublishers, Views) {
 }
 
 impl Common {
+    fn link(
+        &self,
+        address: String,
+        peers: Arc<Peers>,
+        guarded: Guards,
+        beats: mpsc::Receiver<Beat>,
+        masters: watch::Sender<Arc<view::MastersView>>,
+    ) -> HostLink {
+        HostLink {
+            config: Arc::clone(&self.config),
+            live: self.live.clone(),
+            address,
+            peers,
+            guards: guarded,
+            beats,
+            lock: self.lock.clone(),
+            moving: self.moving.clone(),
+            masters,
+            notes: self.notes.clone(),
+        }
+    }
+
     fn arbiter_parts(
         &self,
         address: String,
@@ -344,7 +375,7 @@ fn start_guards(
     beats: mpsc::Sender<Beat>,
     mut locals: BTreeMap<InstanceName, watch::Sender<view::LocalView>>,
     peers: &Arc<Peers>,
-    stop: &CancellationToken,
+    (stop, for_good): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<(Guards, tokio::task::JoinSet<()>)> {
     let mut guards = BTreeMap::new();
     let mut tasks = tokio::task::JoinSet::new();
@@ -363,7 +394,7 @@ fn start_guards(
             view,
             metrics: Arc::clone(&common.metrics),
             notes: common.notes.clone(),
-            keep_engine: common.config.keep_engine,
+            for_good: for_good.clone(),
             cluster: common.config.identity.cluster.clone(),
         };
         let handle = guard_shell::start(parts, stop.child_token())

@@ -67,8 +67,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What people should know.
     pub notes: Notes,
-    /// Whether a stop leaves the right to the next process.
-    pub keep_engine: bool,
+    /// A stop gives the right up; otherwise it is left to the next process.
+    pub for_good: CancellationToken,
     /// The cluster's name.
     pub cluster: ClusterName,
 }
@@ -213,7 +213,7 @@ impl Shell {
         workers: CancellationToken,
     ) {
         let _workers_end = workers.drop_guard();
-        let mut leave = leave::Leave::new(self.parts.keep_engine);
+        let mut leave = leave::Leave::default();
         let mut live = self.parts.live.clone();
         // What was learned since the start is no news only to the machine.
         live.mark_changed();
@@ -232,7 +232,8 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !leave.is_asked() => {
-                    leave.asked(&self.parts.live.borrow().timing)
+                    let for_good = self.parts.for_good.is_cancelled();
+                    leave.asked(for_good, &self.parts.live.borrow().timing)
                 }
                 () = leave.too_late() => leave.give_up(&self.name, &self.guard),
                 event = queue.recv() => match event {

@@ -3,12 +3,12 @@
 use anyhow::Context as _;
 use baton_coordinator::cli::{self, Cli, Command, Invocation};
 use baton_coordinator::config::Config;
-use baton_coordinator::{daemon, logging};
+use baton_coordinator::daemon::{self, Shutdown};
+use baton_coordinator::logging;
 use baton_engine::deadman;
 use sd_notify::NotifyState;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Exit code of a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
@@ -68,7 +68,7 @@ fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
         let listeners = daemon::bind(&config).await?;
-        let shutdown = CancellationToken::new();
+        let shutdown = Shutdown::default();
         stop_on_signal(shutdown.clone())?;
         daemon::run(config, listeners, program, shutdown, || {
             // Where no service manager asks, there is nobody to tell.
@@ -81,16 +81,16 @@ fn run(config: Config) -> anyhow::Result<()> {
     result
 }
 
-fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+fn stop_on_signal(shutdown: Shutdown) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => shutdown.for_good.cancel(),
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        shutdown.cancel();
+        shutdown.asked.cancel();
     });
     Ok(())
 }

@@ -83,6 +83,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGINT.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     fn signal(&self, signal: Signal) {
         // With a valid handle the only failure is that it has ended, which is looked at elsewhere.
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);

@@ -55,6 +55,8 @@ pub struct Stage {
     network: Option<Wires>,
     engines: Vec<(u16, Daemon)>,
     etcd: Option<(u16, Daemon)>,
+    /// Whether coordinators that are started from now on leave their masters' rights to the next process.
+    pub keep_engines: bool,
     _place: Place,
 }
 
@@ -113,6 +115,7 @@ impl Stage {
             network,
             engines: Vec::new(),
             etcd: None,
+            keep_engines: false,
             _place: place,
         }
     }
@@ -209,6 +212,9 @@ impl Stage {
         let name = self.hosts[host].plan.name;
         let mut command = Command::new(Self::program("baton-coordinator"));
         command.arg("run").arg("--config").arg(self.config_of(name));
+        if self.keep_engines {
+            command.arg("--keep-engine");
+        }
         let daemon = self.spawn(self.hosts[host].node.as_ref(), &mut command, &format!("{name}.log"));
         self.hosts[host].daemon = Some(daemon);
     }

@@ -26,8 +26,8 @@ pub struct Overrides {
     /// What must survive a restart (coordinator.state_dir)
     #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<String>,
-    /// On SIGTERM, leave engines running and masters their right, for the next process to go on within the lease
-    /// (coordinator.keep_engine)
+    /// On SIGTERM, leave masters their right, for the next process to go on with within the lease; SIGINT gives it up all the
+    /// same (coordinator.keep_engine)
     #[arg(long, global = true)]
     pub keep_engine: bool,
     /// stateboard, etcd or embedded (provider.kind)

@@ -114,6 +114,21 @@ fn everything_that_is_given_is_taken() {
 }
 
 #[test]
+fn rights_are_kept_where_the_file_or_a_flag_says_so() {
+    let text = "[cluster]\nname = \"c\"\n[coordinator]\nname = \"h\"\n[provider]\nkind = \"embedded\"\n";
+    let read = |text: &str, overrides: &Overrides| Config::from_text("c.toml", text, [], overrides);
+    let kept = |text: &str, overrides: &Overrides| read(text, overrides).expect("it is good").keep_engine;
+    let flag = Overrides { keep_engine: true, ..Overrides::default() };
+    assert!(!kept(text, &Overrides::default()));
+    assert!(kept(text, &flag));
+    let said = text.replace("name = \"h\"", "name = \"h\"\nkeep_engine = true");
+    assert!(kept(&said, &Overrides::default()));
+    let wrong = said.replace("= true", "= \"perhaps\"");
+    let problems = read(&wrong, &Overrides::default()).expect_err("no boolean").to_string();
+    assert!(problems.contains("c.toml:5: coordinator.keep_engine"), "{problems}");
+}
+
+#[test]
 fn each_mistake_has_its_place_its_key_and_its_rule() {
     let cases = [
         // (what is put after the good lines, what is said)

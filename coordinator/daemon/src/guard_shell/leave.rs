@@ -14,15 +14,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Whether, and how, a shell is about to end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Leave {
-    /// Rights are left to the next process.
-    keep: bool,
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Stage {
+    #[default]
     Stays,
     HandsOver {
         /// From then on a right is handed over even if it was not extended just now.
@@ -34,10 +33,6 @@ enum Stage {
 }
 
 impl Leave {
-    pub(super) fn new(keep: bool) -> Self {
-        Self { keep, stage: Stage::Stays }
-    }
-
     pub(super) fn is_asked(&self) -> bool {
         !matches!(self.stage, Stage::Stays)
     }
@@ -46,9 +41,9 @@ impl Leave {
         matches!(self.stage, Stage::Stops)
     }
 
-    /// The daemon is to end.
-    pub(super) fn asked(&mut self, timing: &Timing) -> Option<Input> {
-        if !self.keep {
+    /// The daemon is to end; `for_good`: nobody comes after it.
+    pub(super) fn asked(&mut self, for_good: bool, timing: &Timing) -> Option<Input> {
+        if for_good {
             self.stage = Stage::Stops;
             return Some(Input::Stop);
         }

@@ -1,6 +1,6 @@
 //! Engines that run already and that somebody else started: adopted as they are, and never made to lose what they hold.
 
-use e2e::logs::{Allowed, CHANGE_OF_MASTER, ENGINE_ENDS};
+use e2e::logs::{Allowed, CHANGE_OF_MASTER, COORDINATOR_ENDS, ENGINE_ENDS};
 use e2e::stage::{Stage, play};
 use e2e::{HostPlan, InstancePlan, issues, poll, store};
 
@@ -23,6 +23,7 @@ fn adopted_pair(stage: &mut Stage) -> (InstancePlan, InstancePlan) {
     }
     stage.start_engine(&a1, &["--replicaof", "127.0.0.1", &b1.port.to_string()]);
     poll::until("the replica has the data", || store::get(a1.port, "old:99"));
+    stage.keep_engines = true;
     stage.start(a);
     stage.start(b);
     (a1, b1)
@@ -36,7 +37,7 @@ fn has_all(port: u16) {
 
 #[test]
 fn a_running_pair_keeps_its_master_and_its_data_and_then_fails_over() {
-    play(&[CHANGE_OF_MASTER, ENGINE_ENDS, NOT_OURS_TO_START, INTRUDER], |stage| {
+    play(&[CHANGE_OF_MASTER, COORDINATOR_ENDS, ENGINE_ENDS, NOT_OURS_TO_START, INTRUDER], |stage| {
         let (a1, b1) = adopted_pair(stage);
         let runs = [store::info(a1.port, "run_id"), store::info(b1.port, "run_id")];
         let before = stage.whole("orders", &["a1", "b1"]);
@@ -48,6 +49,17 @@ fn a_running_pair_keeps_its_master_and_its_data_and_then_fails_over() {
         );
         has_all(a1.port);
         has_all(b1.port);
+        let host = stage.host_of("b1");
+        stage.daemon(host).process().terminate();
+        assert_eq!(stage.daemon(host).ended_within(poll::PATIENCE).code(), Some(0), "{}", stage.log_of(host));
+        store::set(b1.port, "meanwhile", "yes").expect("its right was left to it");
+        stage.start(host);
+        poll::until("another process goes on", || match stage.log_of(host) {
+            log if log.contains("goes on from the hand-over") => Ok(()),
+            log => Err(log),
+        });
+        let kept = stage.whole("orders", &["a1", "b1"]);
+        assert_eq!((kept.term, kept.master.as_deref()), (before.term, Some("b1")), "{}", stage.log_of(host));
         store::set(b1.port, "new", "yes").expect("the master accepts");
         assert_eq!(store::ask::<i64>(b1.port, &["WAIT", "1", "5000"]), Ok(1));
 

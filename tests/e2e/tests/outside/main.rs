@@ -17,3 +17,4 @@ mod settings;
 mod stop;
 mod switchover;
 mod task;
+mod upgrade;

@@ -1,3 +1,5 @@
+//! A hand-over through its file: the whole of it, once, and nothing that is not surely it.
+
 use super::super::disk;
 use super::*;
 use baton_core::engine::{DataState, Probe};

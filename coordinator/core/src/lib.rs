@@ -23,6 +23,7 @@
 //! and arbiter never import each other; they share [`message`] and the vocabulary only.
 
 pub mod arbiter;
+pub mod contender;
 pub mod decision;
 pub mod engine;
 pub mod guard;

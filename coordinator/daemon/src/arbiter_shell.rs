@@ -16,6 +16,7 @@ pub use told::Aside;
 
 use crate::clock;
 use crate::config::Config;
+use crate::contender::put_bid;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -26,7 +27,8 @@ use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
     Action, Arbiter, Config as ArbiterConfig, Forecast, Input, RelayId, SessionId, TaskId, WriteOutcome,
 };
-use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
+use baton_core::contender::Bid;
+use baton_core::ids::{Endpoint, Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
 use baton_core::time::Time;
@@ -176,6 +178,8 @@ pub struct Parts {
     pub moving: watch::Receiver<MovingView>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// From when on the lock may be campaigned for, where another's bid has its chance first.
+    pub campaign_from: watch::Receiver<Option<Time>>,
 }
 
 struct Shell {
@@ -194,6 +198,8 @@ struct Shell {
     /// The last decision of each set as it was told, with its own time.
     decisions: BTreeMap<ReplicaSetName, DecisionRecord>,
     status: status::Pace,
+    /// The epoch whose lock is to be given up.
+    give_up: watch::Sender<Option<Epoch>>,
 }
 
 /// Starts the shell; it ends when `stop` is cancelled, after it has given the lock up.
@@ -215,7 +221,8 @@ pub fn start(
     let live = Arc::clone(&parts.live.borrow());
     let arbiter = Arbiter::new(config, live.settings.clone())?;
     let lock_stop = CancellationToken::new();
-    let resign = lock::spawn(&parts, events.clone(), lock_stop.clone());
+    let (give_up, to_give_up) = watch::channel(None);
+    let resign = lock::spawn(&parts, events.clone(), to_give_up, lock_stop.clone());
     let tasks = Tasks::new(parts.tasks.clone());
     let shell = Shell {
         parts,
@@ -231,6 +238,7 @@ pub fn start(
         publish: BTreeSet::new(),
         decisions: BTreeMap::new(),
         status: status::Pace::default(),
+        give_up,
     };
     Ok(tokio::spawn(async move {
         let last_grant = shell.run(queue, commands, stop).await;
@@ -284,7 +292,7 @@ impl Shell {
                 () = alarm => self.step(Input::Tick),
                 () = planned => self.start_due(),
                 // Whoever is not the arbiter still has to say who is.
-                Ok(()) = lock.changed() => self.status.touch(),
+                Ok(()) = lock.changed() => self.lock_changed(&lock.borrow_and_update().clone()),
                 Ok(()) = moving.changed() => self.status.touch(),
                 () = self.status.due() => {}
                 () = tokio::time::sleep_until(self.sessions.publish_from()), if !self.publish.is_empty() => {}
@@ -356,6 +364,25 @@ impl Shell {
                 self.step(Input::Detached { session });
             }
         }
+    }
+
+    /// Somebody else's lock is nothing to the machine, but to people.
+    fn lock_changed(&mut self, lock: &Option<LockView>) {
+        self.status.touch();
+        if let Some(lock) = lock.as_ref().filter(|lock| self.arbiter.epoch() == Some(lock.epoch)) {
+            self.step(Input::Bid(lock.bid.clone()));
+        }
+    }
+
+    fn bid(&self, expected: u64, hears: Option<u32>) {
+        let Some(epoch) = self.arbiter.epoch() else { return };
+        let bid = hears.map(|hears| Bid {
+            by: self.parts.config.name.clone(),
+            address: Endpoint(self.parts.address.as_str().into()),
+            hears,
+            number: 0,
+        });
+        tokio::spawn(put_bid(Arc::clone(&self.parts.provider), epoch, expected, bid));
     }
 
     fn loaded(&mut self, epoch: Epoch, snapshot: Snapshot) {
@@ -437,6 +464,14 @@ impl Shell {
                 report::decided(&decision, &self.parts.metrics);
                 let record = report::decision_record(&decision, &self.parts.config.name);
                 self.decisions.insert(decision.replicaset.clone(), record);
+            }
+            Action::Bid { expected, hears } => self.bid(expected, hears),
+            Action::GiveUp { to, hears, heard, listed } => {
+                tracing::warn!(
+                    %to, hears, heard, listed,
+                    "this arbiter hears too few guards, and gives its lock up for one that hears more"
+                );
+                self.give_up.send_replace(self.arbiter.epoch());
             }
             Action::Publish(set) => {
                 self.publish.insert(set);

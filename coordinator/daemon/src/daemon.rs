@@ -4,6 +4,7 @@
 use crate::arbiter_shell;
 use crate::clock;
 use crate::config::{Config, EngineKind as ConfiguredKind, InstanceConfig};
+use crate::contender;
 use crate::directory::DirectoryService;
 use crate::guard_shell;
 use crate::http;
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 use baton_client::status::ClusterStatus;
 use baton_core::ids::InstanceName;
 use baton_core::message::Beat;
+use baton_core::time::Time;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
 use baton_proto::v1;
@@ -153,13 +155,30 @@ pub async fn run(
     let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, (&guards_stop, &for_good))?;
     let inboxes = guarded.iter().map(|(name, guarded)| (name.clone(), guarded.inbox.clone())).collect();
     let link = common.link(address.clone(), peers, guarded, beat_queue, masters);
+    let (knocks, knock_queue) = mpsc::channel(contender::KNOCKS_MAX);
+    let contender_stop = CancellationToken::new();
+    let contender = common.contender_parts(&address, &peers, knock_queue);
+    let campaign_from = contender::start(contender, contender_stop.clone());
+    let _contender_ends = contender_stop.drop_guard();
+    let link = HostLink {
+        config: Arc::clone(&common.config),
+        live: common.live.clone(),
+        address: address.clone(),
+        peers,
+        guards: guarded,
+        beats: beat_queue,
+        lock: common.lock.clone(),
+        moving: common.moving.clone(),
+        masters,
+        notes: common.notes.clone(),
+    };
     let link_stop = CancellationToken::new();
     let link = tokio::spawn(link.run(link_stop.clone()));
     let _link_ends = link_stop.drop_guard();
 
     let arbiter_stop = CancellationToken::new();
     let arbiter = if common.config.arbiter_enabled {
-        let parts = common.arbiter_parts(address, cluster, tasks);
+        let parts = common.arbiter_parts(address, cluster, tasks, campaign_from);
         Some(arbiter_shell::start(parts, event_queue, events.clone(), command_queue, arbiter_stop.clone())?)
     } else {
         drop(event_queue);
@@ -170,7 +189,7 @@ pub async fn run(
     let serve_stop = CancellationToken::new();
     let events = common.config.arbiter_enabled.then_some(events);
     let coordination =
-        CoordinationService::new(Arc::clone(&common.config), events, inboxes, common.lock.clone());
+        CoordinationService::new(Arc::clone(&common.config), events, inboxes, common.lock.clone(), knocks);
     let services = Services { common: &common, views: &views, commands, coordination };
     let mut grpc = tokio::spawn(services.serve(grpc, serve_stop.clone()).await?);
     serve_http(&common, &views, http, health, &serve_stop, &ended);
@@ -258,6 +277,7 @@ impl Common {
         address: String,
         cluster: watch::Sender<Arc<ClusterView>>,
         tasks: watch::Sender<Arc<TasksView>>,
+        campaign_from: watch::Receiver<Option<Time>>,
     ) -> arbiter_shell::Parts {
         arbiter_shell::Parts {
             config: Arc::clone(&self.config),
@@ -269,6 +289,24 @@ impl Common {
             lock: self.lock.clone(),
             moving: self.moving.clone(),
             metrics: Arc::clone(&self.metrics),
+            campaign_from,
+        }
+    }
+
+    fn contender_parts(
+        &self,
+        address: &str,
+        peers: &Arc<Peers>,
+        knocks: mpsc::Receiver<contender::Knock>,
+    ) -> contender::Parts {
+        contender::Parts {
+            config: Arc::clone(&self.config),
+            address: address.to_owned(),
+            live: self.live.clone(),
+            provider: Arc::clone(&self.provider),
+            lock: self.lock.clone(),
+            peers: Arc::clone(peers),
+            knocks,
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod arbiter_shell;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contender;
 pub mod daemon;
 pub mod directory;
 pub mod guard_shell;

@@ -27,6 +27,7 @@ pub use error::{FatalError, ProviderError};
 pub use identity::identity_of;
 
 use async_trait::async_trait;
+use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::task::StoredTask;
@@ -146,6 +147,20 @@ pub trait StateProvider: Send + Sync + 'static {
     /// # Errors
     /// No answer; see [`ProviderError`].
     async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError>;
+
+    /// Puts a call or a bid beside the lock of `epoch`, in place of the one with the number `expected` (0: none), or takes
+    /// away what stands there; refused where another stands there. The provider sets its number (`expected + 1`). Under no
+    /// lock, since whoever bids does not hold it; a hint by which nobody gets a right, and which a provider may forget. May
+    /// be repeated: what stands is told by the watch.
+    ///
+    /// # Errors
+    /// No answer; see [`ProviderError`].
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError>;
 
     /// Past appointments of one set, newest first, at most `limit`. Bounded by the provider as well.
     ///

@@ -9,7 +9,8 @@ use baton_board::{
     Request, RequestId, Resume, SessionId, SessionMessage, SettingsOutcome, Snapshot, Status, TaskOutcome,
     Update, WatchStart, Write, WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
+use baton_core::contender::Bid;
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::task::StoredTask;
 use baton_core::time::{Span, Time};
@@ -492,6 +493,17 @@ impl StateProvider for MemoryProvider {
 
     async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
         expect_reply!(self.ask(Request::RemoveTask { token, id }).await?, Written).and_then(unless_moving)
+    }
+
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError> {
+        let bid = bid.map(Box::new);
+        expect_reply!(self.ask(Request::PutBid { epoch, expected, bid }).await?, Written)
+            .and_then(unless_moving)
     }
 
     async fn history(

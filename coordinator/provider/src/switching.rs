@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use baton_board::{
     AppointOutcome, Candidate, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome, WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
+use baton_core::contender::Bid;
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, MovePhase, Settings};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -274,6 +275,15 @@ impl StateProvider for SwitchingProvider {
 
     async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
         self.shared.end().0.remove_task(token, id).await
+    }
+
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError> {
+        self.shared.end().0.put_bid(epoch, expected, bid).await
     }
 
     async fn history(

@@ -109,6 +109,7 @@ impl Board {
                 | Request::PutSettings { .. }
                 | Request::PutTask { .. }
                 | Request::RemoveTask { .. }
+                | Request::PutBid { .. }
                 | Request::PutMove { .. } => true,
                 Request::Read | Request::Watch { .. } | Request::History { .. } | Request::Status => false,
             },
@@ -176,6 +177,9 @@ impl Board {
             Request::PutMove { expected, moving } => Reply::Settings(self.put_move(expected, moving)),
             Request::PutTask { token, expected, task } => Reply::Task(self.put_task(token, expected, *task)),
             Request::RemoveTask { token, id } => Reply::Written(self.remove_task(token, id)),
+            Request::PutBid { epoch, expected, bid } => {
+                Reply::Written(self.put_bid(epoch, expected, bid.map(|bid| *bid)))
+            }
             Request::History { replicaset, limit } => Reply::History(self.past(&replicaset, limit)),
             Request::Status => Reply::Status(Box::new(self.status())),
         };

@@ -3,9 +3,11 @@
 use crate::board::Board;
 use crate::break_rule::BreakRule;
 use crate::message::{Action, Resume, SessionId, SessionMessage, Write};
-use crate::outcome::{Refusal, RefusalReason};
+use crate::outcome::{Refusal, RefusalReason, WriteOutcome};
+use crate::rules;
 use crate::state::DurableLock;
 use crate::watch::Item;
+use baton_core::contender::Bid;
 use baton_core::ids::{CoordinatorName, Endpoint, Epoch};
 use baton_core::record::MovePhase;
 use baton_core::time::{Span, Time};
@@ -48,6 +50,9 @@ pub struct LockView {
     pub epoch: Epoch,
     /// Who took it and has not resigned. It may have expired or lost its connection meanwhile.
     pub holder: Option<Candidate>,
+    /// Who hears how many guards in this epoch: the holder's call, or the bid that answers it. A hint, by which nobody gets
+    /// a right: it is not durable.
+    pub bid: Option<Bid>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +83,8 @@ pub(crate) struct Lock {
     /// Until when any holder before it could, or a grant of one that resigned lives: the latest over all of them.
     bound: Time,
     waiting: VecDeque<Waiter>,
+    /// Of the current epoch.
+    bid: Option<Bid>,
 }
 
 impl Lock {
@@ -87,13 +94,14 @@ impl Lock {
         let never_taken = durable.epoch.number == 0;
         let until = if never_taken { now } else { now + durable.longest_ttl };
         let hold = if durable.holder.is_some() { Hold::Reserved(until) } else { Hold::Free };
-        Self { durable, hold, believed_until: until, bound: until, waiting: VecDeque::new() }
+        Self { durable, hold, believed_until: until, bound: until, waiting: VecDeque::new(), bid: None }
     }
 
     pub(crate) fn view(&self) -> LockView {
         LockView {
             epoch: self.durable.epoch,
             holder: self.durable.holder.as_ref().map(|(candidate, _)| candidate.clone()),
+            bid: self.bid.clone(),
         }
     }
 
@@ -246,6 +254,7 @@ impl Board {
         }
         self.lock.durable.epoch.number += 1;
         self.lock.durable.holder = Some((waiter.candidate, waiter.secret));
+        self.lock.bid = None;
         let ttl = self.lock_ttl();
         self.lock.durable.longest_ttl = self.lock.durable.longest_ttl.max(ttl);
         self.commit_lock();
@@ -269,6 +278,23 @@ impl Board {
         for waiter in std::mem::take(&mut self.lock.waiting) {
             self.tell(waiter.session, SessionMessage::Refused(refusal.clone()));
         }
+    }
+
+    /// Puts a call or a bid beside the lock, or takes away what stands there. Asked for under the epoch alone: whoever bids does
+    /// not hold the lock.
+    pub(crate) fn put_bid(&mut self, epoch: Epoch, expected: u64, bid: Option<Bid>) -> WriteOutcome {
+        if let Some(refusal) = self.standstill() {
+            return WriteOutcome::Refused(refusal);
+        }
+        if epoch != self.lock.durable.epoch {
+            return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
+        }
+        if let Err(refusal) = rules::check_bid(&self.limits, self.lock.bid.as_ref(), expected, bid.as_ref()) {
+            return WriteOutcome::Refused(refusal);
+        }
+        self.lock.bid = bid.map(|bid| Bid { number: expected.saturating_add(1), ..bid });
+        self.commit_lock();
+        WriteOutcome::Applied(self.revision)
     }
 
     fn commit_lock(&mut self) {

@@ -4,6 +4,7 @@ use crate::lock::{Candidate, LockSecret, LockToken};
 use crate::outcome::{AppointOutcome, Refusal, SettingsOutcome, TaskOutcome, WriteOutcome};
 use crate::state::{DurableLock, Snapshot, Status};
 use crate::watch::{Update, WatchStart};
+use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Revision, TaskId, Term, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Record, Settings};
 use baton_core::task::StoredTask;
@@ -133,6 +134,15 @@ pub enum Request {
         /// Which.
         id: TaskId,
     },
+    /// Put a call or a bid beside the lock, or take away what stands there. Answered by [`Reply::Written`].
+    PutBid {
+        /// In which epoch.
+        epoch: Epoch,
+        /// The number of what must stand there; 0: nothing.
+        expected: u64,
+        /// What shall; its `number` is set here.
+        bid: Option<Box<Bid>>,
+    },
     /// Past appointments, newest first. Answered by [`Reply::History`].
     History {
         /// Of which set.
@@ -251,7 +261,7 @@ pub enum Reply {
     Snapshot(Box<Snapshot>),
     /// To [`Request::Watch`].
     Watching(WatchStart),
-    /// To [`Request::PutMember`], [`Request::RemoveMember`] and [`Request::RemoveTask`].
+    /// To [`Request::PutMember`], [`Request::RemoveMember`], [`Request::RemoveTask`] and [`Request::PutBid`].
     Written(WriteOutcome),
     /// To [`Request::PutSettings`] and [`Request::PutMove`].
     Settings(SettingsOutcome),

@@ -4,6 +4,7 @@
 
 use crate::limits::Limits;
 use crate::outcome::{Refusal, RefusalReason};
+use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, InstanceName, Term};
 use baton_core::record::{Change, Member, Move, MovePhase, Record, Settings};
 use baton_core::task::{StoredTask, TASK_ID_END};
@@ -156,6 +157,27 @@ pub fn check_task(limits: &Limits, task: &StoredTask, others: Option<usize>) -> 
     }
     if others.is_some_and(|count| count >= limits.tasks) {
         return limit(format!("at most {} tasks are kept", limits.tasks));
+    }
+    Ok(())
+}
+
+/// Whether a call or a bid may stand where `standing` does, of which its maker knew the number `expected`.
+///
+/// # Errors
+/// Another was first, or a limit.
+pub fn check_bid(
+    limits: &Limits,
+    standing: Option<&Bid>,
+    expected: u64,
+    bid: Option<&Bid>,
+) -> Result<(), Refusal> {
+    let found = standing.map_or(0, |bid| bid.number);
+    if found != expected {
+        let detail = format!("bid {found} stands beside the lock, not {expected}");
+        return Err(Refusal::new(RefusalReason::Version, None, detail));
+    }
+    if bid.is_some_and(|bid| bid.address.0.len() > limits.text_bytes) {
+        return Err(Refusal::new(RefusalReason::Limit, None, "the bidder's address is too long"));
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ where
 
 /// The last part of a path, where it is one of ours: it becomes a label, and those must not be drawn by strangers.
 fn method(path: &str) -> &'static str {
-    const METHODS: [&str; 18] = [
+    const METHODS: [&str; 19] = [
         "Join",
         "Campaign",
         "Appoint",
@@ -143,6 +143,7 @@ fn method(path: &str) -> &'static str {
         "PutMove",
         "PutSettings",
         "PutTask",
+        "PutBid",
         "RemoveTask",
         "History",
         "Backup",

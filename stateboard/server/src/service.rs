@@ -323,6 +323,20 @@ impl v1::stateboard_server::Stateboard for Service {
         }
     }
 
+    async fn put_bid(
+        &self,
+        request: tonic::Request<v1::PutBidRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.identity)?;
+        let epoch = wire::epoch_from_wire(request.epoch).map_err(malformed)?;
+        let bid = request.bid.map(wire::bid_from_wire).transpose().map_err(malformed)?.map(Box::new);
+        match self.ask(Request::PutBid { epoch, expected: request.expected, bid }).await? {
+            Reply::Written(outcome) => Ok(ending(wire::written_to_wire(&outcome), ended(&outcome))),
+            other => Err(other_kind(&other)),
+        }
+    }
+
     async fn history(
         &self,
         request: tonic::Request<v1::HistoryRequest>,

@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tonic::codegen::{Bytes, Service as _};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 14] = [
     "Join",
     "Campaign",
     "Appoint",
@@ -32,6 +32,7 @@ const METHODS: [&str; 13] = [
     "RemoveMember",
     "PutSettings",
     "PutTask",
+    "PutBid",
     "RemoveTask",
     "History",
     "Backup",

@@ -294,6 +294,8 @@ impl Carrier<'_> {
                 | arbiter::Action::Drilled { .. }
                 | arbiter::Action::AbortAnswered { .. }
                 | arbiter::Action::Fence { .. }
+                | arbiter::Action::Bid { .. }
+                | arbiter::Action::GiveUp { .. }
                 | arbiter::Action::NameUsedTwice { .. } => {}
             }
         }

@@ -262,7 +262,7 @@ impl Mail {
 
 fn new_arbiter(world: &World, index: usize) -> Arbiter {
     let config = arbiter::Config { coordinator: coordinator(10 + index), seed: 1, rules: world.rules() };
-    Arbiter::with_timing(config, Settings::default(), world.timing.clone())
+    Arbiter::with_timing(config, Settings::default(), world.timing.clone()).without_calls()
 }
 
 fn rebase_seat(seat: &mut Seat, by: Span) {

@@ -14,17 +14,17 @@ const STATES: [(&str, usize); 14] = [
     ("lease", 21_651),
     ("late", 282_614),
     ("stale", 95_482),
-    ("stay", 259_980),
+    ("stay", 296_571),
     ("again", 71_684),
     ("bare", 5_423),
     ("deadman", 21_801),
-    ("lock", 183_116),
+    ("lock", 187_163),
     ("crash", 15_966),
     ("engine", 1_341),
-    ("unknown", 40_411),
+    ("unknown", 50_683),
     ("first", 70_541),
     ("switchover", 371_866),
-    ("promise", 1_106_515),
+    ("promise", 1_679_092),
 ];
 
 fn holds(name: &str) {

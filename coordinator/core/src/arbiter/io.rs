@@ -2,9 +2,10 @@
 
 use super::drill::Outage;
 use super::rails::DrillAsked;
+use crate::contender::Bid;
 use crate::decision::Decision;
 pub use crate::ids::TaskId;
-use crate::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
+use crate::ids::{CoordinatorName, Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use crate::message::{Beat, Grant, Hello, ToGuard};
 use crate::record::{Member, Pin, Record, Settings};
 use crate::time::{Span, Time};
@@ -174,6 +175,8 @@ pub enum Input {
         /// How long the set may take to be whole again.
         timeout: Span,
     },
+    /// The call or the bid beside our own lock has changed (design, *Operators*: the arbiter that hears too few).
+    Bid(Option<Bid>),
     /// A person wants the old master back; answered by [`Action::AbortAnswered`].
     Abort {
         /// Which task.
@@ -305,6 +308,25 @@ pub enum Action {
         term: Term,
         /// The recorded master.
         instance: InstanceName,
+    },
+    /// Put a call beside our lock, in place of what has this number (0: nothing), or take away what stands there (`None`).
+    /// It need not be answered: what stands is seen.
+    Bid {
+        /// What must stand there now.
+        expected: u64,
+        /// How many guards we hear.
+        hears: Option<u32>,
+    },
+    /// Give the lock up in good order: somebody hears more guards.
+    GiveUp {
+        /// Who.
+        to: CoordinatorName,
+        /// How many it hears.
+        hears: u32,
+        /// How many we hear.
+        heard: u32,
+        /// Of how many that are listed.
+        listed: u32,
     },
     /// Two guards use one name; the newcomer was told to stand down.
     NameUsedTwice {

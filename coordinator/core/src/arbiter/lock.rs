@@ -64,6 +64,7 @@ impl Arbiter {
         self.alarms.clear();
         self.writes.clear();
         self.sets.clear();
+        self.reach.forget();
         self.lock = Some(Lock { epoch, valid_until, predecessor_bound, taken_at: now, loaded: false });
         for (session, hello) in guards {
             self.attached(now, session, vec![hello]);
@@ -87,11 +88,13 @@ impl Arbiter {
                 set.patience = set.patience.max(patience);
             }
             self.drive_all(now);
+            self.count_later(now);
         }
     }
 
     pub(super) fn lock_lost(&mut self) {
         self.lock = None;
+        self.reach.forget();
         self.alarms.clear();
         self.writes.clear();
         for set in self.sets.values_mut() {
@@ -137,6 +140,11 @@ impl Arbiter {
         self.take_up(now, tasks);
         self.heed_said(now, unix_millis);
         self.drive_all(now);
+        self.count_later(now);
+    }
+
+    pub(super) fn lock_taken_at(&self) -> Option<Time> {
+        self.lock.as_ref().map(|lock| lock.taken_at)
     }
 
     /// How long a new arbiter lets guards attach before silence means anything. No rule of safety: what has run out has

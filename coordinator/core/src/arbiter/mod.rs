@@ -17,6 +17,7 @@ mod observe;
 mod pause;
 mod policy;
 mod rails;
+mod reach;
 mod restored;
 pub mod select;
 mod set;
@@ -81,6 +82,7 @@ pub struct Arbiter {
     tripped: bool,
     /// The set whose master is being moved by the arbiter's own wish.
     wishing: Option<ReplicaSetName>,
+    reach: reach::Reach,
     actions: VecDeque<Action>,
 }
 
@@ -112,6 +114,7 @@ impl Arbiter {
             recent: VecDeque::new(),
             tripped: false,
             wishing: None,
+            reach: reach::Reach::default(),
             actions: VecDeque::new(),
         }
     }
@@ -150,6 +153,7 @@ impl Arbiter {
                 self.drill_asked(now, task, &replicaset, asked, timeout);
             }
             Input::Abort { task } => self.abort_asked(now, task),
+            Input::Bid(bid) => self.bid_seen(now, bid),
         }
         self.ring(now);
     }
@@ -163,7 +167,8 @@ impl Arbiter {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.lock.as_ref()?;
-        self.alarms.first().map(|(at, _)| *at)
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(self.reach.look_at).min()
     }
 
     /// The epoch of the lock that it holds, if it does.
@@ -186,12 +191,21 @@ impl Arbiter {
 
     /// Looks at every set whose time has come.
     fn ring(&mut self, now: Time) {
+        let due: Vec<_> = self.alarms.iter().take_while(|(at, _)| *at <= now).cloned().collect();
         if !self.is_active(now) {
+            // Every set is looked at when the lock is renewed; an alarm that stays would wake us again and again until then.
+            for (at, name) in due {
+                self.alarms.remove(&(at, name.clone()));
+                self.set_mut(&name).alarm = None;
+            }
+            self.reach.look_at = self.reach.look_at.filter(|at| *at > now);
             return;
         }
-        let due: Vec<_> = self.alarms.iter().take_while(|(at, _)| *at <= now).cloned().collect();
         for (_, name) in due {
             self.drive(now, &name);
+        }
+        if self.reach.look_at.is_some_and(|at| at <= now) {
+            self.look_at_reach(now);
         }
     }
 
@@ -227,6 +241,7 @@ impl Arbiter {
         if set.publication() != before {
             self.push(Action::Publish(name.clone()));
         }
+        self.count_if_silent(now, &set);
         set.alarm = self.alarm_of(now, &set);
         if let Some(alarm) = set.alarm {
             self.alarms.insert((alarm, name.clone()));
@@ -279,6 +294,7 @@ impl Arbiter {
             set.rebase(by);
         }
         self.paced_from = self.paced_from.back(by);
+        self.reach.rebase(by);
         self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
     }
 

@@ -137,6 +137,7 @@ impl Arbiter {
         for name in touched {
             self.drive(now, &name);
         }
+        self.count_later(now);
     }
 
     pub(super) fn beat(&mut self, now: Time, session: SessionId, mut beat: Beat) {

@@ -47,6 +47,22 @@ pub(super) fn store_blind() -> IssueStatus {
     }
 }
 
+pub(super) fn hears_too_few(heard: u32, listed: u32) -> IssueStatus {
+    IssueStatus {
+        code: "hears_too_few".to_owned(),
+        severity: Severity::Warning.name().to_owned(),
+        text: format!(
+            "the arbiter hears {heard} of {listed} guards that are listed: it gives its lock up for a coordinator that hears \
+             more, where there is one"
+        ),
+        suggestion:
+            "start the coordinators that are missing, mend the network, or remove members that are gone"
+                .to_owned(),
+        command: "batonctl status".to_owned(),
+        ..IssueStatus::default()
+    }
+}
+
 /// For sorting: the first is the most urgent.
 pub(super) fn urgency(severity: &str) -> u8 {
     match severity {

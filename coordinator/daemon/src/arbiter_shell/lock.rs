@@ -6,7 +6,7 @@
 use super::{Event, Parts};
 use crate::clock;
 use crate::live::Live;
-use baton_core::ids::Endpoint;
+use baton_core::ids::{Endpoint, Epoch};
 use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use baton_provider::{Candidate, LockGrant, LockSession, LockToken, ProviderError, Renewal, StateProvider};
@@ -25,6 +25,9 @@ struct Task {
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
     last_grant: watch::Receiver<Time>,
+    /// The epoch whose lock is to be given up.
+    to_give_up: watch::Receiver<Option<Epoch>>,
+    campaign_from: watch::Receiver<Option<Time>>,
 }
 
 /// How a hold of the lock ended.
@@ -32,7 +35,7 @@ struct Task {
 enum End {
     /// It is another's, or cannot be renewed.
     Lost,
-    /// Given up for one that is as short as the settings have it.
+    /// Given up, for one that is as short as the settings have it, or for somebody who hears more guards.
     GivenUp,
     /// Given up because the daemon stops.
     Stopped,
@@ -42,6 +45,7 @@ enum End {
 pub(super) fn spawn(
     parts: &Parts,
     events: mpsc::Sender<Event>,
+    to_give_up: watch::Receiver<Option<Epoch>>,
     stop: CancellationToken,
 ) -> watch::Sender<Time> {
     let (resign, last_grant) = watch::channel(Time::default());
@@ -55,6 +59,8 @@ pub(super) fn spawn(
         events,
         stop,
         last_grant,
+        to_give_up,
+        campaign_from: parts.campaign_from.clone(),
     };
     tokio::spawn(task.run());
     resign
@@ -63,9 +69,19 @@ pub(super) fn spawn(
 impl Task {
     async fn run(mut self) {
         loop {
+            let from = *self.campaign_from.borrow_and_update();
+            if let Some(from) = from.filter(|from| clock::now() < *from) {
+                if self.stop.is_cancelled() {
+                    return;
+                }
+                self.stand_back(from).await;
+                continue;
+            }
             let campaign = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
+                // Another's bid has its chance first: who is not in line is not given the lock.
+                Ok(()) = self.campaign_from.changed() => continue,
                 campaign = self.provider.campaign(&self.candidate, None) => campaign,
             };
             let session = match campaign {
@@ -82,6 +98,15 @@ impl Task {
                 End::GivenUp => {}
                 End::Stopped => return,
             }
+        }
+    }
+
+    async fn stand_back(&mut self, from: Time) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            Ok(()) = self.campaign_from.changed() => {}
+            () = tokio::time::sleep_until(clock::instant_of(from)) => {}
         }
     }
 
@@ -115,7 +140,7 @@ impl Task {
                     acquired = true;
                     // While the state moves, the lock changes no hands.
                     if settings.moving.is_none() && is_too_long(ttl, &*self.provider, &timing) {
-                        self.give_up(session).await;
+                        self.give_up(session, "for one of the length that the settings have now").await;
                         return End::GivenUp;
                     }
                 }
@@ -131,11 +156,16 @@ impl Task {
                 }
             }
             let next = sent + timing.lock_renew;
+            let asked = async { self.to_give_up.wait_for(|epoch| *epoch == Some(token.epoch)).await.is_ok() };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
                 // Renewed at once: a shorter lock has to be renewed sooner, and a longer one is given by the renewal.
                 Ok(()) = self.live.changed() => {}
+                true = asked => {
+                    self.give_up(session, "for a coordinator that hears more guards").await;
+                    return End::GivenUp;
+                }
                 () = tokio::time::sleep_until(clock::instant_of(next)) => {}
             }
         }
@@ -150,15 +180,14 @@ impl Task {
         let _ = self.events.send(event).await;
     }
 
-    /// The lock is longer than the settings have it, and renewing does not shorten it: the machine stops granting, and then
-    /// it is given up.
-    async fn give_up(&self, session: Box<dyn LockSession>) {
+    /// The machine stops granting, and then the lock is given up.
+    async fn give_up(&self, session: Box<dyn LockSession>, why: &str) {
         let (reply, last_grant) = oneshot::channel();
         if self.events.send(Event::GiveUpLock { reply }).await.is_err() {
             return;
         }
         if let Ok(last_grant) = last_grant.await {
-            tracing::info!("the arbiter's lock is given up for one of the length that the settings have now");
+            tracing::info!("the arbiter's lock is given up {why}");
             resign(session, last_grant).await;
         }
     }

@@ -109,6 +109,10 @@ pub(super) fn cluster_view(
     if arbiter.epoch().is_some() && !active {
         issues.push(issues::store_blind());
     }
+    let (heard, listed) = arbiter.hears(now);
+    if active && u64::from(heard) * 2 < u64::from(listed) {
+        issues.push(issues::hears_too_few(heard, listed));
+    }
     issues.extend(moving::issues(&parts.moving.borrow()));
     // What this very host has to say of its configuration comes over its own link too.
     let own = |issue: &IssueStatus| {

@@ -59,6 +59,27 @@ impl Peers {
         self.arbiter.send_replace(arbiter.map(str::to_owned));
     }
 
+    /// Whom the link is attached to.
+    #[must_use]
+    pub fn attached_to(&self) -> watch::Receiver<Option<String>> {
+        self.arbiter.subscribe()
+    }
+
+    /// Shows a bidder for the arbiter's lock that this host, with so many guards, is heard there.
+    ///
+    /// # Errors
+    /// The transport's, or that it is of another cluster.
+    pub async fn knock(&self, address: &str, guards: u32) -> Result<(), Status> {
+        let request = v1::KnockRequest {
+            cluster: self.config.identity.cluster.to_string(),
+            identity: self.config.identity.secret_hash.to_vec(),
+            coordinator: self.config.name.to_string(),
+            guards,
+        };
+        let call = async |mut client: CoordinationClient<Channel>| client.knock(request).await;
+        self.call(address, self.beat(), call).await.map(|_: v1::KnockResponse| ())
+    }
+
     /// Takes addresses in; what is not named stays as it was.
     ///
     /// # Errors

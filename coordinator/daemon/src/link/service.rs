@@ -5,6 +5,7 @@ use super::wire;
 use crate::arbiter_shell::{Aside, Event};
 use crate::clock;
 use crate::config::Config;
+use crate::contender::Knock;
 use crate::guard_shell::{FromLink, Question};
 use baton_core::arbiter::SessionId;
 use baton_core::ids::{CoordinatorName, InstanceName};
@@ -40,6 +41,8 @@ pub struct CoordinationService {
     /// The guards of this host, for other guards that ask them.
     guards: BTreeMap<InstanceName, mpsc::Sender<FromLink>>,
     lock: watch::Receiver<Option<LockView>>,
+    /// The contender of this host.
+    knocks: mpsc::Sender<Knock>,
     sessions: AtomicU64,
 }
 
@@ -51,8 +54,9 @@ impl CoordinationService {
         events: Option<mpsc::Sender<Event>>,
         guards: BTreeMap<InstanceName, mpsc::Sender<FromLink>>,
         lock: watch::Receiver<Option<LockView>>,
+        knocks: mpsc::Sender<Knock>,
     ) -> Self {
-        Self { config, events, guards, lock, sessions: AtomicU64::new(1) }
+        Self { config, events, guards, lock, knocks, sessions: AtomicU64::new(1) }
     }
 
     /// As tonic serves it.
@@ -169,6 +173,21 @@ impl Coordination for CoordinationService {
         events.try_send(event).map_err(|_| Status::unavailable("the arbiter's queue is full"))?;
         let answer = answer.await.map_err(|_| self.not_active())?;
         Ok(Response::new(wire::peer::relay_answer_to_wire(&of, &answer)))
+    }
+
+    async fn knock(&self, request: Request<v1::KnockRequest>) -> Result<Response<v1::KnockResponse>, Status> {
+        let v1::KnockRequest { cluster, identity, coordinator, guards } = request.into_inner();
+        self.admit(&cluster, &identity)?;
+        let by = CoordinatorName::parse(&coordinator)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let most = u32::try_from(wire::GUARDS_MAX).unwrap_or(u32::MAX);
+        if guards > most {
+            return Err(Status::invalid_argument(format!("more than {most} guards")));
+        }
+        self.knocks
+            .try_send(Knock { by, guards })
+            .map_err(|_| Status::unavailable("too many knock at this moment"))?;
+        Ok(Response::new(v1::KnockResponse {}))
     }
 }
 

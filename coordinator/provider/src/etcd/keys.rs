@@ -17,6 +17,7 @@ pub(super) enum Key {
     Identity,
     Epoch,
     Lock,
+    Bid,
     Settings,
     Record(ReplicaSetName),
     Member(ReplicaSetName, InstanceName),
@@ -47,6 +48,11 @@ impl Keys {
 
     pub(super) fn lock(&self) -> String {
         format!("{}lock", self.base)
+    }
+
+    /// What stands beside the lock: a call or a bid.
+    pub(super) fn bid(&self) -> String {
+        format!("{}bid", self.base)
     }
 
     pub(super) fn settings(&self) -> String {
@@ -105,6 +111,7 @@ impl Keys {
             ["identity"] => Some(Key::Identity),
             ["epoch"] => Some(Key::Epoch),
             ["lock"] => Some(Key::Lock),
+            ["bid"] => Some(Key::Bid),
             ["settings"] => Some(Key::Settings),
             ["tasks", id] => task_id(id).map(Key::Task),
             ["replicasets", name, "record"] => set(name).map(Key::Record),

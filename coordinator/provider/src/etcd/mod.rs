@@ -21,6 +21,7 @@
 //! many coordinators wait for the lock. etcd has a quota of its own, and says so when it is reached.
 
 mod appoint;
+mod bid;
 mod documents;
 mod endpoints;
 mod keys;
@@ -47,7 +48,8 @@ use baton_board::{
     AppointOutcome, Candidate, Identity, Limits, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome,
     WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
+use baton_core::contender::Bid;
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -215,6 +217,15 @@ impl StateProvider for EtcdProvider {
 
     async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
         self.store.remove_task(token, id).await
+    }
+
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError> {
+        self.store.put_bid(epoch, expected, bid).await
     }
 
     async fn history(

@@ -123,7 +123,7 @@ impl Store {
                     durable.tasks.insert(id, task_at(kv, id)?);
                 }
                 Key::Other if kv.key.contains("/history/") => lines.push(kv),
-                Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Other => {}
+                Key::Identity | Key::Epoch | Key::Lock | Key::Bid | Key::Settings | Key::Other => {}
             }
         }
         lines.sort_by_key(|kv| kv.created);

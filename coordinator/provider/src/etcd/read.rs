@@ -66,7 +66,13 @@ impl Store {
                         let member = member_at(kv, &set, &instance)?;
                         members.insert((set, instance), member);
                     }
-                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Task(_) | Key::Other => {}
+                    Key::Identity
+                    | Key::Epoch
+                    | Key::Lock
+                    | Key::Bid
+                    | Key::Settings
+                    | Key::Task(_)
+                    | Key::Other => {}
                 }
             }
         }
@@ -101,7 +107,13 @@ impl Store {
                         names.members += 1;
                         names.sets.insert(set);
                     }
-                    Key::Identity | Key::Epoch | Key::Lock | Key::Settings | Key::Task(_) | Key::Other => {}
+                    Key::Identity
+                    | Key::Epoch
+                    | Key::Lock
+                    | Key::Bid
+                    | Key::Settings
+                    | Key::Task(_)
+                    | Key::Other => {}
                 }
             }
             if !found.more {

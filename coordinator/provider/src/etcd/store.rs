@@ -6,9 +6,12 @@ use super::endpoints::Endpoints;
 use super::keys::Keys;
 use super::outcome::Failure;
 use super::txn::{self, Answer, Do, Found, Get, Kv, Unchanged};
-use super::values::{self, EpochDoc, EpochValue, IdentityDoc, LockDoc, LockValue, SettingsDoc, hash_of};
+use super::values::{
+    self, BidDoc, EpochDoc, EpochValue, IdentityDoc, LockDoc, LockValue, SettingsDoc, hash_of,
+};
 use crate::error::{FatalError, ProviderError};
 use baton_board::{Limits, LockToken, LockView};
+use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, Revision};
 use baton_core::record::Settings;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +41,9 @@ pub(super) struct Held {
     pub(super) value: LockValue,
 }
 
+/// A call or a bid, and the epoch that it was made in.
+pub(super) type StandingBid = (Epoch, Bid);
+
 /// The head, read.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
@@ -47,6 +53,8 @@ pub(super) struct Head {
     pub(super) identity_modified: i64,
     pub(super) epoch_modified: i64,
     pub(super) lock: Option<Held>,
+    pub(super) bid: Option<StandingBid>,
+    pub(super) bid_modified: i64,
     pub(super) settings: Settings,
     pub(super) settings_modified: i64,
     /// What else was asked for.
@@ -64,7 +72,7 @@ impl Head {
     }
 
     pub(super) fn view(&self) -> LockView {
-        view(self.epoch_value, self.epoch_modified, self.lock.as_ref())
+        view(self.epoch_value, self.epoch_modified, self.lock.as_ref(), self.bid.as_ref())
     }
 
     /// The lock, where `token` is its holder's: the same epoch, and the secret that its hash was made from.
@@ -105,11 +113,19 @@ impl Head {
 }
 
 /// Who holds the lock. A lock of an older generation is nobody's: whoever raised the generation ended every epoch before.
-pub(super) fn view(epoch: EpochValue, epoch_modified: i64, lock: Option<&Held>) -> LockView {
+pub(super) fn view(
+    epoch: EpochValue,
+    epoch_modified: i64,
+    lock: Option<&Held>,
+    bid: Option<&StandingBid>,
+) -> LockView {
     let lock = lock.filter(|lock| lock.value.generation == epoch.generation);
+    let epoch = epoch.epoch(lock.map_or(epoch_modified, |lock| lock.kv.created));
     LockView {
-        epoch: epoch.epoch(lock.map_or(epoch_modified, |lock| lock.kv.created)),
+        epoch,
         holder: lock.map(|lock| lock.value.holder.clone()),
+        // What was said in another epoch is nothing in this one.
+        bid: bid.filter(|(of, _)| *of == epoch).map(|(_, bid)| bid.clone()),
     }
 }
 
@@ -119,6 +135,12 @@ pub(super) fn revision(revision: i64) -> Revision {
 
 pub(super) fn held(kv: &Kv) -> Result<Held, values::Damaged> {
     Ok(Held { value: values::read::<LockDoc>(&kv.key, &kv.value)?, kv: kv.clone() })
+}
+
+/// A hint that cannot be understood is none: nothing depends on it, and whoever bids writes over it.
+pub(super) fn bid_at(kv: &Kv) -> Option<StandingBid> {
+    let bid = values::read::<BidDoc>(&kv.key, &kv.value);
+    bid.inspect_err(|error| tracing::warn!(%error, "passed over")).ok()
 }
 
 impl Store {
@@ -141,10 +163,15 @@ impl Store {
     }
 
     async fn look(&self, more: Vec<Get>) -> Result<Head, ProviderError> {
-        let mut gets: Vec<Get> =
-            [self.keys.identity(), self.keys.epoch(), self.keys.lock(), self.keys.settings()]
-                .map(Get::Key)
-                .into();
+        let mut gets: Vec<Get> = [
+            self.keys.identity(),
+            self.keys.epoch(),
+            self.keys.lock(),
+            self.keys.settings(),
+            self.keys.bid(),
+        ]
+        .map(Get::Key)
+        .into();
         gets.extend(more);
         for _ in 0..ATTEMPTS {
             let answer = txn::read(&self.endpoints, &gets).await.map_err(Failure::into_error)?;
@@ -169,10 +196,10 @@ impl Store {
 
     /// `None` where the cluster has no identity yet.
     fn understand(&self, mut answer: Answer) -> Result<Option<Head>, ProviderError> {
-        let found = answer.found.split_off(4);
+        let found = answer.found.split_off(5);
         let mut first = answer.found.into_iter().map(|found| found.kvs.into_iter().next());
         let mut next = || first.next().flatten();
-        let (identity, epoch, lock, settings) = (next(), next(), next(), next());
+        let (identity, epoch, lock, settings, bid) = (next(), next(), next(), next(), next());
         let Some(identity) = identity else { return Ok(None) };
         let theirs = values::read::<IdentityDoc>(&identity.key, &identity.value)?;
         if self.options.check_identity {
@@ -189,6 +216,8 @@ impl Store {
             identity_modified: identity.modified,
             epoch_modified: epoch.modified,
             lock: lock.as_ref().map(held).transpose()?,
+            bid: bid.as_ref().and_then(bid_at),
+            bid_modified: bid.map_or(0, |bid| bid.modified),
             settings: values::read::<SettingsDoc>(&settings.key, &settings.value)?,
             settings_modified: settings.modified,
             found,

@@ -7,8 +7,8 @@ mod record;
 mod settings;
 
 pub(super) use documents::{
-    EpochDoc, EpochValue, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc, TaskDoc,
-    hash_of,
+    BidDoc, EpochDoc, EpochValue, HistoryDoc, IdentityDoc, LockDoc, LockValue, MemberDoc, ReleasedDoc,
+    TaskDoc, hash_of,
 };
 pub(super) use record::RecordDoc;
 pub(super) use settings::SettingsDoc;

@@ -9,7 +9,7 @@ use super::endpoints::Line;
 use super::keys::{Key, end_of};
 use super::outcome::of_error;
 use super::pause::Pause;
-use super::store::{self, Head, Held, Store, held, revision};
+use super::store::{self, Head, Held, StandingBid, Store, held, revision};
 use super::txn::{Kv, MESSAGE_BYTES_MAX};
 use super::values::{self, EpochDoc, EpochValue, SettingsDoc};
 use super::{appoint, documents};
@@ -158,6 +158,7 @@ struct LockState {
     epoch: EpochValue,
     epoch_modified: i64,
     lock: Option<Held>,
+    bid: Option<StandingBid>,
     /// What the watcher was told last; `None` where it brought its knowledge along.
     told: Option<LockView>,
 }
@@ -165,12 +166,12 @@ struct LockState {
 impl LockState {
     fn of(head: &Head, told: Option<LockView>) -> Self {
         let (epoch, epoch_modified) = (head.epoch_value, head.epoch_modified);
-        Self { epoch, epoch_modified, lock: head.lock.clone(), told }
+        Self { epoch, epoch_modified, lock: head.lock.clone(), bid: head.bid.clone(), told }
     }
 
     /// The view, where it is another than was told.
     fn news(&mut self) -> Option<LockView> {
-        let view = store::view(self.epoch, self.epoch_modified, self.lock.as_ref());
+        let view = store::view(self.epoch, self.epoch_modified, self.lock.as_ref(), self.bid.as_ref());
         (self.told.replace(view.clone()).as_ref() != Some(&view)).then_some(view)
     }
 }
@@ -288,6 +289,11 @@ impl Follower {
                         state.lock = lock;
                     }
                 }
+                (Key::Bid, kv) => {
+                    if let Some(state) = &mut self.lock {
+                        state.bid = kv.as_ref().and_then(store::bid_at);
+                    }
+                }
                 (Key::Record(_), None) | (Key::Identity | Key::Epoch | Key::Settings, _) => {
                     // Nobody of ours does that; whoever did it by hand is told by the next look, a record by a snapshot.
                     self.after = None;
@@ -296,7 +302,8 @@ impl Follower {
                 (Key::Other, _) => {}
             }
         }
-        let touched = |event: &Event| matches!(self.store.keys.parse(&event.key), Key::Lock | Key::Epoch);
+        let touched =
+            |event: &Event| matches!(self.store.keys.parse(&event.key), Key::Lock | Key::Epoch | Key::Bid);
         if events.iter().any(touched) {
             items.extend(self.lock.as_mut().and_then(LockState::news).map(Item::Lock));
         }

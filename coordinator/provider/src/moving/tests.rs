@@ -4,8 +4,9 @@ use super::*;
 use crate::memory::{MemoryBoard, MemoryProvider};
 use crate::{Identity, LockToken, WatchStream, identity_of};
 use baton_board::{AppointOutcome, Candidate, Snapshot, Status, TaskOutcome, WriteOutcome};
+use baton_core::contender::Bid;
 use baton_core::ids::{
-    ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision, TaskId, Term,
+    ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Term,
 };
 use baton_core::position::Position;
 use baton_core::record::{Change, HistoryEntry, Member, Record};
@@ -131,6 +132,15 @@ impl StateProvider for Ending {
 
     async fn remove_task(&self, token: LockToken, id: TaskId) -> Result<WriteOutcome, ProviderError> {
         self.client.remove_task(token, id).await
+    }
+
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError> {
+        self.client.put_bid(epoch, expected, bid).await
     }
 
     async fn history(&self, set: &ReplicaSetName, limit: usize) -> Result<Vec<HistoryEntry>, ProviderError> {

@@ -22,7 +22,8 @@ use baton_board::{
     AppointOutcome, Candidate, Identity, LockToken, SettingsOutcome, Snapshot, Status, TaskOutcome,
     WriteOutcome,
 };
-use baton_core::ids::{InstanceName, ReplicaSetName, Revision, TaskId, Version};
+use baton_core::contender::Bid;
+use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
 use baton_core::task::StoredTask;
 use baton_proto::v1;
@@ -238,6 +239,22 @@ impl StateProvider for StateboardProvider {
         let token = Some(wire::token_to_wire(token));
         let request = v1::RemoveTaskRequest { identity: self.identity(), token, id: id.0 };
         let response = self.ask(self.client.clone().remove_task(request)).await?;
+        wire::written_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
+    }
+
+    async fn put_bid(
+        &self,
+        epoch: Epoch,
+        expected: u64,
+        bid: Option<Bid>,
+    ) -> Result<WriteOutcome, ProviderError> {
+        let request = v1::PutBidRequest {
+            identity: self.identity(),
+            epoch: Some(wire::epoch_to_wire(epoch)),
+            expected,
+            bid: bid.as_ref().map(wire::bid_to_wire),
+        };
+        let response = self.ask(self.client.clone().put_bid(request)).await?;
         wire::written_from_wire(response).map_err(|error| malformed(&error)).and_then(unless_moving)
     }
 

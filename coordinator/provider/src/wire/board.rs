@@ -8,6 +8,7 @@ use baton_board::{
     AppointOutcome, Candidate, Identity, Item, LockSecret, LockToken, LockView, Refusal, RefusalReason,
     Restored, SettingsOutcome, Snapshot, Status, Update, WriteOutcome,
 };
+use baton_core::contender::Bid;
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, Revision, TaskId,
 };
@@ -53,6 +54,25 @@ pub fn candidate_from_wire(candidate: v1::Candidate) -> Result<Candidate, Malfor
 
 /// Out.
 #[must_use]
+pub fn bid_to_wire(bid: &Bid) -> v1::Bid {
+    v1::Bid { by: bid.by.to_string(), address: bid.address.to_string(), hears: bid.hears, number: bid.number }
+}
+
+/// In.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn bid_from_wire(bid: v1::Bid) -> Result<Bid, Malformed> {
+    Ok(Bid {
+        by: CoordinatorName::parse(&bid.by)?,
+        address: Endpoint(Arc::from(bid.address)),
+        hears: bid.hears,
+        number: bid.number,
+    })
+}
+
+/// Out.
+#[must_use]
 pub fn token_to_wire(token: LockToken) -> v1::LockToken {
     v1::LockToken { epoch: Some(epoch_to_wire(token.epoch)), secret: token.secret.0.to_be_bytes().to_vec() }
 }
@@ -80,6 +100,7 @@ pub fn lock_to_wire(lock: &LockView) -> v1::LockView {
     v1::LockView {
         epoch: Some(epoch_to_wire(lock.epoch)),
         holder: lock.holder.as_ref().map(candidate_to_wire),
+        bid: lock.bid.as_ref().map(bid_to_wire),
     }
 }
 
@@ -92,6 +113,7 @@ pub fn lock_from_wire(lock: Option<v1::LockView>) -> Result<LockView, Malformed>
     Ok(LockView {
         epoch: epoch_from_wire(lock.epoch)?,
         holder: lock.holder.map(candidate_from_wire).transpose()?,
+        bid: lock.bid.map(bid_from_wire).transpose()?,
     })
 }
 

@@ -74,7 +74,16 @@ fn samples() -> Vec<Vec<u8>> {
         .encode_to_vec(),
         v1::Snapshot {
             revision: 4,
-            lock: Some(v1::LockView { epoch: Some(v1::Epoch { generation: 1, number: 2 }), holder: None }),
+            lock: Some(v1::LockView {
+                epoch: Some(v1::Epoch { generation: 1, number: 2 }),
+                holder: None,
+                bid: Some(v1::Bid {
+                    by: "host-b".to_owned(),
+                    address: "b:1".to_owned(),
+                    hears: 3,
+                    number: 2,
+                }),
+            }),
             records: vec![record_to_wire(&record())],
             members: vec![member_to_wire(&member())],
             settings: Some(settings_to_wire(&Settings::default())),

@@ -127,6 +127,7 @@ impl World {
         node.machine = Arbiter::new(config, settings).ok();
         node.frozen = false;
         node.backlog.clear();
+        self.start_contender(name);
         self.connect_board(name);
     }
 
@@ -153,6 +154,10 @@ impl World {
     }
 
     fn connect_board(&mut self, name: &str) {
+        let resumes = self.arbiters.get(name).is_some_and(|node| node.token.is_some());
+        if let Some(from) = self.campaign_from(name).filter(|_| !resumes) {
+            return self.campaign_at(name, from);
+        }
         self.last_session += 1;
         let session = baton_board::SessionId(self.last_session);
         let Some(node) = self.arbiters.get_mut(name) else { return };
@@ -209,8 +214,21 @@ impl World {
         self.after(100_000, Due::Rejoin { arbiter: name.to_owned(), run });
     }
 
+    /// Whether it waited in line, in vain so far, and does so no more.
+    pub(super) fn leave_line(&mut self, name: &str) -> bool {
+        let Some(node) = self.arbiters.get_mut(name).filter(|node| node.token.is_none()) else {
+            return false;
+        };
+        let session = node.session.take();
+        if let Some(session) = session {
+            self.board_closed(session);
+        }
+        session.is_some()
+    }
+
     pub(super) fn rejoin(&mut self, name: &str, run: u64) {
-        if self.arbiters.get(name).is_some_and(|node| node.run == run && node.machine.is_some()) {
+        let waits = |node: &ArbiterNode| node.run == run && node.machine.is_some() && node.session.is_none();
+        if self.arbiters.get(name).is_some_and(waits) {
             self.connect_board(name);
         }
     }
@@ -432,6 +450,21 @@ impl World {
                 let said = if confirmed { "and it is off" } else { "which does not confirm it" };
                 self.say(name, &format!("runs the fence command against {instance}, {said}"));
                 self.arbiter_step(name, Input::Fenced { replicaset, term, confirmed });
+            }
+            Action::Bid { expected, hears } => {
+                let text = hears.map_or("takes what stands beside its lock away".to_owned(), |hears| {
+                    format!("calls: it hears {hears}")
+                });
+                self.say(name, &text);
+                if let Some(token) = token {
+                    self.put_bid(name, token.epoch, expected, hears);
+                }
+            }
+            Action::GiveUp { to, hears, heard, listed } => {
+                let text =
+                    format!("hears {heard} of {listed}, and gives its lock up for {to}, which hears {hears}");
+                self.say(name, &text);
+                self.resign(name);
             }
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));

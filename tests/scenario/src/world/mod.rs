@@ -5,6 +5,7 @@
 
 mod arbiter;
 mod clock;
+mod contenders;
 mod engine;
 mod net;
 mod node;
@@ -109,6 +110,13 @@ pub enum Due {
         /// Of which process.
         run: u64,
     },
+    /// A knock has waited long enough.
+    KnockUnanswered {
+        /// Who knocked.
+        host: String,
+        /// Which knock.
+        number: u64,
+    },
     /// A request to the board has waited long enough.
     RequestTimeout {
         /// Whose.
@@ -129,6 +137,7 @@ pub struct World {
     pub nodes: BTreeMap<InstanceName, Node>,
     /// The coordinators that run an arbiter.
     pub arbiters: BTreeMap<String, ArbiterNode>,
+    contenders: BTreeMap<String, contenders::ContenderNode>,
     /// The state provider.
     pub provider: Provider,
     /// The one set of the story.
@@ -175,6 +184,7 @@ impl World {
             now: 0,
             nodes: BTreeMap::new(),
             arbiters: BTreeMap::new(),
+            contenders: BTreeMap::new(),
             provider: Provider::new(setup.settings.clone()),
             replicaset: ReplicaSetName::parse("r").expect("a good name"),
             timing,
@@ -264,7 +274,8 @@ impl World {
         let nodes = self.nodes.values().filter_map(|node| node.deadline(self.now));
         let arbiters = self.arbiters.values().filter_map(|node| node.deadline(self.now));
         let board = self.provider.deadline();
-        nodes.chain(arbiters).chain(queued).chain(board).min()
+        let contenders = self.contender_deadline().map(|(at, _)| at);
+        nodes.chain(arbiters).chain(queued).chain(board).chain(contenders).min()
     }
 
     /// What is due now, for the message of a world that does not move on.
@@ -277,6 +288,11 @@ impl World {
 
     /// Whatever is due at this moment, messages first: one thing.
     fn happen(&mut self) {
+        self.happen_one();
+        self.watch_links();
+    }
+
+    fn happen_one(&mut self) {
         let now = self.now;
         if self.queue.keys().next().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, due)) = self.queue.pop_first() {
@@ -298,6 +314,8 @@ impl World {
             .map(|it| it.name.clone())
         {
             self.arbiter_tick(&name);
+        } else if let Some((_, host)) = self.contender_deadline().filter(|(at, _)| *at <= now) {
+            self.contender_tick(&host);
         } else if self.provider.deadline().is_some_and(|at| at <= now) {
             self.board_step(baton_board::Input::Tick);
         }
@@ -326,6 +344,7 @@ impl World {
             Due::Replication(instance) => self.replication(&instance),
             Due::CampaignAgain { arbiter, run, session } => self.campaign_again(&arbiter, run, session),
             Due::Rejoin { arbiter, run } => self.rejoin(&arbiter, run),
+            Due::KnockUnanswered { host, number } => self.knock_ended(&host, number, false),
             Due::RequestTimeout { arbiter, run, id } => {
                 if self.arbiters.get(&arbiter).is_some_and(|node| node.run == run) {
                     self.request_timed_out(&arbiter, id);
@@ -349,6 +368,7 @@ impl World {
             | Due::ReadProvider(instance, _)
             | Due::AttachAgain(instance)
             | Due::Replication(instance) => instance.to_string(),
+            Due::KnockUnanswered { host, .. } => host.clone(),
             Due::CampaignAgain { arbiter, .. }
             | Due::Rejoin { arbiter, .. }
             | Due::RequestTimeout { arbiter, .. } => arbiter.clone(),
@@ -377,6 +397,12 @@ impl World {
             }
             return;
         }
+        let body = match body {
+            Body::Lock(view) => return self.host_sees_lock(&to, &view),
+            Body::Knock(number, guards) => return self.knocked(&to, &from, number, guards),
+            Body::KnockHeard(number) => return self.knock_ended(&to, number, true),
+            body => body,
+        };
         if self.arbiters.contains_key(&to) {
             self.arbiter_hears(&to, &from, body);
             return;
@@ -493,6 +519,7 @@ impl World {
             node.engine.sent.clear();
         }
         self.spread_settings();
+        self.spread_lock();
         self.attach_all();
     }
 

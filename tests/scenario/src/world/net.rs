@@ -2,7 +2,7 @@
 //!
 //! It must not know what the messages mean, only of which kind they are.
 
-use baton_board::{Reply, RequestId, SessionMessage};
+use baton_board::{LockView, Reply, RequestId, SessionMessage};
 use baton_core::arbiter::SessionId;
 use baton_core::ids::{EngineRun, Epoch, InstanceName};
 use baton_core::message::{Ask, Beat, Grant, Hello, Order, PeerAnswer, ToGuard};
@@ -56,6 +56,12 @@ pub enum Body {
     HasRead(u64, Box<baton_board::Snapshot>),
     /// The board's settings, of this generation.
     Settings(u64, Box<Settings>),
+    /// Who holds the lock, and what stands beside it.
+    Lock(Box<LockView>),
+    /// A host that the arbiter does not reach knocks at a bidder: which knock, and how many guards it has.
+    Knock(u64, u32),
+    /// It was heard.
+    KnockHeard(u64),
     /// A master's engine streams to a replica's.
     Data(EngineRun, Vec<Entry>),
     /// The replica has it.
@@ -87,6 +93,8 @@ impl Body {
             Self::Relay(..) | Self::Relayed { .. } => "relay",
             Self::Read(_) | Self::HasRead(..) => "read",
             Self::Settings(..) => "settings",
+            Self::Lock(_) => "lock",
+            Self::Knock(..) | Self::KnockHeard(_) => "knock",
             Self::Data(..) => "data",
             Self::Confirm(..) => "confirm",
         }

@@ -5,7 +5,7 @@
 use super::World;
 use super::net::Body;
 use baton_board::{
-    Action, AppointOutcome, Board, Durable, Identity, Input, Item, Limits, Persist, Reply, Request,
+    Action, AppointOutcome, Board, Durable, Identity, Input, Item, Limits, LockView, Persist, Reply, Request,
     RequestId, SessionId, Write,
 };
 use baton_core::ids::{ClusterName, Epoch};
@@ -50,6 +50,8 @@ pub struct Provider {
     muted: Vec<RequestId>,
     /// A write that is still on its way.
     delayed: Option<(String, Input)>,
+    /// What its lock looked like to everybody, last.
+    pub(super) lock: LockView,
     /// A copy of what its disk held at some moment.
     pub backup: Option<Box<Durable>>,
 }
@@ -62,6 +64,7 @@ impl Provider {
         let durable = Durable::genesis(Identity { cluster, secret_hash: [0; 32] }, settings);
         Self {
             board: Some(Board::new(Time(0), durable.clone(), Limits::default())),
+            lock: LockView { epoch: durable.lock.epoch, holder: None, bid: None },
             durable,
             sessions: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -117,6 +120,8 @@ impl World {
     /// It is back, with what its disk held.
     pub fn start_provider(&mut self) {
         let durable = self.provider.durable.clone();
+        let holder = durable.lock.holder.as_ref().map(|(candidate, _)| candidate.clone());
+        self.provider.lock = LockView { epoch: durable.lock.epoch, holder, bid: None };
         self.provider.board = Some(Board::new(Time(self.now), durable, Limits::default()));
     }
 
@@ -138,6 +143,7 @@ impl World {
         self.provider.durable = backup;
         self.start_provider();
         self.spread_settings();
+        self.spread_lock();
     }
 
     pub(super) fn board_hears(&mut self, from: &str, input: Input) {
@@ -220,6 +226,14 @@ impl World {
                 Action::Publish(update) => {
                     if update.items.iter().any(|item| matches!(item, Item::Settings(_))) {
                         self.spread_settings();
+                    }
+                    let lock = update.items.into_iter().rev().find_map(|item| match item {
+                        Item::Lock(view) => Some(view),
+                        _ => None,
+                    });
+                    if let Some(view) = lock {
+                        self.provider.lock = view;
+                        self.spread_lock();
                     }
                 }
             }

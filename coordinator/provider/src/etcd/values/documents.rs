@@ -2,6 +2,7 @@
 
 use super::{Document, FORMAT, RecordDoc};
 use baton_board::{Candidate, Identity, LockSecret};
+use baton_core::contender::Bid;
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, TaskId, Version, Zone,
 };
@@ -158,6 +159,45 @@ impl Document for LockDoc {
             },
             secret_hash: hash_from_hex(&self.secret_hash)?,
         })
+    }
+}
+
+/// A call or a bid beside the lock.
+#[derive(Serialize, Deserialize)]
+pub(in super::super) struct BidDoc {
+    format: u32,
+    epoch: String,
+    by: String,
+    address: String,
+    hears: u32,
+    number: u64,
+}
+
+impl BidDoc {
+    pub(in super::super) fn new(epoch: Epoch, bid: &Bid) -> Self {
+        Self {
+            format: FORMAT,
+            epoch: epoch.to_string(),
+            by: bid.by.to_string(),
+            address: bid.address.to_string(),
+            hears: bid.hears,
+            number: bid.number,
+        }
+    }
+}
+
+impl Document for BidDoc {
+    /// In which epoch.
+    type Value = (Epoch, Bid);
+
+    fn into_value(self) -> Result<(Epoch, Bid), String> {
+        let bid = Bid {
+            by: CoordinatorName::parse(&self.by).map_err(text)?,
+            address: Endpoint(Arc::from(self.address)),
+            hears: self.hears,
+            number: self.number,
+        };
+        Ok((self.epoch.parse().map_err(text)?, bid))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod appointments;
+mod bids;
 mod documents;
 mod etcd;
 mod flaky;
@@ -99,6 +100,8 @@ contract! {
         tasks::tasks_are_removed_by_the_holder_of_the_lock_only,
         tasks::too_many_tasks_and_too_long_ones_are_refused,
         tasks::a_watch_tells_of_tasks,
+        bids::a_bid_stands_where_its_maker_knew_what_stood_before,
+        bids::a_bid_ends_with_its_epoch,
         watch::a_watch_misses_and_repeats_nothing,
         watch::a_watch_tells_of_everything_that_is_kept,
         watch::a_watch_resumes_from_its_revision,

@@ -16,7 +16,7 @@ pub struct Known {
     records: BTreeMap<ReplicaSetName, Record>,
     members: BTreeMap<(ReplicaSetName, InstanceName), Member>,
     settings: Option<Settings>,
-    lock: Option<LockView>,
+    pub lock: Option<LockView>,
     pub tasks: BTreeMap<TaskId, StoredTask>,
     /// The versions of each record in the order in which they were told.
     versions: BTreeMap<ReplicaSetName, Vec<u64>>,

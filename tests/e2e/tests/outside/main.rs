@@ -12,6 +12,7 @@ mod moving;
 mod parts;
 mod pauses;
 mod provider;
+mod reach;
 mod refusals;
 mod settings;
 mod stop;

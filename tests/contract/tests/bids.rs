@@ -32,7 +32,8 @@ pub async fn a_bid_stands_where_its_maker_knew_what_stood_before(kind: Kind) {
     assert_eq!(standing(client).await, Some(bid("host-a", 1, 1)));
     for late in [0, 2] {
         let outcome = put(client, epoch, late, Some(bid("host-c", 9, 0))).await;
-        let refused = matches!(&outcome, WriteOutcome::Refused(refusal) if refusal.reason == RefusalReason::Version);
+        let refused =
+            matches!(&outcome, WriteOutcome::Refused(refusal) if refusal.reason == RefusalReason::Version);
         assert!(refused, "{late}: {outcome:?}");
     }
     assert!(applied(&put(client, epoch, 1, Some(bid("host-b", 3, 0))).await));

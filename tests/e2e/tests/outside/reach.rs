@@ -8,7 +8,10 @@ const LINKS_ARE_CUT: &[Allowed] = &[
     ("detached from the arbiter", "the links to it are cut"),
     ("this arbiter hears too few guards", "which is what this is about"),
     ("this coordinator is no longer the arbiter", "it gave its lock up"),
-    ("left the in-sync set", "its master is not heard"),
+    (
+        "store-blind: no arbiter extends the lease",
+        "the new one does not reach the master, which is alone in its in-sync set",
+    ),
 ];
 
 #[test]

@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Most beats of all local guards that wait for the link.
 const BEATS_MAX: usize = 4_096;
@@ -160,6 +160,7 @@ pub async fn run(
     let contender = common.contender_parts(&address, &peers, knock_queue);
     let campaign_from = contender::start(contender, contender_stop.clone());
     let _contender_ends = contender_stop.drop_guard();
+    let (knocks, campaign_from, _contender_ends) = common.start_contender(&address, &peers);
     let link = HostLink {
         config: Arc::clone(&common.config),
         live: common.live.clone(),
@@ -173,8 +174,7 @@ pub async fn run(
         notes: common.notes.clone(),
     };
     let link_stop = CancellationToken::new();
-    let link = tokio::spawn(link.run(link_stop.clone()));
-    let _link_ends = link_stop.drop_guard();
+    let (link, _link_ends) = (tokio::spawn(link.run(link_stop.clone())), link_stop.drop_guard());
 
     let arbiter_stop = CancellationToken::new();
     let arbiter = if common.config.arbiter_enabled {
@@ -293,21 +293,24 @@ impl Common {
         }
     }
 
-    fn contender_parts(
+    /// Where its knocks are counted, and from when on this coordinator may campaign.
+    fn start_contender(
         &self,
         address: &str,
         peers: &Arc<Peers>,
-        knocks: mpsc::Receiver<contender::Knock>,
-    ) -> contender::Parts {
-        contender::Parts {
+    ) -> (mpsc::Sender<contender::Knock>, watch::Receiver<Option<Time>>, DropGuard) {
+        let stop = CancellationToken::new();
+        let (knocks, queue) = mpsc::channel(contender::KNOCKS_MAX);
+        let parts = contender::Parts {
             config: Arc::clone(&self.config),
             address: address.to_owned(),
             live: self.live.clone(),
             provider: Arc::clone(&self.provider),
             lock: self.lock.clone(),
             peers: Arc::clone(peers),
-            knocks,
-        }
+            knocks: queue,
+        };
+        (knocks, contender::start(parts, stop.clone()), stop.drop_guard())
     }
 }
 

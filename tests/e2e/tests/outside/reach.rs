@@ -5,6 +5,7 @@ use e2e::stage::play_in_namespaces;
 use e2e::{HostPlan, InstancePlan, poll, store};
 
 const LINKS_ARE_CUT: &[Allowed] = &[
+    ("waiting for the state provider", "three hosts start on one busy machine"),
     ("detached from the arbiter", "the links to it are cut"),
     ("this arbiter hears too few guards", "which is what this is about"),
     ("this coordinator is no longer the arbiter", "it gave its lock up"),

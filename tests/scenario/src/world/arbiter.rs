@@ -451,15 +451,7 @@ impl World {
                 self.say(name, &format!("runs the fence command against {instance}, {said}"));
                 self.arbiter_step(name, Input::Fenced { replicaset, term, confirmed });
             }
-            Action::Bid { expected, hears } => {
-                let text = hears.map_or("takes what stands beside its lock away".to_owned(), |hears| {
-                    format!("calls: it hears {hears}")
-                });
-                self.say(name, &text);
-                if let Some(token) = token {
-                    self.put_bid(name, token.epoch, expected, hears);
-                }
-            }
+            Action::Bid { expected, hears } => self.arbiter_calls(name, token, expected, hears),
             Action::GiveUp { to, hears, heard, listed } => {
                 let text =
                     format!("hears {heard} of {listed}, and gives its lock up for {to}, which hears {hears}");
@@ -469,6 +461,16 @@ impl World {
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));
             }
+        }
+    }
+
+    fn arbiter_calls(&mut self, name: &str, token: Option<LockToken>, expected: u64, hears: Option<u32>) {
+        let text = hears.map_or("takes what stands beside its lock away".to_owned(), |hears| {
+            format!("calls: it hears {hears}")
+        });
+        self.say(name, &text);
+        if let Some(token) = token {
+            self.put_bid(name, token.epoch, expected, hears);
         }
     }
 

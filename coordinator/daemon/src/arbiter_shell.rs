@@ -1,11 +1,13 @@
 //! The shell of the arbiter: one task that owns the machine. It decides nothing. The lock, the writes and the streams
 //! are tasks of their own that answer with events.
 
+mod commands;
 mod fence;
 mod issues;
 pub mod lock;
 mod moving;
 mod publish;
+mod reach;
 mod settings;
 mod status;
 mod tasks;
@@ -16,19 +18,17 @@ pub use told::Aside;
 
 use crate::clock;
 use crate::config::Config;
-use crate::contender::put_bid;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
+use crate::operator::OperatorCommand;
 use crate::report;
 use crate::view::{ClusterView, TasksView};
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
-    Action, Arbiter, Config as ArbiterConfig, Forecast, Input, RelayId, SessionId, TaskId, WriteOutcome,
+    Action, Arbiter, Config as ArbiterConfig, Input, RelayId, SessionId, TaskId, WriteOutcome,
 };
-use baton_core::contender::Bid;
-use baton_core::ids::{Endpoint, Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
+use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use baton_core::message::{Beat, Hello, ToGuard};
 use baton_core::rules::Rules;
 use baton_core::time::Time;
@@ -38,7 +38,7 @@ use baton_provider::{LockToken, LockView, Snapshot, StateProvider};
 use publish::Sessions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tasks::{Asked, Tasks};
+use tasks::Tasks;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -366,25 +366,6 @@ impl Shell {
         }
     }
 
-    /// Somebody else's lock is nothing to the machine, but to people.
-    fn lock_changed(&mut self, lock: &Option<LockView>) {
-        self.status.touch();
-        if let Some(lock) = lock.as_ref().filter(|lock| self.arbiter.epoch() == Some(lock.epoch)) {
-            self.step(Input::Bid(lock.bid.clone()));
-        }
-    }
-
-    fn bid(&self, expected: u64, hears: Option<u32>) {
-        let Some(epoch) = self.arbiter.epoch() else { return };
-        let bid = hears.map(|hears| Bid {
-            by: self.parts.config.name.clone(),
-            address: Endpoint(self.parts.address.as_str().into()),
-            hears,
-            number: 0,
-        });
-        tokio::spawn(put_bid(Arc::clone(&self.parts.provider), epoch, expected, bid));
-    }
-
     fn loaded(&mut self, epoch: Epoch, snapshot: Snapshot) {
         if self.arbiter.epoch() != Some(epoch) {
             return;
@@ -466,13 +447,7 @@ impl Shell {
                 self.decisions.insert(decision.replicaset.clone(), record);
             }
             Action::Bid { expected, hears } => self.bid(expected, hears),
-            Action::GiveUp { to, hears, heard, listed } => {
-                tracing::warn!(
-                    %to, hears, heard, listed,
-                    "this arbiter hears too few guards, and gives its lock up for one that hears more"
-                );
-                self.give_up.send_replace(self.arbiter.epoch());
-            }
+            Action::GiveUp { to, hears, heard, listed } => self.give_up(&to, hears, heard, listed),
             Action::Publish(set) => {
                 self.publish.insert(set);
             }
@@ -526,84 +501,4 @@ impl Shell {
             self.status.published();
         }
     }
-
-    fn command(&mut self, command: OperatorCommand) {
-        match command {
-            OperatorCommand::Switchover { replicaset, to, timeout, asked_by, start_at, how, reply } => {
-                self.task_asked(Asked { replicaset, to, timeout, asked_by, start_at, how }, reply);
-            }
-            OperatorCommand::AbortTask { task, reply } => self.abort_asked(task, reply),
-            OperatorCommand::WhatIf { imagined, reply } => {
-                let active = self.token.is_some();
-                let _ = reply.send(if active { self.forecasts(&imagined) } else { Err(not_active()) });
-            }
-            OperatorCommand::Pause { replicasets, pin, reply } => {
-                if self.token.is_none() {
-                    let _ = reply.send(Err(not_active()));
-                    return;
-                }
-                for replicaset in replicasets {
-                    self.step(Input::Pause { replicaset, pin });
-                }
-                let _ = reply.send(Ok(()));
-            }
-            OperatorCommand::Resume { replicasets, reply } => {
-                if self.token.is_none() {
-                    let _ = reply.send(Err(not_active()));
-                    return;
-                }
-                match replicasets {
-                    None => self.step(Input::Resume { replicaset: None }),
-                    Some(replicasets) => {
-                        for replicaset in replicasets {
-                            self.step(Input::Resume { replicaset: Some(replicaset) });
-                        }
-                    }
-                }
-                let _ = reply.send(Ok(()));
-            }
-            OperatorCommand::RemoveMember { replicaset, instance, reply } => {
-                let Some(token) = self.token else {
-                    let _ = reply.send(Err(not_active()));
-                    return;
-                };
-                let provider = Arc::clone(&self.parts.provider);
-                let events = self.events.clone();
-                let removal = writes::Removal { token, replicaset, instance };
-                tokio::spawn(writes::remove_member(provider, removal, reply, events));
-            }
-            OperatorCommand::History { replicaset, limit, reply } => {
-                tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
-            }
-        }
-    }
-
-    fn forecasts(&self, imagined: &Imagined) -> Result<Vec<Forecast>, Refused> {
-        let now = clock::now();
-        let refused =
-            |why| Refused::new(RefusedKind::NotPossible, why, "look at the members with: batonctl status");
-        match imagined {
-            Imagined::Loss(loss) => Ok(self
-                .arbiter
-                .set_names()
-                .filter_map(|name| self.arbiter.forecast(now, name, loss))
-                .collect()),
-            Imagined::Switchover { replicaset, to } => {
-                let forecast = self.arbiter.forecast_switchover(now, replicaset, to.as_ref());
-                forecast.map(|forecast| vec![forecast]).map_err(refused)
-            }
-            Imagined::Drill { replicaset, asked } => {
-                let forecast = self.arbiter.forecast_drill(now, replicaset, *asked);
-                forecast.map(|forecast| vec![forecast]).map_err(refused)
-            }
-            Imagined::Failover { replicaset, to } => {
-                let forecast = self.arbiter.forecast_failover(now, replicaset, to.as_ref());
-                forecast.map(|forecast| vec![forecast]).map_err(refused)
-            }
-        }
-    }
-}
-
-fn not_active() -> Refused {
-    Refused::new(RefusedKind::NotActiveArbiter, "this coordinator is not the active arbiter", "")
 }

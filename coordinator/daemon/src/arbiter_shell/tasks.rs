@@ -7,8 +7,9 @@
 mod entry;
 mod writes;
 
+use super::Shell;
+use super::commands::not_active;
 use super::writes::unix_millis;
-use super::{Shell, not_active};
 use crate::clock;
 use crate::operator::{How, Refused, RefusedKind, Reply};
 use crate::view::TasksView;

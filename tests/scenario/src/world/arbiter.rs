@@ -14,7 +14,7 @@ use baton_board::{
 };
 use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
 use baton_core::decision::Evidence;
-use baton_core::ids::{CoordinatorName, Endpoint, OpId};
+use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId};
 use baton_core::message::ToGuard;
 use baton_core::record::Change;
 use baton_core::time::{Span, Time};
@@ -400,9 +400,8 @@ impl World {
                 self.observe(Seen::Asked { before, record: record.clone() });
                 let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
                 let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
-                let (version, term) = (record.version, record.term);
+                self.say(name, &format!("writes v{}: term {} of {master}", record.version, record.term));
                 let change = Change { expected, record: *record, decision };
-                self.say(name, &format!("writes v{version}: term {term} of {master}"));
                 let request = Request::Appoint { token, changes: vec![change] };
                 self.ask_board(name, Purpose::Write(op), request);
             }
@@ -413,11 +412,7 @@ impl World {
             }
             Action::Send { session, instance, message } => {
                 if let ToGuard::Directive(directive) = &message {
-                    let text = show::order(directive);
-                    let key = (name.to_owned(), instance.to_string());
-                    if self.told.insert(key, text.clone()).as_ref() != Some(&text) {
-                        self.say(name, &format!("tells {instance}: {text}"));
-                    }
+                    self.say_order(name, &instance, show::order(directive));
                 }
                 self.send(name, instance.as_str(), Body::ToGuard(session, message));
             }
@@ -453,14 +448,23 @@ impl World {
             }
             Action::Bid { expected, hears } => self.arbiter_calls(name, token, expected, hears),
             Action::GiveUp { to, hears, heard, listed } => {
-                let text =
-                    format!("hears {heard} of {listed}, and gives its lock up for {to}, which hears {hears}");
-                self.say(name, &text);
+                self.say(
+                    name,
+                    &format!("hears {heard} of {listed}, and {to} hears {hears}: gives its lock up"),
+                );
                 self.resign(name);
             }
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));
             }
+        }
+    }
+
+    /// Once, however often it is sent.
+    fn say_order(&mut self, name: &str, instance: &InstanceName, text: String) {
+        let key = (name.to_owned(), instance.to_string());
+        if self.told.insert(key, text.clone()).as_ref() != Some(&text) {
+            self.say(name, &format!("tells {instance}: {text}"));
         }
     }
 

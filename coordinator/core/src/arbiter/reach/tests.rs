@@ -26,6 +26,7 @@ fn hello(name: &str) -> Hello {
         priority: 100,
         electable: true,
         bootstrap_members: 4,
+        supervised: true,
     }
 }
 

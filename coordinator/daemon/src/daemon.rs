@@ -154,25 +154,8 @@ pub async fn run(
     let peers = Arc::new(Peers::new(Arc::clone(&common.config), common.live.clone()));
     let (guarded, guards) = start_guards(&common, program, beats, locals, &peers, (&guards_stop, &for_good))?;
     let inboxes = guarded.iter().map(|(name, guarded)| (name.clone(), guarded.inbox.clone())).collect();
-    let link = common.link(address.clone(), peers, guarded, beat_queue, masters);
-    let (knocks, knock_queue) = mpsc::channel(contender::KNOCKS_MAX);
-    let contender_stop = CancellationToken::new();
-    let contender = common.contender_parts(&address, &peers, knock_queue);
-    let campaign_from = contender::start(contender, contender_stop.clone());
-    let _contender_ends = contender_stop.drop_guard();
     let (knocks, campaign_from, _contender_ends) = common.start_contender(&address, &peers);
-    let link = HostLink {
-        config: Arc::clone(&common.config),
-        live: common.live.clone(),
-        address: address.clone(),
-        peers,
-        guards: guarded,
-        beats: beat_queue,
-        lock: common.lock.clone(),
-        moving: common.moving.clone(),
-        masters,
-        notes: common.notes.clone(),
-    };
+    let link = common.link(address.clone(), peers, guarded, beat_queue, masters);
     let link_stop = CancellationToken::new();
     let (link, _link_ends) = (tokio::spawn(link.run(link_stop.clone())), link_stop.drop_guard());
 

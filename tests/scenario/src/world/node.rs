@@ -180,60 +180,6 @@ impl Node {
 }
 
 impl World {
-    /// A process for the guard. What an older one left (deadman, and the engine that is its child) is gone.
-    pub fn start_guard(&mut self, instance: &InstanceName) {
-        let (settings, timing) = self.read_settings(instance.as_str());
-        let (rules, replicaset, failsafe) = (self.rules, self.replicaset.clone(), settings.failsafe);
-        let now = self.now;
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.run += 1;
-        node.guard_frozen = false;
-        node.deadman = Deadman { up: true, ..Deadman::default() };
-        node.outstanding.clear();
-        node.askers.clear();
-        if node.supervised {
-            node.engine.end();
-            node.connection += 1;
-            node.unheard.clear();
-            node.engine_deaf = false;
-        }
-        let config = Config {
-            instance: instance.clone(),
-            replicaset,
-            incarnation: node.incarnation(),
-            supervised: node.supervised,
-            failsafe,
-            timing,
-            rules,
-        };
-        let local = node.clock.read(now);
-        let same_boot = std::mem::replace(&mut node.same_boot, true);
-        node.guard = Some(Guard::new(local, config, node.disk.clone(), same_boot));
-        node.remembered.heard_epoch = node.disk.highest_epoch;
-        self.replicas_lost(instance);
-        self.drain_guard(instance);
-        self.guard_step(instance, Input::DeadmanUp);
-        let running = self.nodes.get(instance).is_some_and(|node| node.engine.running);
-        if running {
-            self.connect_engine(instance);
-        } else {
-            self.guard_step(instance, Input::EngineEnded);
-        }
-        self.start_contender(instance.as_str());
-        self.attach(instance);
-    }
-
-    /// The guard's process ends; its deadman and the engine live on.
-    pub fn crash_guard(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.guard = None;
-        node.outstanding.clear();
-        node.unsaved.clear();
-        node.connection += 1;
-        self.close_stream(instance);
-        self.watch();
-    }
-
     /// The engine's processes end.
     pub fn end_engine(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };

@@ -24,6 +24,7 @@ impl World {
             Some(left) => self.resume_guard(instance, left),
             None => self.start_run(instance),
         }
+        self.start_contender(instance.as_str());
     }
 
     /// A new run. What an older one left (deadman, and the engine that is its child) is gone.

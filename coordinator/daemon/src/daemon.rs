@@ -403,6 +403,7 @@ fn start_guards(
 ) -> anyhow::Result<(Guards, tokio::task::JoinSet<()>)> {
     let mut guards = BTreeMap::new();
     let mut tasks = tokio::task::JoinSet::new();
+    let gate = Arc::new(guard_shell::Gate::new(common.config.instances.len()));
     for (name, instance) in &common.config.instances {
         let Some(view) = locals.remove(name) else { continue };
         let parts = guard_shell::Parts {
@@ -419,6 +420,7 @@ fn start_guards(
             metrics: Arc::clone(&common.metrics),
             notes: common.notes.clone(),
             for_good: for_good.clone(),
+            gate: Arc::clone(&gate),
             cluster: common.config.identity.cluster.clone(),
         };
         let handle = guard_shell::start(parts, stop.child_token())

@@ -32,6 +32,7 @@ use baton_core::timing::Timing;
 use baton_engine::EngineKind;
 use baton_engine::files::{FileError, InstanceDir};
 use baton_provider::StateProvider;
+pub use leave::Gate;
 pub use peers::Question;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub notes: Notes,
     /// A stop gives the right up; otherwise it is left to the next process.
     pub for_good: CancellationToken,
+    /// By which the guards of this host hand over together.
+    pub gate: Arc<Gate>,
     /// The cluster's name.
     pub cluster: ClusterName,
 }
@@ -213,7 +216,7 @@ impl Shell {
         workers: CancellationToken,
     ) {
         let _workers_end = workers.drop_guard();
-        let mut leave = leave::Leave::default();
+        let mut leave = leave::Leave::new(&self.parts.gate);
         let mut live = self.parts.live.clone();
         // What was learned since the start is no news only to the machine.
         live.mark_changed();
@@ -235,7 +238,9 @@ impl Shell {
                     let for_good = self.parts.for_good.is_cancelled();
                     leave.asked(for_good, &self.parts.live.borrow().timing)
                 }
-                () = leave.too_late() => leave.give_up(&self.name, &self.guard),
+                too_late = leave.waits() => {
+                    if too_late { leave.give_up(&self.name, &self.guard) } else { None }
+                }
                 event = queue.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,

@@ -121,7 +121,23 @@ pub(crate) fn try_lock(file: &Path) -> Result<Option<File>, FileError> {
 /// # Errors
 /// The file system's. It is not known then which of the two a crash would leave.
 pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let dir = file.parent().unwrap_or(Path::new("."));
+    let (out, next) = write_next(file, bytes)?;
+    // Before the rename: some file systems would else show the new name with nothing in it after a crash.
+    out.sync_all().map_err(system("sync", &next))?;
+    fs::rename(&next, file).map_err(system("replace", file))?;
+    sync_dir(file)
+}
+
+/// Replaces `file` by `bytes`, whole, for another process of this boot: a crash of the machine may undo it.
+///
+/// # Errors
+/// The file system's.
+pub fn leave(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let (_, next) = write_next(file, bytes)?;
+    fs::rename(&next, file).map_err(system("replace", file))
+}
+
+fn write_next(file: &Path, bytes: &[u8]) -> Result<(File, PathBuf), FileError> {
     let mut next = file.as_os_str().to_owned();
     next.push(".next");
     let next = PathBuf::from(next);
@@ -133,10 +149,7 @@ pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), FileError> {
         .open(&next)
         .map_err(system("open", &next))?;
     out.write_all(bytes).map_err(system("write", &next))?;
-    // Before the rename: some file systems would else show the new name with nothing in it after a crash.
-    out.sync_all().map_err(system("sync", &next))?;
-    fs::rename(&next, file).map_err(system("replace", file))?;
-    sync_dir(dir)
+    Ok((out, next))
 }
 
 /// The whole of a small file; `None` where there is none.
@@ -160,13 +173,23 @@ pub fn read(file: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// # Errors
 /// The file system's.
 pub fn remove(file: &Path) -> Result<(), FileError> {
+    unlink(file)?;
+    sync_dir(file)
+}
+
+/// Removes `file`; it may be gone already. Durable once another file of its directory is replaced.
+///
+/// # Errors
+/// The file system's.
+pub fn unlink(file: &Path) -> Result<(), FileError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(system("remove", file)(error)),
-        _ => sync_dir(file.parent().unwrap_or(Path::new("."))),
+        _ => Ok(()),
     }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), FileError> {
+fn sync_dir(file: &Path) -> Result<(), FileError> {
+    let dir = file.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(system("sync", dir))
 }
 

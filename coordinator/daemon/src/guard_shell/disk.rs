@@ -79,6 +79,7 @@ pub(super) fn begin(dir: &InstanceDir, owner: &Owner) -> Result<Start, FileError
         Some(_) => file.hand_overs += 1,
         None => file.run += 1,
     }
+    // The directory is synced with it: what was left is gone for good before anybody goes on from it.
     file.write(&path)?;
     Ok(Start { incarnation: incarnation(&file), saved, same_boot, left, file })
 }

@@ -69,10 +69,12 @@ pub(super) fn write(dir: &InstanceDir, owner: &Owner, left: &Left) -> Result<(),
     let document = Document::new(owner, &dir.path().display().to_string(), left);
     let body = serde_json::to_string(&document)
         .map_err(|error| FileError::Damaged { file: file.clone(), what: error.to_string() })?;
-    files::replace(&file, format!("{MAGIC} {FORMAT} {:016x}\n{body}\n", sum(&body)).as_bytes())
+    // Not synced: once the machine has booted anew it is of no use.
+    files::leave(&file, format!("{MAGIC} {FORMAT} {:016x}\n{body}\n", sum(&body)).as_bytes())
 }
 
-/// What lies there, if it can be read and is of this very instance. It is gone afterwards, durably, whatever it was.
+/// What lies there, if it can be read and is of this very instance. It is gone afterwards, whatever it was; durably so once
+/// the state file beside it is written.
 ///
 /// # Errors
 /// It cannot be removed: nothing may be started then.
@@ -83,7 +85,7 @@ pub(super) fn take(dir: &InstanceDir, owner: &Owner, home: &Home) -> Result<Opti
         Ok(Some(bytes)) => read(&bytes, owner, &dir.path().display().to_string()),
         Err(error) => Err(error.to_string()),
     };
-    files::remove(&file)?;
+    files::unlink(&file)?;
     let fits = found.and_then(|left| match left.handed.fits(home, Rules::default()) {
         Ok(()) => Ok(left),
         Err(why) => Err(why.text().to_owned()),

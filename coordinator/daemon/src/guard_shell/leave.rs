@@ -10,18 +10,37 @@ use crate::clock;
 use baton_core::guard::{Guard, Input};
 use baton_core::ids::InstanceName;
 use baton_core::timing::Timing;
-use tokio::sync::oneshot;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-/// Whether, and how, a shell is about to end.
-#[derive(Debug, Default)]
-pub(super) struct Leave {
-    stage: Stage,
+/// What the guards of a host have in common when they hand over: they do it together, so that the right of the first does
+/// not run down while the last one waits for an answer.
+#[derive(Debug)]
+pub struct Gate {
+    unsettled: watch::Sender<usize>,
 }
 
-#[derive(Debug, Default)]
+impl Gate {
+    /// For so many guards.
+    #[must_use]
+    pub fn new(guards: usize) -> Self {
+        Self { unsettled: watch::Sender::new(guards) }
+    }
+}
+
+/// Whether, and how, a shell is about to end.
+#[derive(Debug)]
+pub(super) struct Leave {
+    stage: Stage,
+    gate: Arc<Gate>,
+    others: watch::Receiver<usize>,
+    /// This guard is among those that the others wait for.
+    awaited: bool,
+}
+
+#[derive(Debug)]
 enum Stage {
-    #[default]
     Stays,
     HandsOver {
         /// From then on a right is handed over even if it was not extended just now.
@@ -33,6 +52,11 @@ enum Stage {
 }
 
 impl Leave {
+    pub(super) fn new(gate: &Arc<Gate>) -> Self {
+        let others = gate.unsettled.subscribe();
+        Self { stage: Stage::Stays, gate: Arc::clone(gate), others, awaited: true }
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         !matches!(self.stage, Stage::Stays)
     }
@@ -58,24 +82,45 @@ impl Leave {
     }
 
     /// Whether the state can be handed over now, and is best handed over now.
-    pub(super) fn is_time(&self, guard: &Guard) -> bool {
+    pub(super) fn is_time(&mut self, guard: &Guard) -> bool {
         let Stage::HandsOver { soon, .. } = self.stage else { return false };
-        guard.settled().is_ok() && (guard.has_time_to_hand_over(clock::now()) || Instant::now() >= soon)
+        let settled = guard.settled().is_ok();
+        self.await_this(!settled);
+        let all = *self.others.borrow_and_update() == 0;
+        settled && all && (guard.has_time_to_hand_over(clock::now()) || Instant::now() >= soon)
     }
 
-    /// Comes when a hand-over is not waited for any longer.
-    pub(super) async fn too_late(&self) {
-        match self.stage {
-            Stage::HandsOver { until, .. } => tokio::time::sleep_until(until).await,
-            Stage::Stays | Stage::Stops => std::future::pending().await,
+    fn await_this(&mut self, awaited: bool) {
+        match (std::mem::replace(&mut self.awaited, awaited), awaited) {
+            (true, false) => self.gate.unsettled.send_modify(|count| *count = count.saturating_sub(1)),
+            (false, true) => self.gate.unsettled.send_modify(|count| *count += 1),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// While a hand-over is waited for: comes when it may be time for it (`false`), or is too late (`true`).
+    pub(super) async fn waits(&mut self) -> bool {
+        let Stage::HandsOver { until, .. } = self.stage else { return std::future::pending().await };
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(until) => true,
+            // The gate lives as long as this does.
+            _ = self.others.changed() => false,
         }
     }
 
     pub(super) fn give_up(&mut self, instance: &InstanceName, guard: &Guard) -> Option<Input> {
         self.stage = Stage::Stops;
+        self.await_this(false);
         let why = guard.settled().err().map_or("its deadman does not agree", |why| why.text());
         tracing::warn!(%instance, why, "nothing can be handed over to the next process: stopping as without --keep-engine");
         Some(Input::Stop)
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.await_this(false);
     }
 }
 
@@ -111,5 +156,24 @@ impl Shell {
         self.ask_deadman(deadman::Ask::LookBehind(done));
         let patience = self.parts.live.borrow().timing.kill_budget.as_duration();
         tokio::time::timeout(patience, seen).await.ok()?.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_of_a_host_wait_for_each_other_until_all_have_settled_or_ended() {
+        let gate = Arc::new(Gate::new(2));
+        let (mut one, other) = (Leave::new(&gate), Leave::new(&gate));
+        let awaited = || *gate.unsettled.borrow();
+        one.await_this(false);
+        one.await_this(false);
+        assert_eq!(awaited(), 1);
+        drop(other);
+        assert_eq!(awaited(), 0, "whoever has ended is not waited for");
+        one.await_this(true);
+        assert_eq!(awaited(), 1, "an answer is missing again");
     }
 }

@@ -20,14 +20,28 @@ pub struct Ports {
     pub http: u16,
 }
 
-/// The configuration of a coordinator; `board` is where the stateboard listens, `None` for an embedded one.
+/// Who keeps the state of a host's cluster.
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// A stateboard that listens there.
+    Board(SocketAddrV4),
+    /// An etcd at this address.
+    Etcd(String),
+    /// The coordinator itself.
+    Embedded,
+}
+
+/// The configuration of a coordinator.
 #[must_use]
-pub fn coordinator(folder: &Path, plan: &HostPlan, ports: Ports, board: Option<SocketAddrV4>) -> String {
+pub fn coordinator(folder: &Path, plan: &HostPlan, ports: Ports, provider: &Provider) -> String {
     let (folder, name, Ports { address, grpc, http }) = (folder.display(), plan.name, ports);
     let listen = listen_on(address);
-    let provider = match board {
-        Some(board) => format!("kind = \"stateboard\"\nendpoints = [\"http://{board}\"]"),
-        None => "kind = \"embedded\"".to_owned(),
+    let provider = match provider {
+        Provider::Board(board) => format!("kind = \"stateboard\"\nendpoints = [\"http://{board}\"]"),
+        Provider::Etcd(url) => {
+            format!("kind = \"etcd\"\nendpoints = [\"{url}\"]\nseed_settings = \"{folder}/settings.toml\"")
+        }
+        Provider::Embedded => "kind = \"embedded\"".to_owned(),
     };
     let mut text = format!(
         "[cluster]\nname = \"{CLUSTER}\"\nsecret_file = \"{folder}/secret\"\n\n[provider]\n{provider}\n\n\
@@ -51,9 +65,10 @@ pub fn listen_on(address: Ipv4Addr) -> Ipv4Addr {
 fn section(folder: &str, plan: &InstancePlan) -> String {
     let endpoint = plan.endpoint();
     let InstancePlan { name, set, priority, electable, members, .. } = plan;
+    let zone = plan.zone.map_or_else(String::new, |zone| format!("zone = \"{zone}\"\n"));
     let mut text = format!(
         "\n[[instance]]\nname = \"{name}\"\nreplicaset = \"{set}\"\npriority = {priority}\nelectable = {electable}\n\
-         bootstrap_members = {members}\n[instance.engine]\nkind = \"redis\"\nendpoint = \"{endpoint}\"\n"
+         bootstrap_members = {members}\n{zone}[instance.engine]\nkind = \"redis\"\nendpoint = \"{endpoint}\"\n"
     );
     if plan.supervised {
         text += &format!("command = [\"redis-server\", \"{folder}/{name}/redis.conf\"]\n");

@@ -83,6 +83,8 @@ pub struct InstancePlan {
     pub port: u16,
     /// Higher is preferred.
     pub priority: u32,
+    /// Where it stands.
+    pub zone: Option<&'static str>,
     /// Whether it may lead.
     pub electable: bool,
     /// The first appointment waits for so many.
@@ -105,6 +107,7 @@ impl InstancePlan {
             address: Ipv4Addr::LOCALHOST,
             port: crate::ports::free(),
             priority: 100,
+            zone: None,
             electable: true,
             members,
             supervised: true,
@@ -117,6 +120,13 @@ impl InstancePlan {
     #[must_use]
     pub fn preferred(mut self) -> Self {
         self.priority = 200;
+        self
+    }
+
+    /// The same, standing in a zone.
+    #[must_use]
+    pub fn in_zone(mut self, zone: &'static str) -> Self {
+        self.zone = Some(zone);
         self
     }
 

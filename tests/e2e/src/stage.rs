@@ -16,7 +16,7 @@ use baton_client::status::ReplicaSetStatus;
 use tempfile::TempDir;
 
 use crate::ctl;
-use crate::files::{self, Ports};
+use crate::files::{self, Ports, Provider};
 use crate::host::{Daemon, Host, HostPlan, InstancePlan};
 use crate::logs::{self, Allowed};
 use crate::net::{self, Network, Node};
@@ -57,6 +57,8 @@ pub struct Stage {
     etcd: Option<(u16, Daemon)>,
     /// Whether coordinators that are started from now on leave their masters' rights to the next process.
     pub keep_engines: bool,
+    /// The state is kept by the etcd from the beginning.
+    on_etcd: bool,
     _place: Place,
 }
 
@@ -116,6 +118,7 @@ impl Stage {
             engines: Vec::new(),
             etcd: None,
             keep_engines: false,
+            on_etcd: false,
             _place: place,
         }
     }
@@ -184,9 +187,13 @@ impl Stage {
             }
         }
         let ports = Ports { address, grpc: ports::free(), http: ports::free() };
-        let board = (!plan.embedded).then(|| self.board_address());
-        let mut config = files::coordinator(&folder, &plan, ports, board);
-        if self.etcd.is_some() {
+        let provider = match plan.embedded {
+            true => Provider::Embedded,
+            false if self.on_etcd => Provider::Etcd(self.etcd_url()),
+            false => Provider::Board(self.board_address()),
+        };
+        let mut config = files::coordinator(&folder, &plan, ports, &provider);
+        if self.etcd.is_some() && !self.on_etcd {
             config += &format!("\n[provider.next]\nkind = \"etcd\"\nendpoints = [\"{}\"]\n", self.etcd_url());
         }
         fs::write(self.config_of(plan.name), config).expect("writable");
@@ -276,6 +283,17 @@ impl Stage {
     /// master, on host 0; the arbiter, since it starts first, on host 1. Waits until all is well.
     pub fn trio(&mut self) -> ReplicaSetStatus {
         self.start_board();
+        self.three()
+    }
+
+    /// The same with an etcd for the state.
+    pub fn trio_on_etcd(&mut self) -> ReplicaSetStatus {
+        self.start_etcd();
+        self.on_etcd = true;
+        self.three()
+    }
+
+    fn three(&mut self) -> ReplicaSetStatus {
         let plan = |host, instance: InstancePlan| HostPlan::new(host, vec![instance]);
         let a = self.prepare(plan("host-a", InstancePlan::new("a1", "orders", 3).preferred()));
         let b = self.prepare(plan("host-b", InstancePlan::new("b1", "orders", 3)));

@@ -273,13 +273,13 @@ fn others<'a>(ground: &'a Ground<'_>) -> impl Iterator<Item = &'a MemberView> {
 fn spares(ground: &Ground<'_>) -> Result<String, String> {
     let fit: Vec<_> = others(ground).filter(|member| unfit(ground, member).is_none()).collect();
     let (names, wanted) = (fit.iter().map(|member| &member.listed.instance), ground.asked.spares);
-    if !fit.is_empty() && fit.len() >= wanted as usize {
-        let names = joined(names);
-        return Ok(format!("{names} could take over, in sync and without lag ({wanted} wanted)"));
-    }
     let why = |member: &MemberView| Some(format!("{}: {}", member.listed.instance, unfit(ground, member)?));
     let why: Vec<_> = others(ground).filter_map(why).collect();
     let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+    if !fit.is_empty() && fit.len() >= wanted as usize {
+        let names = joined(names);
+        return Ok(format!("{names} could take over, in sync and without lag, {wanted} wanted{why}"));
+    }
     Err(format!("{} of {} could take over at once{why}", fit.len(), wanted.max(1)))
 }
 

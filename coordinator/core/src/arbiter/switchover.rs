@@ -5,6 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, TaskId, TaskState};
 use super::set::{SetState, Task};
+use super::wishes::OWN;
 use crate::decision::Class;
 use crate::ids::{InstanceName, ReplicaSetName, Term};
 use crate::time::{Span, Time};
@@ -91,6 +92,10 @@ impl Arbiter {
             Some(master) if task.aborted.is_none() && wanted => TaskState::Done { master, term },
             master => TaskState::Failed { why: why_not(&task, back).to_owned(), master, term },
         };
+        if task.id == OWN && matches!(state, TaskState::Done { .. }) {
+            // Only a wish that failed is left alone for a while; after one that came true there is the immunity.
+            set.wish_after = Time::default();
+        }
         self.push(Action::Task { task: task.id, state });
     }
 }

@@ -22,6 +22,15 @@ impl Stage {
         net::on(self.network.as_ref().map(|wires| &wires.operator), || ctl::run(&mut command))
     }
 
+    /// Runs `batonctl` against one host: where another is stopped, a request that reached it would be waited for.
+    #[must_use]
+    pub fn ctl_at(&self, host: usize, arguments: &[&str]) -> Said {
+        let ports = self.hosts[host].ports;
+        let mut command = Command::new(Self::program("batonctl"));
+        command.args(["--endpoint", &format!("{}:{}", ports.address, ports.grpc)]).args(arguments);
+        net::on(self.network.as_ref().map(|wires| &wires.operator), || ctl::run(&mut command))
+    }
+
     /// Runs `batonctl stateboard`.
     #[must_use]
     pub fn ctl_board(&self, arguments: &[&str]) -> Said {

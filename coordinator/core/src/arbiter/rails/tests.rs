@@ -181,7 +181,7 @@ fn every_reason_why_a_member_is_no_spare_is_told() {
         let mut one = Case::good();
         change(&mut one.view.members[1]);
         let seen = one.rails().into_iter().find(|rail| rail.name == "spares").expect("it is a rail");
-        assert_eq!(seen.seen, "a3 could take over, in sync and without lag (1 wanted)", "{why}");
+        assert_eq!(seen.seen, format!("a3 could take over, in sync and without lag, 1 wanted (a2: {why})"));
         let mut none = Case::good();
         none.both(change);
         let broken = none.broken();

@@ -53,6 +53,16 @@ pub enum EngineCommand {
         term: Term,
         /// The identity to mark the data with.
         data_id: DataId,
+        /// For how many replicas a commit waits, from the first one on.
+        ack_quorum: u32,
+    },
+    /// Of a master: let every commit from now on wait for so many replicas, and look how many hold everything. Asked for
+    /// again in the same round, it is enough that they hold what there was at the first time.
+    Quorum {
+        /// How many; 0: none.
+        ack_quorum: u32,
+        /// Another one for every purpose.
+        round: u64,
     },
     /// Replicate from `endpoint`; not writable afterwards.
     Follow {

@@ -121,6 +121,8 @@ pub struct Honoured {
     pub members: BTreeSet<InstanceName>,
     /// Who the master made sure no longer counts (a shrink), if any.
     pub dropped: Option<InstanceName>,
+    /// Commits wait for so many replicas from now on, and so many hold everything that was acknowledged before (a raise).
+    pub ack_quorum: Option<u32>,
 }
 
 /// Guard to arbiter: a heartbeat with the whole state, never a delta, so that a lost one loses nothing.
@@ -151,6 +153,9 @@ pub struct Beat {
     pub unpinned: Option<(Epoch, Version)>,
     /// What is left of a pinned right; nothing where its right rests on leases or promises.
     pub pinned: Span,
+    /// Of a master that is writable: how many replicas hold each write that it ever acknowledged, besides what a later
+    /// master took over. `None`: it is none, or of an older build.
+    pub ack_quorum: Option<u32>,
     /// How long it may not lead yet (promises of an earlier run are waited out).
     pub hold: Span,
     /// Its engine.
@@ -282,6 +287,8 @@ pub enum Order {
         in_sync: BTreeSet<InstanceName>,
         /// The identity to mark the data with.
         data_id: DataId,
+        /// For how many replicas a commit waits, as it is recorded.
+        ack_quorum: u32,
     },
     /// Follow the master of the record.
     Follow {
@@ -321,6 +328,13 @@ pub enum Order {
         /// The recorded set, which it leaves.
         in_sync: BTreeSet<InstanceName>,
         /// How many of the others must hold everything.
+        ack_quorum: u32,
+    },
+    /// Let commits wait for more replicas than is recorded, make sure that so many hold everything, then answer (*raise*).
+    Quorum {
+        /// The recorded set, which stays.
+        in_sync: BTreeSet<InstanceName>,
+        /// For how many.
         ack_quorum: u32,
     },
     /// Give a pinned right up for one that rests on leases, and say so (resume).

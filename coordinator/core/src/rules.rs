@@ -60,6 +60,11 @@ pub enum Rule {
     BoundPin,
     /// A pin is recorded as ended only after the master has given it up.
     AwaitUnpin,
+    /// A higher `ack_quorum` is recorded only on the master's word that its commits wait for so many, and so many hold what was
+    /// acknowledged before.
+    QuorumMasterFirst,
+    /// Where no commit waited for replicas yet, whoever may replicate is in the in-sync set or severed before one does.
+    CutBeforeQuorum,
     /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
     ForceNeedsRefusal,
     /// A hand-over is taken once.
@@ -70,7 +75,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -99,6 +104,8 @@ impl Rule {
         Self::HonourNewcomer,
         Self::BoundPin,
         Self::AwaitUnpin,
+        Self::QuorumMasterFirst,
+        Self::CutBeforeQuorum,
         Self::ForceNeedsRefusal,
         Self::TakeHandOverOnce,
         Self::HandPromiseOver,

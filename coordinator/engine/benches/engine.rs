@@ -35,7 +35,8 @@ async fn measure() {
         let mut connection = connect(&kind).await;
         let mut took = vec![start.elapsed()];
         took.push(timed(&mut connection, &EngineCommand::Probe).await);
-        let promote = EngineCommand::Promote { term: Term(round), data_id: DataId("bench".into()) };
+        let promote =
+            EngineCommand::Promote { term: Term(round), data_id: DataId("bench".into()), ack_quorum: 0 };
         took.push(timed(&mut connection, &promote).await);
         let start = Instant::now();
         connection.check_write(PATIENCE).await;

@@ -118,7 +118,7 @@ impl Server {
     }
 
     async fn promote(&self, term: u64) -> Probe {
-        self.run(EngineCommand::Promote { term: Term(term), data_id: id() }).await
+        self.run(EngineCommand::Promote { term: Term(term), data_id: id(), ack_quorum: 0 }).await
     }
 
     /// Follows `master` and waits until the link is up.
@@ -407,7 +407,7 @@ async fn a_replica_that_takes_a_copy_holds_nothing() {
 #[tokio::test]
 async fn a_promotion_whose_mark_is_refused_is_taken_back() {
     let server = Server::fenced(&["--min-replicas-to-write", "1"]).await;
-    let command = EngineCommand::Promote { term: Term(1), data_id: id() };
+    let command = EngineCommand::Promote { term: Term(1), data_id: id(), ack_quorum: 0 };
     let outcome = server.connect().await.execute(&command, PATIENCE).await;
     assert!(matches!(&outcome, EngineOutcome::Refused(what) if what.contains("NOREPLICAS")), "{outcome:?}");
     let probe = server.probe().await;

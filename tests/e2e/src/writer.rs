@@ -15,6 +15,8 @@ use crate::store;
 pub const KEY: &str = "e2e:load";
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(1);
+/// How long a write is waited for.
+const WAIT_MILLIS: u64 = 500;
 
 /// The clock on which leases are counted: it goes on while the machine sleeps.
 #[must_use]
@@ -39,9 +41,19 @@ impl Writer {
         Self::start_on(None, port)
     }
 
+    /// The same; a write is acknowledged once a replica has confirmed it (`WAIT 1`).
+    #[must_use]
+    pub fn start_waiting(port: u16) -> Self {
+        Self::begin(None, port, Some(WAIT_MILLIS))
+    }
+
     /// The same, from a node of the network to the engine there.
     #[must_use]
     pub fn start_on(node: Option<Node>, port: u16) -> Self {
+        Self::begin(node, port, None)
+    }
+
+    fn begin(node: Option<Node>, port: u16, wait: Option<u64>) -> Self {
         let (accepted, refused) =
             (Arc::<Mutex<Vec<(Duration, u64)>>>::default(), Arc::<Mutex<Vec<Duration>>>::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -50,7 +62,7 @@ impl Writer {
             let write = move || {
                 let mut count = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    write_until_broken(port, &mut count, &accepted, &refused, &stop);
+                    write_until_broken(port, wait, &mut count, &accepted, &refused, &stop);
                     std::thread::sleep(PACE); // tidy: waits because the load has a pace
                 }
             };
@@ -96,6 +108,7 @@ impl Drop for Writer {
 
 fn write_until_broken(
     port: u16,
+    wait: Option<u64>,
     count: &mut u64,
     accepted: &Mutex<Vec<(Duration, u64)>>,
     refused: &Mutex<Vec<Duration>>,
@@ -107,7 +120,13 @@ fn write_until_broken(
         let sent = boot_clock();
         let answered: redis::RedisResult<String> =
             redis::cmd("SET").arg(KEY).arg(*count).query(&mut connection);
-        match answered {
+        let confirmed = answered.and_then(|_| match wait {
+            Some(millis) => redis::cmd("WAIT").arg(1).arg(millis).query::<u64>(&mut connection),
+            None => Ok(1),
+        });
+        match confirmed {
+            // Nobody has confirmed it in time: it is unknown.
+            Ok(0) => {}
             Ok(_) => accepted.lock().unwrap_or_else(PoisonError::into_inner).push((sent, *count)),
             // The engine itself says no; everything else is the end of this connection.
             Err(error) if error.code().is_some() => {

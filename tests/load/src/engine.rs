@@ -70,10 +70,12 @@ impl Engines {
         let mut all = self.all();
         let engine = all.get_mut(at).filter(|engine| engine.running)?;
         match command {
-            EngineCommand::Probe => engine.offset += u64::from(engine.writable),
+            EngineCommand::Probe | EngineCommand::Quorum { .. } => {
+                engine.offset += u64::from(engine.writable)
+            }
             EngineCommand::Fence => engine.fence(None),
             EngineCommand::Follow { endpoint } => engine.fence(Some(endpoint.clone())),
-            EngineCommand::Promote { term, data_id } => {
+            EngineCommand::Promote { term, data_id, .. } => {
                 engine.fence(None);
                 engine.writable = true;
                 engine.mark = Some((data_id.clone(), *term));
@@ -155,7 +157,7 @@ mod tests {
             engines.add(&InstanceName::parse(name).expect("a name"), at);
             engines.start(at).expect("it was added");
         }
-        let promote = EngineCommand::Promote { term: Term(1), data_id: DataId("d".into()) };
+        let promote = EngineCommand::Promote { term: Term(1), data_id: DataId("d".into()), ack_quorum: 0 };
         engines.obey(&a, &promote).expect("it runs");
         engines.obey(&b, &EngineCommand::Follow { endpoint: a.clone() }).expect("it runs");
         let (master, two) = engines.obey(&a, &EngineCommand::Probe).expect("it runs");

@@ -143,12 +143,12 @@ impl Engine {
     /// What an engine that is up does with a command.
     fn execute(&mut self, command: &EngineCommand, peers: &Peers) {
         match command {
-            EngineCommand::Probe => {}
+            EngineCommand::Probe | EngineCommand::Quorum { .. } => {}
             EngineCommand::Fence => {
                 self.writable = false;
                 self.follows = None;
             }
-            EngineCommand::Promote { term, data_id } => {
+            EngineCommand::Promote { term, data_id, .. } => {
                 self.writable = true;
                 self.follows = None;
                 self.promoted = *term;

@@ -1,10 +1,14 @@
 //! I5: under synchronous replication every acknowledged write is in the data of every later master.
 //!
+//! While the record says that no commit waits for replicas, nothing is promised. Once it says that commits wait, everything that
+//! was acknowledged at this term is: also what was acknowledged before. Once it says that they do not, nothing is any more.
+//!
 //! It must not know how the write was replicated. A write without an answer is unknown: it may be there or not.
 
 use crate::event::{Event, Seen, WriteId};
 use crate::{Property, Violation, broken};
-use baton_core::ids::{InstanceName, ReplicaSetName};
+use baton_core::ids::{InstanceName, ReplicaSetName, Term};
+use baton_core::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The statement.
@@ -32,6 +36,8 @@ pub fn check_data(
 #[derive(Clone, Debug, Default)]
 pub struct I5 {
     acknowledged: BTreeMap<ReplicaSetName, BTreeSet<WriteId>>,
+    /// Sets of which the record says that no commit waits, its term, and what was acknowledged at it.
+    unpromised: BTreeMap<ReplicaSetName, (Term, BTreeSet<WriteId>)>,
     /// What the newest master held when it was promoted, and what was acknowledged since: an acknowledgement that
     /// an older master still gives away must be in the newer one's data too.
     newest: BTreeMap<ReplicaSetName, (InstanceName, BTreeSet<WriteId>)>,
@@ -52,7 +58,7 @@ impl I5 {
         write: WriteId,
     ) -> Result<(), Violation> {
         match self.newest.get(set) {
-            _ if self.is_accepted(set, by) => Ok(()),
+            _ if self.is_accepted(set, by) || self.unpromised.contains_key(set) => Ok(()),
             Some((newest, holds)) if newest != by && !holds.contains(&write) => {
                 broken("I5", format!("{by} acknowledged {write}, which the newer master {newest} lacks"))
             }
@@ -62,6 +68,28 @@ impl I5 {
 }
 
 impl I5 {
+    /// What the record says of commits from now on.
+    fn recorded(&mut self, record: &Record) {
+        let set = &record.replicaset;
+        let before = self.unpromised.remove(set);
+        match (before, record.ack_quorum) {
+            (Some((term, of_term)), 0) if term == record.term => {
+                self.unpromised.insert(set.clone(), (term, of_term));
+            }
+            (None, 0) => {
+                let promised = self.acknowledged.remove(set).unwrap_or_default();
+                self.unpromised.insert(set.clone(), (record.term, promised));
+            }
+            (Some(_), 0) => {
+                self.unpromised.insert(set.clone(), (record.term, BTreeSet::new()));
+            }
+            (Some((term, of_term)), _) if term == record.term => {
+                self.acknowledged.insert(set.clone(), of_term);
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+
     fn is_accepted(&self, set: &ReplicaSetName, by: &InstanceName) -> bool {
         self.forced.get(set).is_some_and(|master| master.as_ref() != Some(by))
     }
@@ -75,7 +103,11 @@ impl Property for I5 {
                 if self.is_accepted(replicaset, by) {
                     return Ok(());
                 }
-                self.acknowledged.entry(replicaset.clone()).or_default().insert(*write);
+                let promised = self.acknowledged.entry(replicaset.clone());
+                match self.unpromised.get_mut(replicaset) {
+                    Some((_, of_term)) => of_term.insert(*write),
+                    None => promised.or_default().insert(*write),
+                };
                 Ok(())
             }
             Seen::Writable { replicaset, instance, holds, .. } => {
@@ -86,9 +118,11 @@ impl Property for I5 {
                 }
             }
             Seen::Recorded { record, .. } => {
+                self.recorded(record);
                 let set = &record.replicaset;
                 if record.forced && self.forced.get(set) != Some(&record.master) {
                     self.acknowledged.remove(set);
+                    self.unpromised.entry(set.clone()).and_modify(|(_, of_term)| of_term.clear());
                     self.forced.insert(set.clone(), record.master.clone());
                 } else if !record.forced {
                     self.forced.remove(set);
@@ -127,6 +161,7 @@ mod tests {
             let mut event = crate::fixtures::recorded(at, term, master, 1);
             if let Seen::Recorded { record, .. } = &mut event.seen {
                 record.forced = forced;
+                record.ack_quorum = 1;
             }
             event
         };
@@ -140,6 +175,35 @@ mod tests {
         let later = [acknowledged(5, 9, "a2"), recorded(6, 3, "a3", false), writable(7, "a3", 3, &[])];
         let history: Vec<_> = begin.into_iter().chain(later).collect();
         assert!(check_history(I5::default(), &history).is_err(), "w9 was acknowledged after it");
+    }
+
+    fn waits(at: u64, term: u64, master: &str, ack_quorum: u32) -> Event {
+        let mut event = crate::fixtures::recorded(at, term, master, 1);
+        if let Seen::Recorded { record, .. } = &mut event.seen {
+            record.ack_quorum = ack_quorum;
+        }
+        event
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_commits_waited_is_promised_from_then_on() {
+        let before = [waits(1, 1, "a1", 0), acknowledged(2, 7, "a1")];
+        let lost = |raised: Option<Event>, term| {
+            let history: Vec<_> = before.clone().into_iter().chain(raised).collect();
+            check_history(I5::default(), &[&history[..], &[writable(9, "a2", term, &[])]].concat())
+        };
+        assert_eq!(lost(None, 2), Ok(()), "nothing was promised");
+        assert!(lost(Some(waits(3, 1, "a1", 1)), 2).is_err(), "it was promised at v2");
+        assert_eq!(lost(Some(waits(3, 2, "a2", 1)), 2), Ok(()), "a2 began without it");
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_promised_no_more_once_no_commit_waits() {
+        let begin = [waits(1, 1, "a1", 1), acknowledged(2, 7, "a1"), waits(3, 1, "a1", 0)];
+        let lost = [&begin[..], &[writable(4, "a2", 2, &[])]].concat();
+        assert_eq!(check_history(I5::default(), &lost), Ok(()));
+        let again = [&begin[..], &[waits(4, 1, "a1", 1), writable(5, "a2", 2, &[])]].concat();
+        assert!(check_history(I5::default(), &again).is_err(), "and again");
     }
 
     #[test]

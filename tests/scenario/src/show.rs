@@ -27,6 +27,7 @@ pub fn order(directive: &Directive) -> String {
         Order::Shrink { member, ack_quorum, .. } => {
             format!("count {member} no more (waits for {ack_quorum})")
         }
+        Order::Quorum { ack_quorum, .. } => format!("let commits wait for {ack_quorum}"),
         Order::Unpin => "give the pin up".to_owned(),
         Order::EndEngine { within, .. } => format!("end your engine within {within} of your beat"),
         Order::StandDown => return "stand down".to_owned(),
@@ -39,6 +40,7 @@ pub fn order(directive: &Directive) -> String {
 pub fn command(command: &EngineCommand) -> String {
     match command {
         EngineCommand::Probe => "look".to_owned(),
+        EngineCommand::Quorum { ack_quorum, .. } => format!("let commits wait for {ack_quorum}"),
         EngineCommand::Fence => "fence".to_owned(),
         EngineCommand::Promote { term, .. } => format!("promote for term {term}"),
         EngineCommand::Follow { endpoint } => format!("follow {endpoint}"),

@@ -56,7 +56,8 @@ fn lead_above_read_term(world: &mut World) {
     world.millis(5_000);
     let record = world.provider.record().expect("there is a master").clone();
     let incarnation = world.nodes[&a3].incarnation();
-    let order = Order::Lead { in_sync: record.in_sync, data_id: record.data_id.expect("it is known") };
+    let order =
+        Order::Lead { in_sync: record.in_sync, data_id: record.data_id.expect("it is known"), ack_quorum: 0 };
     let (epoch, version, term) = (record.epoch, record.version.next(), record.term);
     let directive = Directive { incarnation, epoch, version, term, order };
     world.tell_guard(&a3, Input::FromArbiter(ToGuard::Directive(directive)));
@@ -372,6 +373,38 @@ fn await_unpin(world: &mut World) {
     world.millis(15_000);
 }
 
+fn waits_for(world: &mut World, ack_quorum: u32) {
+    let settings = Settings { ack_quorum, ..world.settings.clone() };
+    world.change_settings(settings);
+}
+
+/// Commits are to wait, and a write that nobody was waited for is on no replica yet when the master dies.
+fn quorum_master_first(world: &mut World) {
+    for replica in ["a2", "a3"] {
+        world.net().hold("a1", replica, "data");
+    }
+    world.client_write(&name("a1"));
+    waits_for(world, 1);
+    world.millis(50);
+    world.kill_host(&name("a1"));
+    world.millis(8_000);
+}
+
+/// A member that is not in the in-sync set replicates on behind the arbiter's back, and commits are to wait for replicas.
+fn cut_before_quorum(world: &mut World) {
+    for arbiter in ["b1", "b2"] {
+        world.cut("a3", arbiter);
+    }
+    world.millis(5_000);
+    waits_for(world, 1);
+    world.millis(1_000);
+    world.net().hold("a1", "a2", "data");
+    world.client_write(&name("a1"));
+    world.millis(50);
+    world.isolate("a1");
+    world.millis(8_000);
+}
+
 /// A master alone in its in-sync set is heard by nobody, and needs nobody's promise; a person wants another one.
 fn force_needs_refusal(world: &mut World) {
     world.isolate("a2");
@@ -462,6 +495,8 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::HonourNewcomer => (rest_with_failsafe, honour_newcomer),
         Rule::BoundPin => (rest, bound_pin),
         Rule::AwaitUnpin => (rest, await_unpin),
+        Rule::QuorumMasterFirst => (rest, quorum_master_first),
+        Rule::CutBeforeQuorum => (rest, cut_before_quorum),
         Rule::ForceNeedsRefusal => (rest_with_failsafe, force_needs_refusal),
         Rule::TakeHandOverOnce => (rest, take_hand_over_once),
         Rule::HandPromiseOver => (rest_with_failsafe, hand_promise_over),
@@ -491,7 +526,11 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::ForceNeedsRefusal
         | Rule::HandPromiseOver => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
-        Rule::SeverBinds | Rule::SeverQuorum | Rule::CountStragglers => "I5",
+        Rule::SeverBinds
+        | Rule::SeverQuorum
+        | Rule::CountStragglers
+        | Rule::QuorumMasterFirst
+        | Rule::CutBeforeQuorum => "I5",
         Rule::IgnoreLowerEpoch => "epochs",
         Rule::EvidenceFromHolder => "evidence",
         Rule::ChooseInSync => "appointments",

@@ -30,14 +30,17 @@ impl Dice {
 const HOSTS: [&str; 3] = ["a1", "a2", "a3"];
 const ARBITERS: [&str; 2] = ["b1", "b2"];
 const ALL: [&str; 6] = ["a1", "a2", "a3", "b1", "b2", "board"];
-const KINDS: [&str; 11] =
-    ["grant", "beat", "lead", "follow", "sever", "data", "confirm", "promise", "relay", "settings", "all"];
+const KINDS: [&str; 12] = [
+    "grant", "beat", "lead", "follow", "sever", "data", "confirm", "promise", "relay", "settings", "quorum",
+    "all",
+];
+const TREATMENTS: [NextWrite; 3] = [NextWrite::LoseAnswer, NextWrite::LoseRequest, NextWrite::Delay];
 /// The longest lease of a world: twice what each begins with.
 const LONGEST: Span = Span::from_secs(6);
 
-fn fault(world: &mut World, dice: &mut Dice) {
+fn fault(world: &mut World, dice: &mut Dice, with: Faults) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(50) {
+    match dice.below(if with == Faults::Quorum { 52 } else { 50 }) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => restart(world, &host),
@@ -59,10 +62,7 @@ fn fault(world: &mut World, dice: &mut Dice) {
         }
         15 => world.close_stream(&host),
         16 => world.switchover(None, Span::from_secs(2)),
-        17 => {
-            let treatments = [NextWrite::LoseAnswer, NextWrite::LoseRequest, NextWrite::Delay];
-            world.treat_next_write(treatments[usize::try_from(dice.below(3)).expect("small")]);
-        }
+        17 => world.treat_next_write(TREATMENTS[usize::try_from(dice.below(3)).expect("small")]),
         18 => world.let_write_through(),
         19 => world.break_connection(&host),
         20 => {
@@ -100,6 +100,7 @@ fn fault(world: &mut World, dice: &mut Dice) {
         which @ (40 | 41) => change_lease(world, which == 40),
         42 => drill(world, dice),
         43..=46 => restart_on_purpose(world, &host, dice),
+        50 | 51 => another_quorum(world, dice.below(3)),
         _ => world.heal(),
     }
 }
@@ -141,6 +142,20 @@ fn restart_on_purpose(world: &mut World, host: &InstanceName, dice: &mut Dice) {
     }
 }
 
+/// Which there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Faults {
+    /// All but the next.
+    Others,
+    /// Also another `ack_quorum`.
+    Quorum,
+}
+
+fn another_quorum(world: &mut World, ack_quorum: u64) {
+    let ack_quorum = u32::try_from(ack_quorum).unwrap_or(0);
+    world.change_settings(Settings { ack_quorum, ..world.settings.clone() });
+}
+
 fn people_change_settings(world: &mut World, dice: &mut Dice, host: InstanceName) {
     let mut settings = world.settings.clone();
     match dice.below(8) {
@@ -172,7 +187,7 @@ fn switch(world: &mut World, host: &InstanceName, which: u64) {
 }
 
 /// Faults, writes and time, in any order; then everything is healed.
-fn run(seed: u64, k: u32) -> World {
+fn run(seed: u64, k: u32, with: Faults) -> World {
     let mut dice = Dice(split_mix(seed));
     let mut world = at_rest(if k == 0 { setup() } else { synchronous(k) });
     for (host, ppm) in HOSTS.iter().zip([-4_000, 0, 4_000]) {
@@ -180,7 +195,7 @@ fn run(seed: u64, k: u32) -> World {
         world.nodes.get_mut(&name(host)).expect("it is there").clock.set_rate(now, ppm);
     }
     for _ in 0..60 {
-        fault(&mut world, &mut dice);
+        fault(&mut world, &mut dice, with);
         for host in HOSTS {
             world.client_write(&name(host));
         }
@@ -206,14 +221,14 @@ fn hosts_go_on(world: &mut World) {
 }
 
 /// Every fault ends: what is stopped goes on, what is down is started.
-fn put_right(world: &mut World) {
+fn put_right(world: &mut World, ack_quorum: u32) {
     world.heal();
     hosts_go_on(world);
     world.start_provider_if_down();
     for arbiter in ARBITERS {
         world.start_arbiter_if_down(arbiter);
     }
-    let (ack_quorum, fence_command) = (world.settings.ack_quorum, Some("off".to_owned()));
+    let fence_command = Some("off".to_owned());
     world.change_settings(Settings { ack_quorum, fence_command, ..Settings::default() });
     world.fence_works = true;
     // A connection whose other end is gone is noticed in the end.
@@ -239,8 +254,8 @@ fn put_right(world: &mut World) {
 #[test]
 fn once_the_faults_have_ended_every_set_has_a_master_again() {
     for seed in seeds() {
-        let mut world = run(seed, 0);
-        put_right(&mut world);
+        let mut world = run(seed, 0, Faults::Others);
+        put_right(&mut world, 0);
         let answers = HOSTS.map(|host| world.client_write(&name(host)).1);
         let masters = answers.iter().filter(|answer| **answer == Answer::Acknowledged).count();
         let (lines, violation) = world.take_lines();
@@ -253,12 +268,46 @@ fn once_the_faults_have_ended_every_set_has_a_master_again() {
     }
 }
 
+/// However often another number was wanted in between: in the end it is the one that the settings say.
+#[test]
+fn once_the_faults_have_ended_commits_wait_for_as_many_replicas_as_is_set() {
+    let mut checked = 0;
+    for seed in seeds() {
+        let mut world = run(seed, u32::try_from(seed % 3).unwrap_or(0), Faults::Quorum);
+        put_right(&mut world, 1);
+        // The fence command may have turned one off, for which the raise waits.
+        hosts_go_on(&mut world);
+        world.advance(Span::from_secs(20));
+        // Where all engines were started anew, nobody is sure to hold what was confirmed, and a person has to decide.
+        let leads = |host: &InstanceName| {
+            world.nodes[host].guard.as_ref().is_some_and(|guard| guard.writable_at().is_some())
+        };
+        if world.violation().is_none() && !HOSTS.map(name).iter().any(leads) {
+            continue;
+        }
+        checked += 1;
+        let recorded = world.provider.record().map(|record| record.ack_quorum);
+        let answers = HOSTS.map(|host| world.client_write(&name(host)).1);
+        let waits = answers.iter().filter(|answer| **answer == Answer::Waits).count();
+        world.millis(1_000);
+        let settled = HOSTS.iter().all(|host| world.nodes[&name(host)].engine.waiting.is_empty());
+        let (lines, violation) = world.take_lines();
+        let last: Vec<_> = lines.iter().rev().take(80).rev().cloned().collect();
+        assert!(
+            recorded == Some(1) && waits == 1 && settled && violation.is_none(),
+            "seed {seed}: {recorded:?} {answers:?} {violation:?}\n{}",
+            last.join("\n")
+        );
+    }
+    assert!(checked > 0, "no run had a master in the end");
+}
+
 /// Every decision, through the text in which it is kept, gives the same ranking again.
 #[test]
 fn every_decision_replays_to_the_same_result() {
     let mut replayed = 0;
     for seed in seeds() {
-        let world = run(seed, u32::try_from(seed % 2).unwrap_or(0));
+        let world = run(seed, u32::try_from(seed % 2).unwrap_or(0), Faults::Quorum);
         for decision in world.decisions.iter().filter(|decision| decision.question.is_some()) {
             let ranked = |ranked: &baton_core::decision::Ranked| Ranked {
                 instance: ranked.instance.to_string(),
@@ -282,9 +331,9 @@ fn every_decision_replays_to_the_same_result() {
     assert!(replayed > 0, "nothing was decided");
 }
 
-fn check(k: u32, seeds: std::ops::Range<u64>) {
+fn check(k: u32, with: Faults, seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let mut world = run(seed, k);
+        let mut world = run(seed, k, with);
         let now = world.now;
         if let (lines, Some(violation)) = world.take_lines() {
             let last: Vec<_> = lines.iter().rev().take(60).rev().cloned().collect();
@@ -295,12 +344,18 @@ fn check(k: u32, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn no_random_fault_breaks_a_property() {
-    check(0, seeds());
+    check(0, Faults::Others, seeds());
 }
 
 #[test]
 fn no_random_fault_breaks_a_property_where_commits_wait() {
-    check(1, seeds());
+    check(1, Faults::Others, seeds());
+}
+
+#[test]
+fn no_random_fault_breaks_a_property_while_the_quorum_changes() {
+    check(0, Faults::Quorum, seeds());
+    check(1, Faults::Quorum, seeds());
 }
 
 /// Some seconds of a small machine, together. `BATON_SEEDS` asks for more, `BATON_FROM` for those from a number on.

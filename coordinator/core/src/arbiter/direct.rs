@@ -187,6 +187,9 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: S
         let master = record.master.clone();
         return set.succession.as_ref().map(|_| Order::Sever { master, reach, relinquished });
     }
+    if set.cutting.contains(instance) || set.raising && !record.in_sync.contains(instance) {
+        return Some(Order::Sever { master: record.master.clone(), reach: None, relinquished: false });
+    }
     if !set.confirmed {
         return None;
     }
@@ -226,10 +229,14 @@ fn master_order(set: &SetState, record: &Record) -> Order {
             in_sync: record.in_sync.clone(),
             ack_quorum: record.ack_quorum,
         },
+        Some(Proposal::Quorum(raised)) => {
+            Order::Quorum { in_sync: record.in_sync.clone(), ack_quorum: *raised }
+        }
         Some(Proposal::Unpin) => Order::Unpin,
         None => Order::Lead {
             in_sync: record.in_sync.clone(),
             data_id: record.data_id.clone().unwrap_or_else(|| DataId("unmarked".into())),
+            ack_quorum: record.ack_quorum,
         },
     }
 }

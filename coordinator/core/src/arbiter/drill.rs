@@ -572,6 +572,7 @@ fn unsettled(set: &SetState) -> Option<&'static str> {
         _ if set.evidence.is_some() => Some("its master is being replaced"),
         _ if !set.confirmed => Some("its master has not confirmed yet that it accepts writes"),
         Some(Proposal::Grow(_) | Proposal::Shrink(_)) => Some("its in-sync set is being changed"),
+        Some(Proposal::Quorum(_)) => Some("its ack_quorum is being raised"),
         Some(Proposal::Unpin) => Some("its pause is being ended"),
         None => None,
     }

@@ -5,11 +5,13 @@
 
 use super::Arbiter;
 use super::set::{GuardState, Proposal, SetState};
+use super::succession::severed;
 use crate::engine::DataState;
 use crate::ids::InstanceName;
-use crate::message::{Health, Honoured};
+use crate::message::Honoured;
 use crate::record::Record;
 use crate::time::Time;
+use std::collections::BTreeSet;
 
 impl Arbiter {
     /// One look: write what the master has acknowledged, or propose the next change.
@@ -22,30 +24,53 @@ impl Arbiter {
         if let Some(proposal) = set.proposal.clone() {
             let acknowledged = set.master_beat().and_then(|beat| beat.honoured.clone());
             if let Some(next) = acknowledged.and_then(|honoured| agreed(&record, &proposal, honoured)) {
-                self.write_in_sync(now, set, &record, &proposal, next);
+                self.write_proposed(now, set, &record, &proposal, next);
+            } else if !self.is_suspect(now, set) && self.is_withdrawn(now, set, &proposal) {
+                self.write_same(now, set, &record, "withdraw what the master does not acknowledge");
             }
             return;
         }
-        let suspect = set.master().is_none_or(|(_, guard)| {
-            guard.heard_at.is_none_or(|heard| now.since(heard) > self.timing.beat_master * 2)
-        });
-        if suspect {
+        if self.is_suspect(now, set) {
             return;
         }
-        if let Some(leaver) = self.leaver(now, set, &record) {
-            set.proposal = Some(Proposal::Shrink(leaver));
+        self.prepare_raise(now, set, &record);
+        set.cutting = self.to_cut(now, set, &record);
+        let proposal = if let Some(leaver) = self.leaver(now, set, &record) {
+            Some(Proposal::Shrink(leaver))
         } else if let Some(newcomer) = self.newcomer(now, set, &record) {
             // Whatever it was before it was taken in does not count against it; else it would leave again at once.
             if let Some(guard) = set.guards.get_mut(&newcomer) {
                 guard.unsound_since = None;
             }
-            set.proposal = Some(Proposal::Grow(newcomer));
+            Some(Proposal::Grow(newcomer))
+        } else if self.write_lower_quorum(now, set, &record) || self.release(now, set, &record) {
+            None
+        } else {
+            self.raise(now, set, &record)
+        };
+        if proposal.is_some() {
+            set.proposal = proposal;
+            set.proposed_at = now;
         }
+    }
+
+    /// Whether what the master was asked is not wanted any more, or not acknowledged for so long that others should not wait
+    /// for it.
+    fn is_withdrawn(&self, now: Time, set: &SetState, proposal: &Proposal) -> bool {
+        let changed =
+            matches!(proposal, Proposal::Quorum(raised) if *raised != self.settings.ack_quorum_of(&set.name));
+        changed || now >= set.proposed_at + self.timing.lease_ttl * 2
+    }
+
+    pub(super) fn is_suspect(&self, now: Time, set: &SetState) -> bool {
+        set.master().is_none_or(|(_, guard)| {
+            guard.heard_at.is_none_or(|heard| now.since(heard) > self.timing.beat_master * 2)
+        })
     }
 
     /// A member that may join, as its last beat shows it. One that would leave again for its silence is not taken in by
     /// what it said before: the record would be written to and fro for as long as the silence lasts.
-    fn newcomer(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
+    pub(super) fn newcomer(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
         let patience = self.timing.lease_ttl;
         let heard = |guard: &&GuardState| guard.heard_at.is_some_and(|heard| now.since(heard) < patience);
         let outside = |guard: &&GuardState| !record.in_sync.contains(&guard.hello.instance);
@@ -53,49 +78,110 @@ impl Arbiter {
         joining.find(|guard| joins(guard, record)).map(|guard| guard.hello.instance.clone())
     }
 
-    fn write_in_sync(
+    fn write_proposed(
         &mut self,
         now: Time,
         set: &mut SetState,
         record: &Record,
         proposal: &Proposal,
-        next: std::collections::BTreeSet<InstanceName>,
+        next: BTreeSet<InstanceName>,
     ) {
-        let Some(epoch) = self.epoch() else { return };
-        let reason = match proposal {
-            Proposal::Grow(member) => format!("grow {member}"),
-            Proposal::Shrink(member) => format!("shrink {member}"),
-            Proposal::Unpin => return,
-        };
-        // Whoever is in the set is counted there.
+        // Whoever is in the set is counted there; and who has left was cut off.
         let mut stragglers = record.stragglers.clone();
         stragglers.retain(|instance, _| !next.contains(instance));
+        let mut ack_quorum = record.ack_quorum;
+        let reason = match proposal {
+            Proposal::Grow(member) => format!("grow {member}"),
+            Proposal::Shrink(member) => {
+                stragglers.remove(member);
+                format!("shrink {member}")
+            }
+            Proposal::Quorum(raised) => {
+                ack_quorum = *raised;
+                format!("ack_quorum {raised}")
+            }
+            Proposal::Unpin => return,
+        };
+        let changed = Record { in_sync: next, stragglers, ack_quorum, ..record.clone() };
+        self.write_change(now, set, changed, reason);
+    }
+
+    /// The same record at the next version: what was proposed or severed on this one is over.
+    fn write_same(&mut self, now: Time, set: &mut SetState, record: &Record, why: &str) {
+        self.write_change(now, set, record.clone(), why.to_owned());
+    }
+
+    /// Writes a record of the same term, made from the present one.
+    pub(super) fn write_change(&mut self, now: Time, set: &mut SetState, changed: Record, reason: String) {
+        let Some(epoch) = self.epoch() else { return };
         let record = Record {
-            version: record.version.next(),
-            in_sync: next,
-            stragglers,
-            ack_quorum: record.ack_quorum,
+            version: changed.version.next(),
             reason,
             decided_by: self.config.coordinator.clone(),
             epoch,
             at_unix_millis: 0,
-            ..record.clone()
+            ..changed
         };
         self.write(now, set, record, None);
     }
 
-    /// A member that has been no sound replica for a lease. Where commits wait for replicas, it must surely be cut off
-    /// as well: its engine is down or severed by its own guard.
-    fn leaver(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
+    /// A member that was cut off by a directive which binds it until a higher version, and is not to be any more: one that was
+    /// about to leave and does not, or whoever an arbiter before us severed without replacing the master.
+    fn release(&mut self, now: Time, set: &mut SetState, record: &Record) -> bool {
+        let bound = |guard: &&GuardState| {
+            let name = &guard.hello.instance;
+            is_cut(Some(guard), record) && !set.is_master(name) && !set.cutting.contains(name)
+        };
+        let Some(member) = set.guards.values().find(bound).map(|guard| guard.hello.instance.clone()) else {
+            return false;
+        };
+        self.write_same(now, set, record, &format!("release {member}"));
+        true
+    }
+
+    /// Who is to be cut off now.
+    fn to_cut(&self, now: Time, set: &SetState, record: &Record) -> BTreeSet<InstanceName> {
+        let outside = |instance: &&InstanceName| !record.in_sync.contains(*instance);
+        let outsiders = set.guards.keys().filter(|_| set.raising).filter(outside);
+        let leaving = self.leaving(now, set, record).filter(|_| record.ack_quorum > 0);
+        // An order to whoever is not heard would arrive when it is again, and is not meant any more.
+        let heard = |instance: &&InstanceName| self.hears_from(now, set.guards.get(*instance));
+        leaving.chain(outsiders).filter(heard).cloned().collect()
+    }
+
+    /// Over its own stream, within the last lease.
+    pub(super) fn hears_from(&self, now: Time, guard: Option<&GuardState>) -> bool {
+        let heard = guard.filter(|guard| guard.session.is_some()).and_then(|guard| guard.heard_at);
+        heard.is_some_and(|heard| now.since(heard) < self.timing.lease_ttl)
+    }
+
+    /// A member that has been no sound replica for a lease, or was expelled. Where commits wait for replicas, enough others
+    /// must be there to wait for.
+    fn leaving<'a>(
+        &'a self,
+        now: Time,
+        set: &'a SetState,
+        record: &'a Record,
+    ) -> impl Iterator<Item = &'a InstanceName> {
         let patience = self.timing.lease_ttl;
-        let unsound = |instance: &&InstanceName| match set.guards.get(*instance) {
+        let unsound = move |instance: &InstanceName| match set.guards.get(instance) {
             None => now >= set.patience + patience,
             Some(guard) => silent_or_unsound_since(set, guard)
                 .is_some_and(|since| now.since(since.max(self.paced_from)) >= patience),
         };
-        let cut = |instance: &&InstanceName| record.ack_quorum == 0 || surely_cut(set.guards.get(*instance));
-        let others = record.in_sync.iter().filter(|instance| !set.is_master(instance));
-        others.filter(unsound).find(cut).cloned()
+        let others = record.in_sync.iter().filter(move |instance| !set.is_master(instance));
+        let left = move |instance: &InstanceName| {
+            let others = record.in_sync.iter().filter(|other| *other != instance && !set.is_master(other));
+            others.filter(|other| is_sound(set, other)).count() >= record.ack_quorum as usize
+        };
+        others.filter(move |instance| unsound(instance) && left(instance))
+    }
+
+    /// Who of them can leave: where commits wait for replicas, it must surely be cut off.
+    fn leaver(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
+        let cut =
+            |instance: &&InstanceName| record.ack_quorum == 0 || is_cut(set.guards.get(*instance), record);
+        self.leaving(now, set, record).find(cut).cloned()
     }
 
     /// When the next look at the in-sync set is due.
@@ -124,10 +210,17 @@ fn silent_or_unsound_since(set: &SetState, guard: &GuardState) -> Option<Time> {
     }
 }
 
-pub(super) fn surely_cut(guard: Option<&GuardState>) -> bool {
-    guard.filter(|guard| guard.session.is_some()).and_then(|guard| guard.beat.as_ref()).is_some_and(|beat| {
-        beat.engine.health == Health::Down && beat.engine.run.is_none() || beat.severed.is_some()
-    })
+/// Whether a member replicates from nobody, and from nobody before the record has a higher version: older orders to follow
+/// that are still on their way are ignored by it.
+pub(super) fn is_cut(guard: Option<&GuardState>, record: &Record) -> bool {
+    let attached = guard.filter(|guard| guard.session.is_some());
+    attached.is_some() && severed(attached, record).is_some()
+}
+
+/// Whether a member is heard to replicate from the recorded master.
+pub(super) fn is_sound(set: &SetState, instance: &InstanceName) -> bool {
+    let guard = set.guards.get(instance).filter(|guard| guard.session.is_some());
+    guard.is_some_and(|guard| guard.beat.is_some() && guard.unsound_since.is_none())
 }
 
 /// Whether a member has caught up with the master at this term; or, where commits wait for replicas and every connected
@@ -150,11 +243,7 @@ fn joins(guard: &GuardState, record: &Record) -> bool {
 }
 
 /// The new in-sync set, where the master's acknowledgement is of this very proposal and version.
-fn agreed(
-    record: &Record,
-    proposal: &Proposal,
-    honoured: Honoured,
-) -> Option<std::collections::BTreeSet<InstanceName>> {
+fn agreed(record: &Record, proposal: &Proposal, honoured: Honoured) -> Option<BTreeSet<InstanceName>> {
     let mut next = record.in_sync.clone();
     let dropped = match proposal {
         Proposal::Grow(member) => {
@@ -165,8 +254,13 @@ fn agreed(
             next.remove(member);
             Some(member.clone())
         }
+        Proposal::Quorum(_) => None,
         Proposal::Unpin => return None,
     };
-    (honoured.stamp.version == record.version && honoured.members == next && honoured.dropped == dropped)
-        .then_some(next)
+    let raised = match proposal {
+        Proposal::Quorum(raised) => Some(*raised),
+        Proposal::Grow(_) | Proposal::Shrink(_) | Proposal::Unpin => None,
+    };
+    let same = (&honoured.members, &honoured.dropped, honoured.ack_quorum) == (&next, &dropped, raised);
+    (honoured.stamp.version == record.version && same).then_some(next)
 }

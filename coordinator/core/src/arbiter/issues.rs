@@ -72,7 +72,7 @@ struct Row {
 /// One finding of a row: whom it is about, and the text.
 type Found = (Option<InstanceName>, String);
 
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 20] = [
     Row {
         code: "no_master",
         severity: Severity::Critical,
@@ -198,6 +198,13 @@ const TABLE: [Row; 19] = [
         suggestion: "start its coordinator, or make sure that its engine is off: a failover waits for its report",
         command: "batonctl explain {set}",
         find: straggler,
+    },
+    Row {
+        code: "quorum_waits",
+        severity: Severity::Warning,
+        suggestion: "bring the member back, or remove it for good once its engine is off; or take the setting back",
+        command: "batonctl member list {set}",
+        find: quorum_waits,
     },
     Row {
         code: "first_appointment",
@@ -448,6 +455,12 @@ fn straggler(view: &SetView, _: Norms) -> Vec<Found> {
         (Some(member.clone()), text)
     };
     of_master.map(text).collect()
+}
+
+fn quorum_waits(view: &SetView, _: Norms) -> Vec<Found> {
+    let Some(record) = &view.record else { return Vec::new() };
+    let text = |why: &String| format!("ack_quorum stays {}: {why}", record.ack_quorum);
+    view.quorum_waits.as_ref().map_or_else(Vec::new, |why| of_set(text(why)))
 }
 
 #[cfg(test)]

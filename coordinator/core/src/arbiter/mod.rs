@@ -16,6 +16,7 @@ mod lock;
 mod observe;
 mod pause;
 mod policy;
+mod quorum;
 mod rails;
 mod reach;
 mod restored;

@@ -328,7 +328,7 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
         Order::Relinquish | Order::EndEngine { .. } => {
             beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term)
         }
-        Order::Grow { .. } | Order::Shrink { .. } => {
+        Order::Grow { .. } | Order::Shrink { .. } | Order::Quorum { .. } => {
             beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
         }
         // Whether it was said to this arbiter is judged where it counts; until then it goes out with every beat.

@@ -88,8 +88,9 @@ impl Arbiter {
             DataState::Marked { id, .. } => Some(id.clone()),
             DataState::Empty | DataState::Unmarked => before.and_then(|before| before.data_id.clone()),
         };
-        let ack_quorum =
-            before.map_or_else(|| self.settings.ack_quorum_of(&set.name), |before| before.ack_quorum);
+        // What it waited for in truth: the older record, and the settings, may say more.
+        let known = before.map_or_else(|| self.settings.ack_quorum_of(&set.name), |before| before.ack_quorum);
+        let ack_quorum = beat.ack_quorum.unwrap_or(known);
         let mut stragglers = before.map(|before| before.stragglers.clone()).unwrap_or_default();
         if ack_quorum > 0 {
             // They acknowledge, whatever is recorded here.

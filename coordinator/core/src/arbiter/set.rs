@@ -9,7 +9,7 @@ use crate::message::{Beat, Health, Hello, Order};
 use crate::position::Position;
 use crate::record::{Member, Pin, Record};
 use crate::time::{Span, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One replica set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,13 @@ pub(super) struct SetState {
     /// What the recorded master said that it holds, the oldest first: a replica's word is as old as its beat.
     pub(super) reached: VecDeque<(Time, Position)>,
     pub(super) proposal: Option<Proposal>,
+    /// When it was made.
+    pub(super) proposed_at: Time,
+    /// Who is to stop replicating though there is no evidence against the master: before it leaves, or before commits wait
+    /// for replicas.
+    pub(super) cutting: BTreeSet<InstanceName>,
+    /// Commits are about to wait for replicas: nobody outside the in-sync set may begin to replicate.
+    pub(super) raising: bool,
     pub(super) last_decision: Option<Box<Decision>>,
     pub(super) alarm: Option<Time>,
 }
@@ -156,6 +163,8 @@ pub(super) enum Proposal {
     Shrink(InstanceName),
     /// Give a pinned right up.
     Unpin,
+    /// Let commits wait for so many replicas, more than is recorded.
+    Quorum(u32),
 }
 
 /// What people said of a member, its end on our clock.
@@ -227,6 +236,9 @@ impl SetState {
             drill: None,
             reached: VecDeque::new(),
             proposal: None,
+            proposed_at: Time::default(),
+            cutting: BTreeSet::new(),
+            raising: false,
             last_decision: None,
             alarm: None,
         }
@@ -256,6 +268,7 @@ impl SetState {
             self.succession = None;
             self.confirmed = false;
             self.refused = false;
+            self.cutting.clear();
             self.fencing = None;
             self.excused = false;
             self.reached.clear();
@@ -265,6 +278,7 @@ impl SetState {
             }
         }
         self.proposal = None;
+        self.raising = false;
         self.record = Some(record);
     }
 
@@ -280,6 +294,8 @@ impl SetState {
         self.drill = None;
         self.reached.clear();
         self.proposal = None;
+        self.cutting.clear();
+        self.raising = false;
         self.confirmed = false;
         self.refused = false;
         self.pin_wish = None;
@@ -320,6 +336,7 @@ impl SetState {
         shift(&mut self.pin_bound);
         shift(&mut self.fence_after);
         shift(&mut self.wish_after);
+        shift(&mut self.proposed_at);
         self.failovers.iter_mut().for_each(shift);
         self.alarm.iter_mut().for_each(shift);
         for guard in self.guards.values_mut() {
@@ -351,6 +368,9 @@ impl SetState {
         self.last_decision = None;
         // For the arbiter's own wishes, of which no model has any.
         self.appointed_at = Time::default();
+        if self.proposal.is_none() {
+            self.proposed_at = Time::default();
+        }
         self.failovers.clear();
         // For the guard rails of drills, of which no model has any either.
         self.reached.clear();

@@ -5,7 +5,6 @@
 
 use super::Arbiter;
 use super::forced::loss;
-use super::insync::surely_cut;
 use super::io::Action;
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, Task, ago};
@@ -369,10 +368,7 @@ fn next_stragglers(
     let Some(old) = record.master.as_ref().filter(|_| record.ack_quorum > 0) else { return BTreeMap::new() };
     let followed = record.in_sync.iter().filter(|instance| *instance != old).map(|instance| (instance, old));
     let earlier = record.stragglers.iter();
-    let cut = |instance: &InstanceName| {
-        let guard = set.guards.get(instance);
-        severed(guard, record).is_some() || surely_cut(guard)
-    };
+    let cut = |instance: &InstanceName| severed(set.guards.get(instance), record).is_some();
     let loose = |(instance, _): &(&InstanceName, &InstanceName)| *instance != chosen && !cut(instance);
     followed
         .chain(earlier)

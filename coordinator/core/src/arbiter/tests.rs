@@ -85,6 +85,7 @@ fn beat(highest: Term) -> Beat {
         honoured: None,
         unpinned: None,
         pinned: Span::ZERO,
+        ack_quorum: None,
         hold: Span::ZERO,
         engine: EngineView {
             health: Health::Up,
@@ -179,6 +180,7 @@ fn quiet_beat(number: usize, host: usize, now: Time) -> Beat {
         stamp: Stamp { generation: 1, version: record.version },
         members: record.in_sync.clone(),
         dropped: None,
+        ack_quorum: None,
     };
     let stand = if leads { Stand::Leading { term: record.term, writable: true } } else { Stand::Standby };
     let known = beat(record.term);
@@ -329,6 +331,20 @@ fn a_pin_that_only_the_master_knows_is_written_back_with_its_record() {
     }
 }
 
+#[test]
+fn what_is_written_back_says_for_how_many_its_master_waits_in_truth() {
+    for (waits, recorded) in [(None, 0), (Some(1), 1), (Some(0), 0)] {
+        let mut arbiter = after_a_restore(Time(0));
+        let beat = Box::new(Beat { ack_quorum: waits, ..pinned_leader(Term(5), Span::ZERO) });
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat });
+        let written = std::iter::from_fn(|| arbiter.pop_action()).find_map(|action| match action {
+            Action::Write { record, .. } => Some(record.ack_quorum),
+            _ => None,
+        });
+        assert_eq!(written, Some(recorded), "{waits:?}");
+    }
+}
+
 /// An arbiter of this epoch with a set whose master is pinned by its record, heard and granted a pin.
 fn with_pinned_master(epoch: Epoch, pin: Pin) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
@@ -413,7 +429,7 @@ fn a_report_from_before_a_restore_is_none_of_a_record_that_has_its_version_by_ch
         let stamp = Stamp { generation, version: recorded_at(Term(3)).version };
         let (position, members) = (Position::at(1, 9), BTreeSet::from([instance()]));
         let severed = Some(Severed { stamp, position, run: None, whole: true });
-        let honoured = Some(Honoured { stamp, members, dropped: None });
+        let honoured = Some(Honoured { stamp, members, dropped: None, ack_quorum: None });
         let beat = Beat { severed, honoured, ..beat(Term(3)) };
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
         let heard = arbiter.sets[&replicaset()].guards[&instance()].beat.as_ref().expect("it was heard");

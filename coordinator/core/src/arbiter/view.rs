@@ -76,6 +76,8 @@ pub struct SetView {
     pub paused_for: Span,
     /// What is being done, in a few words; `steady` if nothing.
     pub phase: String,
+    /// Why the recorded `ack_quorum` is not yet what the settings say, where that is more.
+    pub quorum_waits: Option<String>,
     /// Its members, listed ones and attached ones.
     pub members: Vec<MemberView>,
     /// The last decision, refusals too.
@@ -105,6 +107,7 @@ impl Arbiter {
             hold: self.hold_of(now, set),
             paused_for: if set.is_paused(now) { set.pin_end.since(now) } else { Span::ZERO },
             phase: phase(now, set),
+            quorum_waits: set.record.as_ref().and_then(|record| self.waits_to_raise(now, set, record)),
             members,
             last_decision: set.last_decision.clone(),
         }
@@ -184,6 +187,7 @@ fn phase(now: Time, set: &SetState) -> String {
     match (set.confirmed, &set.proposal) {
         (false, _) => "waiting for the master's confirmation".to_owned(),
         (true, Some(Proposal::Unpin)) => "resuming: waiting for the master to give its pin up".to_owned(),
+        (true, Some(Proposal::Quorum(raised))) => format!("raising ack_quorum to {raised}"),
         (true, Some(_)) => "changing the in-sync set".to_owned(),
         (true, None) if set.is_paused(now) => "paused".to_owned(),
         (true, None) => "steady".to_owned(),

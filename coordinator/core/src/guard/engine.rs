@@ -30,6 +30,8 @@ pub(super) struct EngineState {
     pub(super) promotion_lost: bool,
     /// The same of a fence or follow: a severance cannot be vouched for.
     pub(super) order_lost: bool,
+    /// The smallest quorum that was asked for and not answered: it may still arrive, after a larger one.
+    pub(super) quorum_lost: Option<u32>,
     pub(super) stalled: bool,
     pub(super) found_writable: bool,
     pub(super) killed: bool,
@@ -56,6 +58,7 @@ impl EngineState {
             intruder: false,
             promotion_lost: false,
             order_lost: false,
+            quorum_lost: None,
             stalled: false,
             found_writable: false,
             killed: false,
@@ -172,6 +175,7 @@ impl Guard {
         engine.intruder = false;
         engine.promotion_lost = false;
         engine.order_lost = false;
+        engine.quorum_lost = None;
         engine.killed = false;
         engine.fenced_for = None;
         engine.whole = None;
@@ -242,7 +246,13 @@ impl Guard {
                 self.engine.next_probe = now + self.probe_interval();
                 self.look(now, probe);
             }
-            EngineCommand::Promote { .. } => {
+            EngineCommand::Quorum { ack_quorum, .. } => {
+                let held = probe.replicas_caught_up;
+                self.engine.next_probe = now + self.probe_interval();
+                self.look(now, probe);
+                self.quorum_done(*ack_quorum, held);
+            }
+            EngineCommand::Promote { ack_quorum, .. } => {
                 let run = probe.run.clone();
                 let writable = probe.writable;
                 self.engine.probe = Some(probe);
@@ -251,6 +261,7 @@ impl Guard {
                 };
                 if writable {
                     lead.promotion = Promotion::Confirmed;
+                    lead.quorum.promoted(*ack_quorum);
                     let term = lead.term;
                     self.engine.whole = Some(run);
                     self.push(Action::Note(Note::Writable(term)));
@@ -287,7 +298,7 @@ impl Guard {
 
     fn command_refused(&mut self, now: Time, command: &EngineCommand) {
         match command {
-            EngineCommand::Probe => {}
+            EngineCommand::Probe | EngineCommand::Quorum { .. } => {}
             EngineCommand::Fence => {
                 if self.engine.may_write {
                     self.kill(GaveUp::Stalled);
@@ -308,6 +319,7 @@ impl Guard {
                 }
             }
             EngineCommand::Follow { .. } => self.engine.order_lost = true,
+            EngineCommand::Quorum { ack_quorum, .. } => self.quorum_lost(*ack_quorum),
             EngineCommand::Promote { .. } => {
                 self.engine.promotion_lost = true;
                 self.give_up(now, GaveUp::PromotionFailed);
@@ -370,7 +382,8 @@ impl Guard {
         }
         if now >= self.engine.next_probe {
             self.engine.next_probe = now + self.probe_interval();
-            self.ask(EngineCommand::Probe, self.config.timing.stall_timeout);
+            let look = self.quorum_to_ask().unwrap_or(EngineCommand::Probe);
+            self.ask(look, self.config.timing.stall_timeout);
         }
     }
 
@@ -411,7 +424,14 @@ impl Guard {
         if !durable || !guarded || self.engine.promotion_lost {
             return false;
         }
-        let command = EngineCommand::Promote { term: lead.term, data_id: lead.data_id.clone() };
+        let ack_quorum = lead.quorum.wanted;
+        if self.quorum_may_fall_below(ack_quorum) {
+            // Only another run of the engine surely never obeys it.
+            self.give_up(now, GaveUp::PromotionFailed);
+            self.kill(GaveUp::PromotionFailed);
+            return false;
+        }
+        let command = EngineCommand::Promote { term: lead.term, data_id: lead.data_id.clone(), ack_quorum };
         if let Some(lead) = &mut self.lead {
             lead.promotion = Promotion::Asked;
         }

@@ -62,6 +62,8 @@ pub struct HandedEngine {
     pub may_write: bool,
     /// An order to fence or follow was lost with its connection.
     pub order_lost: bool,
+    /// The smallest quorum that was asked for and not answered.
+    pub quorum_lost: Option<u32>,
     /// It finishes no tiny write.
     pub stalled: bool,
     /// It was writable when it was first seen.
@@ -300,6 +302,7 @@ impl EngineState {
             probe: self.probe.take(),
             may_write: self.may_write,
             order_lost: self.order_lost,
+            quorum_lost: self.quorum_lost,
             stalled: self.stalled,
             found_writable: self.found_writable,
             fenced_for: self.fenced_for,
@@ -318,6 +321,7 @@ impl EngineState {
             probe: handed.probe,
             may_write: handed.may_write,
             order_lost: handed.order_lost,
+            quorum_lost: handed.quorum_lost,
             stalled: handed.stalled,
             found_writable: handed.found_writable,
             fenced_for: handed.fenced_for,

@@ -143,7 +143,7 @@ impl Guard {
         self.leaving = None;
         self.relinquished = None;
         let in_sync = std::collections::BTreeSet::new();
-        self.lead = Some(Lead::new(term, data_id, in_sync));
+        self.lead = Some(Lead::new(term, data_id, in_sync, 0));
     }
 
     /// Ends a mastership from this side. The term is relinquished once the engine surely cannot be written.

@@ -10,6 +10,7 @@ mod io;
 mod lease;
 mod orders;
 mod pin;
+mod quorum;
 mod report;
 mod settings;
 
@@ -17,9 +18,12 @@ pub use failsafe::Promised;
 pub use hand_over::{HandOver, HandedEngine, Home, Unfit, Unsettled};
 pub use io::{Action, GaveUp, Input, Note, Saved};
 pub use pin::Unpin;
+pub use quorum::Quorum;
 pub use settings::{Kept, Reckoned};
 
-use crate::ids::{DataId, Endpoint, EngineRun, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term};
+use crate::ids::{
+    DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term,
+};
 use crate::message::{Honoured, PromiseRefusal, Relinquished, Severed, ToGuard};
 use crate::position::Position;
 use crate::rules::{Rule, Rules};
@@ -107,6 +111,8 @@ pub struct Lead {
     pub pace: Option<Span>,
     /// How far the engine is.
     pub promotion: Promotion,
+    /// For how many replicas its commits wait.
+    pub quorum: Quorum,
     /// Each member's latest promise.
     pub promises: BTreeMap<InstanceName, Kept>,
     /// Who refused last, and why.
@@ -116,7 +122,7 @@ pub struct Lead {
 }
 
 impl Lead {
-    fn new(term: Term, data_id: DataId, in_sync: BTreeSet<InstanceName>) -> Self {
+    fn new(term: Term, data_id: DataId, in_sync: BTreeSet<InstanceName>, ack_quorum: u32) -> Self {
         Self {
             term,
             data_id,
@@ -126,6 +132,7 @@ impl Lead {
             reckoned: Reckoned::default(),
             pace: None,
             promotion: Promotion::NotAsked,
+            quorum: Quorum::new(ack_quorum),
             promises: BTreeMap::new(),
             refusals: BTreeMap::new(),
             on_promises: false,
@@ -185,6 +192,15 @@ pub enum Proposal {
         /// Who.
         member: InstanceName,
         /// How many of the others have to hold everything first.
+        ack_quorum: u32,
+    },
+    /// Commits are to wait for more replicas.
+    Quorum {
+        /// Of the directive.
+        stamp: Stamp,
+        /// Of whoever proposed it.
+        epoch: Epoch,
+        /// For how many.
         ack_quorum: u32,
     },
 }
@@ -285,6 +301,7 @@ impl Guard {
         self.reconcile(now);
         self.report_severance(now);
         self.answer_proposal(now);
+        self.answer_quorum(now);
         self.answer_unpin(now);
         self.keep_promising(now);
         self.persist();

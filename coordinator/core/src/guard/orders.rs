@@ -4,7 +4,7 @@
 
 use super::io::{Action, GaveUp, Note};
 use super::{FollowOrder, Guard, Lead, Promotion, Proposal, Severance};
-use crate::ids::{DataId, InstanceName, Stamp, Term};
+use crate::ids::{InstanceName, Stamp, Term};
 use crate::message::{Directive, Honoured, Order, Severed};
 use crate::position::Position;
 use crate::rules::Rule;
@@ -37,10 +37,15 @@ impl Guard {
             self.lift_severance(stamp);
         }
         match directive.order {
-            Order::Lead { in_sync, data_id } => {
+            Order::Lead { in_sync, data_id, ack_quorum } => {
                 self.conclude_proposal(stamp);
                 self.note_master(directive.term, self.config.instance.clone());
-                self.lead_ordered(now, directive.term, in_sync, data_id);
+                self.quorum_recorded(now, directive.term, directive.epoch, stamp, ack_quorum);
+                self.lead_ordered(
+                    now,
+                    directive.term,
+                    Lead::new(directive.term, data_id, in_sync, ack_quorum),
+                );
             }
             Order::Follow { master, endpoint, data_id, start, reach } => {
                 self.note_master(directive.term, master);
@@ -66,7 +71,10 @@ impl Guard {
                 self.propose(now, in_sync, Proposal::Grow { stamp, member });
             }
             Order::Shrink { member, in_sync, ack_quorum } => {
-                let proposal = Proposal::Shrink { stamp, member, ack_quorum };
+                self.propose(now, in_sync, Proposal::Shrink { stamp, member, ack_quorum });
+            }
+            Order::Quorum { in_sync, ack_quorum } => {
+                let proposal = self.quorum_proposed(now, directive.epoch, stamp, ack_quorum);
                 self.propose(now, in_sync, proposal);
             }
             Order::EndEngine { beat, within } => self.end_ordered(now, directive.term, beat, within),
@@ -106,9 +114,9 @@ impl Guard {
         }
     }
 
-    fn lead_ordered(&mut self, now: Time, term: Term, in_sync: BTreeSet<InstanceName>, data_id: DataId) {
+    fn lead_ordered(&mut self, now: Time, term: Term, order: Lead) {
         if let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == term) {
-            lead.in_sync = in_sync;
+            lead.in_sync = order.in_sync;
             return;
         }
         let read = self.floor.is_some_and(|floor| term > floor) || !self.keep(Rule::LeadAboveReadTerm);
@@ -123,7 +131,7 @@ impl Guard {
         self.follow = None;
         self.proposal = None;
         self.honoured = None;
-        self.lead = Some(Lead::new(term, data_id, in_sync));
+        self.lead = Some(order);
         self.push(Action::Note(Note::Candidate(term)));
         self.next_beat = now.max(self.held_until());
     }
@@ -173,8 +181,8 @@ impl Guard {
         lead.in_sync = in_sync;
         if self.proposal.as_ref() != Some(&proposal) {
             self.honoured = None;
-            // A shrink needs to know anew what the replicas hold.
-            if matches!(proposal, Proposal::Shrink { .. }) {
+            // A shrink and a raise need to know anew what the replicas hold.
+            if matches!(proposal, Proposal::Shrink { .. } | Proposal::Quorum { .. }) {
                 self.probe_soon(now);
             }
             self.proposal = Some(proposal);
@@ -188,12 +196,17 @@ impl Guard {
 
     /// A record of a higher stamp is there: what was proposed on a lower one is in it, or can never land.
     fn conclude_proposal(&mut self, stamp: Stamp) {
-        let made_on = self.proposal.as_ref().map(|proposal| match proposal {
-            Proposal::Grow { stamp, .. } | Proposal::Shrink { stamp, .. } => *stamp,
-        });
-        if made_on.is_some_and(|made_on| made_on < stamp) {
+        if self.proposed_on().is_some_and(|made_on| made_on < stamp) {
             self.proposal = None;
         }
+    }
+
+    pub(super) fn proposed_on(&self) -> Option<Stamp> {
+        self.proposal.as_ref().map(|proposal| match proposal {
+            Proposal::Grow { stamp, .. }
+            | Proposal::Shrink { stamp, .. }
+            | Proposal::Quorum { stamp, .. } => *stamp,
+        })
     }
 
     /// The right was extended after the proposal, by a grant or by promises with the newcomer's among them: from now on
@@ -203,7 +216,7 @@ impl Guard {
         let Some(lead) = &self.lead else { return };
         let mut members = lead.in_sync.clone();
         members.insert(member.clone());
-        let honoured = Some(Honoured { stamp: *stamp, members, dropped: None });
+        let honoured = Some(Honoured { stamp: *stamp, members, dropped: None, ack_quorum: None });
         if self.honoured != honoured {
             self.honoured = honoured;
             self.beat_soon(now);
@@ -220,7 +233,8 @@ impl Guard {
         }
         let mut members = lead.in_sync.clone();
         members.remove(member);
-        self.honoured = Some(Honoured { stamp: *stamp, members, dropped: Some(member.clone()) });
+        let dropped = Some(member.clone());
+        self.honoured = Some(Honoured { stamp: *stamp, members, dropped, ack_quorum: None });
         self.beat_soon(now);
     }
 

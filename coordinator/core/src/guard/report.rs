@@ -39,6 +39,7 @@ impl Guard {
             honoured: self.honoured.clone(),
             unpinned: self.unpinned(),
             pinned: self.pinned_left(now),
+            ack_quorum: self.sure_quorum(),
             hold: held.since(now),
             engine: self.engine_view(),
         };

@@ -106,7 +106,10 @@ fn persist(action: &Action) -> Option<OpId> {
 
 /// A guard that has read the provider (nothing is recorded), with a fenced engine, directed to lead at term 1.
 fn candidate() -> Hand {
-    directed(probe(false), Order::Lead { in_sync: BTreeSet::new(), data_id: DataId("d".into()) })
+    directed(
+        probe(false),
+        Order::Lead { in_sync: BTreeSet::new(), data_id: DataId("d".into()), ack_quorum: 0 },
+    )
 }
 
 /// The same with another engine and another order.
@@ -276,7 +279,8 @@ fn member(text: &str) -> InstanceName {
 /// A master at term 1 of a set of three, writable, its last grant answered the beat of this moment.
 fn master(beat: Time) -> Hand {
     let in_sync = ["a1", "a2", "a3"].map(member).into();
-    let mut hand = directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()) });
+    let mut hand =
+        directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()), ack_quorum: 0 });
     hand.persisted(Time(0));
     hand.persisted(Time(0));
     hand.grant(Time(1_000), beat, timing().lease_ttl);
@@ -327,6 +331,7 @@ impl Hand {
             honoured: None,
             unpinned: None,
             pinned: Span::ZERO,
+            ack_quorum: None,
             hold: Span::ZERO,
             engine: EngineView {
                 health: Health::Up,
@@ -369,7 +374,8 @@ fn a_promise_counts_from_its_request() {
 #[test]
 fn promises_begin_no_right() {
     let in_sync = ["a1", "a2"].map(member).into();
-    let mut hand = directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()) });
+    let mut hand =
+        directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()), ack_quorum: 0 });
     hand.promise(Time(1_000), "a2", Time(500));
     assert_eq!(hand.right(), None, "never granted");
     let mut hand = master(Time(0));
@@ -450,7 +456,7 @@ fn a_severance_from_before_a_restore_of_the_provider_does_not_bind_after_it() {
         let severed = Some(Stamp { generation: 1, version: Version(7) });
         let epoch = Epoch { generation, number: 2 };
         let mut hand = started(probe(false), Some(Saved { severed, ..Saved::default() }), epoch);
-        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()) };
+        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()), ack_quorum: 0 };
         hand.direct(epoch, Version(6), lead);
         let leads = hand.actions.contains(&Action::Note(Note::Candidate(Term(1))));
         assert_eq!(leads, follows, "version 6 of generation {generation}, severed by 7 of 1");
@@ -473,7 +479,7 @@ fn a_provider_read_that_comes_late_still_tells_of_an_epoch() {
     for (read, heeded) in [(EPOCH, true), (Epoch { generation: 2, number: 1 }, false)] {
         let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
         hand.step(Time(0), Input::ProviderRead { record: None, epoch: read });
-        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()) };
+        let lead = Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()), ack_quorum: 0 };
         hand.direct(EPOCH, Version(1), lead);
         assert_eq!(hand.actions.contains(&Action::Note(Note::Candidate(Term(1)))), heeded, "read {read}");
     }

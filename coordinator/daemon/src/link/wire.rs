@@ -158,6 +158,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
             stamp: Stamp { generation: honoured.generation, version: Version(honoured.version) },
             members: names(&honoured.members)?,
             dropped: optional(honoured.dropped, |name| Ok(InstanceName::parse(&name)?))?,
+            ack_quorum: honoured.ack_quorum,
         })
     });
     Ok(Beat {
@@ -182,6 +183,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
             .unpinned
             .map(|it| (Epoch { generation: it.generation, number: it.number }, Version(it.version))),
         pinned: Span(beat.pinned_us.min(Pin::FOR_GOOD.0)),
+        ack_quorum: beat.ack_quorum,
         hold: Span(beat.hold_us),
         engine: engine_from_wire(beat.engine.ok_or(Malformed::Missing("engine"))?)?,
     })
@@ -292,6 +294,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
             generation: honoured.stamp.generation,
             members: honoured.members.iter().map(ToString::to_string).collect(),
             dropped: honoured.dropped.as_ref().map(ToString::to_string).unwrap_or_default(),
+            ack_quorum: honoured.ack_quorum,
         }),
         unpinned: beat.unpinned.map(|(epoch, version)| v1::Unpinned {
             version: version.0,
@@ -299,6 +302,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
             number: epoch.number,
         }),
         pinned_us: beat.pinned.0,
+        ack_quorum: beat.ack_quorum,
         hold_us: beat.hold.0,
         engine: Some(engine_to_wire(&beat.engine)),
     }
@@ -376,9 +380,10 @@ fn grant_from_wire(grant: v1::Grant) -> Result<(InstanceName, Grant), Malformed>
 fn order_to_wire(order: &Order) -> v1::directive::Order {
     use v1::directive::Order as Wire;
     match order {
-        Order::Lead { in_sync, data_id } => Wire::Lead(v1::Lead {
+        Order::Lead { in_sync, data_id, ack_quorum } => Wire::Lead(v1::Lead {
             in_sync: in_sync.iter().map(ToString::to_string).collect(),
             data_id: data_id.to_string(),
+            ack_quorum: *ack_quorum,
         }),
         Order::Follow { master, endpoint, data_id, start, reach } => Wire::Follow(v1::Follow {
             master: master.to_string(),
@@ -402,6 +407,10 @@ fn order_to_wire(order: &Order) -> v1::directive::Order {
             ack_quorum: *ack_quorum,
             in_sync: in_sync.iter().map(ToString::to_string).collect(),
         }),
+        Order::Quorum { in_sync, ack_quorum } => Wire::AckQuorum(v1::AckQuorum {
+            ack_quorum: *ack_quorum,
+            in_sync: in_sync.iter().map(ToString::to_string).collect(),
+        }),
         Order::Unpin => Wire::Unpin(v1::Empty {}),
         Order::EndEngine { beat, within } => {
             Wire::EndEngine(v1::EndEngine { beat: beat.0, within_us: within.0 })
@@ -416,6 +425,7 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
         Wire::Lead(lead) => Order::Lead {
             in_sync: names(&lead.in_sync)?,
             data_id: DataId(text(lead.data_id, "a data identity")?),
+            ack_quorum: lead.ack_quorum,
         },
         Wire::Follow(follow) => Order::Follow {
             master: InstanceName::parse(&follow.master)?,
@@ -441,6 +451,9 @@ fn order_from_wire(order: v1::directive::Order) -> Result<Order, Malformed> {
             in_sync: names(&shrink.in_sync)?,
             ack_quorum: shrink.ack_quorum,
         },
+        Wire::AckQuorum(quorum) => {
+            Order::Quorum { in_sync: names(&quorum.in_sync)?, ack_quorum: quorum.ack_quorum }
+        }
         Wire::Unpin(_) => Order::Unpin,
         Wire::EndEngine(order) => Order::EndEngine { beat: Time(order.beat), within: Span(order.within_us) },
         Wire::StandDown(_) => Order::StandDown,
@@ -475,9 +488,11 @@ mod tests {
                 stamp: Stamp { generation: 2, version: Version(6) },
                 members: BTreeSet::from([name("a1"), name("a2")]),
                 dropped: Some(name("a3")),
+                ack_quorum: Some(2),
             }),
             unpinned: Some((Epoch { generation: 2, number: 3 }, Version(8))),
             pinned: Span(11),
+            ack_quorum: Some(0),
             hold: Span(5),
             engine: EngineView {
                 health: Health::Up,
@@ -506,7 +521,8 @@ mod tests {
     #[test]
     fn every_order_goes_both_ways_and_directives_come_first() {
         let orders = [
-            Order::Lead { in_sync: BTreeSet::from([name("a1")]), data_id: DataId("d".into()) },
+            Order::Lead { in_sync: BTreeSet::from([name("a1")]), data_id: DataId("d".into()), ack_quorum: 1 },
+            Order::Quorum { in_sync: BTreeSet::from([name("a1")]), ack_quorum: 2 },
             Order::Follow {
                 master: name("a1"),
                 endpoint: Endpoint("h:1".into()),
@@ -565,6 +581,7 @@ mod tests {
                 order: Some(v1::directive::Order::Lead(v1::Lead {
                     in_sync: vec![],
                     data_id: "x".repeat(TEXT_BYTES_MAX + 1),
+                    ack_quorum: 0,
                 })),
                 ..v1::Directive::default()
             }],

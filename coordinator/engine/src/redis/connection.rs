@@ -29,6 +29,9 @@ const CHECK_SCRIPT: &[u8] = b"local mark = redis.call('GET', KEYS[1]) \
     redis.call('SET', KEYS[1], mark) \
     return 1";
 
+/// How long a write is waited for in one go: far less than a fence has, which may come next.
+const WAIT_MILLIS: &str = "5";
+
 /// The requests of a probe; [`probe_of`] reads their replies.
 const PROBE: [&[&[u8]]; 5] = [
     &[b"INFO", b"server"],
@@ -50,6 +53,8 @@ pub(super) struct RedisConnection {
     password: Option<String>,
     about: About,
     memory: Arc<Mutex<Memory>>,
+    /// For how many replicas a write of ours is still waited for, and of which round it is.
+    awaited: Mutex<Option<(u32, u64)>>,
 }
 
 /// Connects, logs in, and makes sure that this is an engine that can be driven.
@@ -88,7 +93,15 @@ pub(super) async fn open(
         version: info.text("redis_version").map(str::to_owned),
         config_file: config_file.map(PathBuf::from),
     };
-    Ok(RedisConnection { stream: Some(stream), run, process_id, password, about, memory })
+    Ok(RedisConnection {
+        stream: Some(stream),
+        run,
+        process_id,
+        password,
+        about,
+        memory,
+        awaited: Mutex::new(None),
+    })
 }
 
 fn tune(stream: &TcpStream) {
@@ -177,6 +190,10 @@ fn first_error(replies: &[Reply]) -> Option<String> {
 impl RedisConnection {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, Option<(u32, u64)>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `requests` and a probe after them. `Err`: no answer.
@@ -304,11 +321,39 @@ impl RedisConnection {
         }
     }
 
+    /// Redis has no number for how many replicas a commit waits: each client says it with `WAIT`. So there is nothing to
+    /// apply; what is asked for is how many replicas hold all that was written so far. A write of ours is waited for, and
+    /// not for long, since whatever comes next on this connection waits with it: where the time is too short, the next
+    /// call goes on waiting for the same write.
+    async fn quorum(&self, stream: &mut Stream, ack_quorum: u32, round: u64) -> io::Result<EngineOutcome> {
+        if ack_quorum == 0 {
+            return self.look(stream).await;
+        }
+        let asked = Some((ack_quorum, round));
+        if *self.awaited() != asked {
+            if let Reply::Error(what) = self.write_once(stream).await? {
+                return Ok(EngineOutcome::Refused(what));
+            }
+            *self.awaited() = asked;
+        }
+        let wanted = ack_quorum.to_string();
+        let (replies, probe) = self.run_with_probe(stream, &[words(&["WAIT", &wanted, WAIT_MILLIS])]).await?;
+        let held = match replies.first() {
+            Some(Reply::Number(held)) => u32::try_from(*held).unwrap_or(0),
+            Some(Reply::Error(what)) => return Ok(EngineOutcome::Refused(what.clone())),
+            _ => 0,
+        };
+        Ok(outcome(
+            probe.map(|probe| Probe { replicas_caught_up: probe.replicas_caught_up.max(held), ..probe }),
+        ))
+    }
+
     async fn carry_out(&self, stream: &mut Stream, command: &EngineCommand) -> io::Result<EngineOutcome> {
         match command {
             EngineCommand::Probe => self.look(stream).await,
             EngineCommand::Fence => self.fence(stream).await,
-            EngineCommand::Promote { term, data_id } => {
+            EngineCommand::Quorum { ack_quorum, round } => self.quorum(stream, *ack_quorum, *round).await,
+            EngineCommand::Promote { term, data_id, .. } => {
                 self.promote(stream, &Mark { id: data_id.clone(), term: *term }).await
             }
             EngineCommand::Follow { endpoint } => self.follow(stream, &endpoint.0).await,

@@ -14,6 +14,7 @@ mod moving;
 mod parts;
 mod pauses;
 mod provider;
+mod quorum;
 mod reach;
 mod refusals;
 mod settings;

@@ -172,8 +172,10 @@ impl Engine {
                 self.waiting.clear();
                 self.fence(Some(endpoint.clone()));
             }
-            EngineCommand::Promote { term, data_id } => {
+            EngineCommand::Quorum { ack_quorum, .. } => self.ack_quorum = *ack_quorum as usize,
+            EngineCommand::Promote { term, data_id, ack_quorum } => {
                 self.fence(None);
+                self.ack_quorum = *ack_quorum as usize;
                 self.writable = true;
                 self.promoted = Some(*term);
                 self.log.push(Entry::Mark(data_id.clone(), *term));
@@ -212,6 +214,11 @@ impl Engine {
         if let Some(known) = self.attached.get_mut(replica) {
             *known = (*known).max(length);
         }
+        self.settled()
+    }
+
+    /// The writes that wait for nothing more.
+    pub fn settled(&mut self) -> Vec<WriteId> {
         let enough = |waiting: &Waiting| {
             self.attached.values().filter(|length| **length >= waiting.length).count() >= self.ack_quorum
         };

@@ -83,6 +83,7 @@ impl Body {
                 Order::Relinquish => "relinquish",
                 Order::Grow { .. } => "grow",
                 Order::Shrink { .. } => "shrink",
+                Order::Quorum { .. } => "quorum",
                 Order::Unpin => "unpin",
                 Order::EndEngine { .. } => "end-engine",
                 Order::StandDown => "stand-down",

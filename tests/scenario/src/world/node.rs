@@ -264,6 +264,7 @@ impl World {
                 let found = node.engine.data();
                 node.engine.obey(&command);
                 self.watch_one(instance, Some(found));
+                self.acknowledge_settled(instance);
             }
         }
     }
@@ -307,6 +308,7 @@ impl World {
         if matches!(command, EngineCommand::Promote { .. }) {
             self.replicate_from(instance);
         }
+        self.acknowledge_settled(instance);
         let outcome = EngineOutcome::Done(probe);
         self.after(
             ENGINE_MICROS,

@@ -20,6 +20,9 @@ impl World {
             return (write, Answer::Silence);
         };
         let answer = node.engine.write(write);
+        if answer == Answer::Acknowledged {
+            self.acknowledged(instance, write);
+        }
         self.replicate_from(instance);
         (write, answer)
     }
@@ -116,9 +119,22 @@ impl World {
         }
         for write in node.engine.confirmed(replica, length) {
             self.say(master.as_str(), &format!("acknowledges {write}"));
-            let seen = Seen::Acknowledged { replicaset: self.replicaset.clone(), write, by: master.clone() };
-            self.observe(seen);
+            self.acknowledged(master, write);
         }
+    }
+
+    /// Commits may wait for fewer replicas now than when they began to.
+    pub(super) fn acknowledge_settled(&mut self, master: &InstanceName) {
+        let Some(node) = self.nodes.get_mut(master).filter(|node| node.engine.running) else { return };
+        for write in node.engine.settled() {
+            self.say(master.as_str(), &format!("acknowledges {write}"));
+            self.acknowledged(master, write);
+        }
+    }
+
+    fn acknowledged(&mut self, by: &InstanceName, write: WriteId) {
+        let replicaset = self.replicaset.clone();
+        self.observe(Seen::Acknowledged { replicaset, write, by: by.clone() });
     }
 
     /// A replica follows another or nobody: its old master counts it no more.

@@ -40,6 +40,7 @@ fn beat(instance: &str) -> Beat {
         honoured: None,
         unpinned: None,
         pinned: Span::ZERO,
+        ack_quorum: None,
         hold: Span::ZERO,
         engine: EngineView {
             health: Health::Up,
@@ -111,6 +112,7 @@ pub(in crate::arbiter) fn healthy() -> SetView {
         hold: None,
         paused_for: Span::ZERO,
         phase: "steady".to_owned(),
+        quorum_waits: None,
         members: ["a1", "a2", "a3"].map(member).into(),
         last_decision: None,
     }
@@ -217,7 +219,7 @@ fn case(code: &str) -> (Change, &'static str) {
     }
 }
 
-/// What people or too many failovers hold.
+/// What people, too many failovers or too few replicas hold.
 fn held_case(code: &str) -> (Change, &'static str) {
     match code {
         "suppressed" => (
@@ -239,6 +241,10 @@ fn held_case(code: &str) -> (Change, &'static str) {
                     Some(crate::record::Pin { span: Span::from_secs(90), until_unix_millis: 9 });
             },
             "paused for 60s more",
+        ),
+        "quorum_waits" => (
+            |view| view.quorum_waits = Some("a3 is not heard".to_owned()),
+            "ack_quorum stays 1: a3 is not heard",
         ),
         other => panic!("{other} has no case"),
     }

@@ -23,7 +23,8 @@ fn member(text: &str) -> InstanceName {
 /// A master at term 1 whose set has `a2` in sync, with everything settled.
 fn master() -> Hand {
     let in_sync = [member("a1"), member("a2")].into();
-    let mut hand = directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()) });
+    let mut hand =
+        directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()), ack_quorum: 0 });
     hand.persisted(Time(0));
     hand.persisted(Time(0));
     hand.grant(Time(1_000), Time(0), timing().lease_ttl);

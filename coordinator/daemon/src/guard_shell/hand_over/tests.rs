@@ -4,7 +4,8 @@ use super::super::disk;
 use super::*;
 use baton_core::engine::{DataState, Probe};
 use baton_core::guard::{
-    FollowOrder, HandedEngine, Kept, Lead, Promised, Promotion, Proposal, Reckoned, Saved, Severance, Unpin,
+    FollowOrder, HandedEngine, Kept, Lead, Promised, Promotion, Proposal, Quorum, Reckoned, Saved, Severance,
+    Unpin,
 };
 use baton_core::ids::{DataId, Endpoint, EngineRun, Epoch, Incarnation, Stamp, Term, Version};
 use baton_core::message::{Honoured, Relinquished, Severed};
@@ -38,6 +39,7 @@ fn lead() -> Lead {
         reckoned: Reckoned { kill: Span(3), fence: Span(4) },
         pace: Some(Span(1_000)),
         promotion: Promotion::Confirmed,
+        quorum: Quorum { wanted: 2, told: Some(2), sure: 1, raised: Some((EPOCH, STAMP)) },
         promises: [(name("a2"), Kept { end: Time(12), ttl: Span(13) })].into(),
         refusals: Default::default(),
         on_promises: true,
@@ -85,13 +87,19 @@ fn handed(incarnation: Incarnation, taken: u64, saved: Saved) -> HandOver {
             reach: None,
         }),
         proposal: Some(Proposal::Shrink { stamp: STAMP, member: name("a3"), ack_quorum: 1 }),
-        honoured: Some(Honoured { stamp: STAMP, members: [name("a2")].into(), dropped: Some(name("a3")) }),
+        honoured: Some(Honoured {
+            stamp: STAMP,
+            members: [name("a2")].into(),
+            dropped: Some(name("a3")),
+            ack_quorum: Some(1),
+        }),
         unpin: Some(Unpin { epoch: EPOCH, stamp: STAMP, done: true }),
         armed: Some(Time(99)),
         engine: HandedEngine {
             probe: Some(probe),
             may_write: true,
             order_lost: true,
+            quorum_lost: Some(0),
             stalled: true,
             found_writable: true,
             fenced_for: Some(STAMP),
@@ -137,11 +145,13 @@ fn everything_goes_through_the_file_and_the_file_is_gone_afterwards() {
     let mut grow = shrink.clone();
     grow.handed.proposal = Some(Proposal::Grow { stamp: STAMP, member: name("a3") });
     grow.handed.lead = Some(Lead { promotion: Promotion::NotAsked, right: None, ..lead() });
+    let mut raise = shrink.clone();
+    raise.handed.proposal = Some(Proposal::Quorum { stamp: STAMP, epoch: EPOCH, ack_quorum: 2 });
     let mut bare = left(handed(RUN, 1, Saved::default()));
     bare.behind.engine = None;
     bare.handed.lead = None;
     bare.handed.engine.probe = None;
-    for written in [shrink, grow, bare] {
+    for written in [shrink, grow, raise, bare] {
         write(&dir, &owner(), &written).expect("written");
         let taken = take(&dir, &owner(), &home(&written.handed)).expect("it can be removed");
         assert_eq!(taken.as_ref(), Some(&written));

@@ -3,8 +3,8 @@
 
 use baton_core::engine::{DataState, Probe};
 use baton_core::guard::{
-    FollowOrder, HandOver, HandedEngine, Kept as KeptPromise, Lead, Promised, Promotion, Proposal, Reckoned,
-    Saved, Severance, Unpin,
+    FollowOrder, HandOver, HandedEngine, Kept as KeptPromise, Lead, Promised, Promotion, Proposal, Quorum,
+    Reckoned, Saved, Severance, Unpin,
 };
 use baton_core::ids::{
     DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp, Term, Version,
@@ -147,6 +147,12 @@ fields!(SavedEntry of Saved {
 });
 fields!(ReckonedEntry of Reckoned { kill: Span, fence: Span });
 fields!(PromiseEntry of KeptPromise { end: Time, ttl: Span });
+fields!(QuorumEntry of Quorum {
+    wanted: u32,
+    told: Option<u32>,
+    sure: u32,
+    raised: Option<(Epoch, Stamp)>,
+});
 fields!(LeadEntry of Lead {
     term: Term,
     data_id: DataId,
@@ -156,6 +162,7 @@ fields!(LeadEntry of Lead {
     reckoned: Reckoned,
     pace: Option<Span>,
     promotion: Promotion,
+    quorum: Quorum,
     promises: BTreeMap<InstanceName, KeptPromise>,
     on_promises: bool,
 } but refusals);
@@ -172,6 +179,7 @@ fields!(HonouredEntry of Honoured {
     stamp: Stamp,
     members: BTreeSet<InstanceName>,
     dropped: Option<InstanceName>,
+    ack_quorum: Option<u32>,
 });
 fields!(UnpinEntry of Unpin { epoch: Epoch, stamp: Stamp, done: bool });
 fields!(ProbeEntry of Probe {
@@ -187,6 +195,7 @@ fields!(EngineEntry of HandedEngine {
     probe: Option<Probe>,
     may_write: bool,
     order_lost: bool,
+    quorum_lost: Option<u32>,
     stalled: bool,
     found_writable: bool,
     fenced_for: Option<Stamp>,
@@ -300,6 +309,7 @@ impl Kept for Promotion {
 pub(super) enum ProposalEntry {
     Grow { stamp: StampEntry, member: String },
     Shrink { stamp: StampEntry, member: String, ack_quorum: u32 },
+    Quorum { stamp: StampEntry, epoch: EpochEntry, ack_quorum: u32 },
 }
 
 impl Kept for Proposal {
@@ -311,6 +321,9 @@ impl Kept for Proposal {
             }
             Self::Shrink { stamp, member, ack_quorum } => {
                 ProposalEntry::Shrink { stamp: stamp.keep(), member: member.keep(), ack_quorum: *ack_quorum }
+            }
+            Self::Quorum { stamp, epoch, ack_quorum } => {
+                ProposalEntry::Quorum { stamp: stamp.keep(), epoch: epoch.keep(), ack_quorum: *ack_quorum }
             }
         }
     }
@@ -324,6 +337,9 @@ impl Kept for Proposal {
                 member: InstanceName::restore(member)?,
                 ack_quorum,
             },
+            ProposalEntry::Quorum { stamp, epoch, ack_quorum } => {
+                Self::Quorum { stamp: Stamp::restore(stamp)?, epoch: Epoch::restore(epoch)?, ack_quorum }
+            }
         })
     }
 }

@@ -65,9 +65,13 @@ pub(super) fn remarks(provider: &dyn StateProvider, snapshot: &Snapshot, after: 
         }
         let recorded = snapshot.records.get(set).map(|record| record.ack_quorum);
         if let Some(recorded) = recorded.filter(|recorded| quorum != was && *recorded != quorum) {
-            remarks.push(format!(
-                "{set} keeps ack_quorum = {recorded}: it counts from a set's first appointment on, and cannot be changed after it yet"
-            ));
+            remarks.push(if quorum > recorded {
+                format!(
+                    "{set} keeps ack_quorum = {recorded} until {quorum} of its replicas hold everything: see batonctl issues {set}"
+                )
+            } else {
+                format!("what {set} confirms from then on may be held by {quorum} replicas only")
+            });
         }
         let someone = |settings: &Settings| of_set.iter().any(|member| may_lead(settings, member));
         if someone(before) && !someone(after) {

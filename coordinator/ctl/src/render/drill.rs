@@ -18,7 +18,10 @@ pub(super) fn rails(text: &mut String, rails: &[RailStatus], palette: Palette) {
     let broken = rails.iter().filter(|rail| !rail.holds).count();
     match broken {
         0 => line(text, palette.good("  every guard rail holds: the drill would be begun")),
-        _ => line(text, palette.bad(&format!("  the drill would be refused: {broken} do not hold"))),
+        _ => line(
+            text,
+            palette.bad(&format!("  the drill would be refused; guard rails that do not hold: {broken}")),
+        ),
     }
 }
 

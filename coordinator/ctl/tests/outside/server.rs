@@ -2,7 +2,7 @@
 
 use crate::house;
 use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Phase, Ranked};
-use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus};
+use baton_client::forecast::{CommitsShort, ForecastRank, ForecastStatus, RailStatus};
 use baton_client::status::{
     ArbiterStatus, ClusterStatus, IssueStatus, MemberStatus, RecordStatus, ReplicaSetStatus,
 };
@@ -139,6 +139,23 @@ impl Operator for Canned {
                 ..ForecastStatus::default()
             };
             return Ok(Response::new(v1::WhatIfResponse { forecasts: vec![v1::Forecast::from(&none)] }));
+        }
+        if let Some(drill) = request.drill {
+            let rail =
+                |name: &str, holds, seen: &str| RailStatus { name: name.into(), holds, seen: seen.into() };
+            let forecast = ForecastStatus {
+                replicaset: drill.replicaset,
+                master: Some("a2".into()),
+                fate: "replaced".into(),
+                successor: Some("a1".into()),
+                within_ms: Some(2_625),
+                rails: vec![
+                    rail("master", true, "a2 accepts writes, heard 9ms ago"),
+                    rail("spares", drill.spares == 1, "1 of 2 could take over at once"),
+                ],
+                ..ForecastStatus::default()
+            };
+            return Ok(Response::new(v1::WhatIfResponse { forecasts: vec![v1::Forecast::from(&forecast)] }));
         }
         let lost = [request.lose_instances, request.lose_zones].concat();
         let replaced = ForecastStatus {

@@ -432,4 +432,37 @@ mod tests {
         entries.insert(TaskId(2), ending);
         assert_eq!(surplus(&entries, &none, 901), [TaskId(3), TaskId(4)], "one that is being kept stays");
     }
+
+    fn drill(took_us: u64) -> TaskRecord {
+        let outage = Some(DrillOutage { term: 7, took_us, budget_us: 10 });
+        let asked = DrillAsked { fault: Fault::KillEngine, spares: 2, accept_loss: true, back: false };
+        let drill = Some(DrillRecord { outage, ..drill_record(&asked) });
+        assert_eq!(drill.as_ref().and_then(drill_asked), Some(asked));
+        TaskRecord { kind: Kind::Drill, drill, ..record(State::Running) }
+    }
+
+    #[test]
+    fn a_drill_that_another_arbiter_measured_is_over_budget_all_the_same() {
+        for (took, state, reason) in [(10, State::Done, ""), (11, State::Failed, "over_budget")] {
+            let mut entry = Entry::read(Version(1), drill(took));
+            assert!(entry.take_over(TaskId(7), 1, 9).is_some_and(|resumed| resumed.drill.is_some()));
+            let master = InstanceName::parse("a2").expect("a good name");
+            entry.moved(TaskState::Done { master, term: Term(7) }, 9);
+            let outcome = entry.wanted.outcome.clone().unwrap_or_default();
+            assert_eq!((entry.wanted.state, outcome.reason.as_str()), (state, reason), "{took}");
+            assert_eq!(entry.drilled_set(), None, "its end is not kept yet");
+            entry.kept = Some((Version(2), entry.wanted.clone()));
+            assert_eq!(entry.drilled_set().as_deref(), Some("orders-1"));
+            let last = entry.last_drill(TaskId(7)).expect("it struck");
+            assert_eq!(
+                (last.task, last.fault.as_str(), last.outage.map(|it| it.took_us)),
+                (7, "kill_engine", Some(took))
+            );
+        }
+        let mut unknown = drill(1);
+        unknown.drill.as_mut().expect("it is one").fault = "flood".to_owned();
+        let mut later = Entry::read(Version(1), unknown);
+        assert_eq!(later.take_over(TaskId(7), 1, 9), None, "a later version's fault is not guessed at");
+        assert_eq!(later.wanted.state, State::Failed);
+    }
 }

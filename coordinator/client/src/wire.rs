@@ -93,6 +93,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             .iter()
             .map(|(member, master)| (member.to_string(), master.to_string()))
             .collect(),
+        failovers: record.failovers.clone(),
     }
 }
 
@@ -175,6 +176,7 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         epoch: Some(epoch_to_wire(record.epoch.parse()?)),
         at_unix_millis: millis(&record.at),
         term_generation: 0,
+        failovers: Vec::new(),
         stragglers: Default::default(),
     })
 }

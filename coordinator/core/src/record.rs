@@ -33,6 +33,9 @@ pub struct Record {
     /// Members outside the in-sync set that may still replicate from a master of theirs, and from which: they were not
     /// heard when the set was left without them. Empty where no commit waits for replicas.
     pub stragglers: BTreeMap<InstanceName, InstanceName>,
+    /// When somebody was appointed by nobody's wish, as milliseconds since 1970, the oldest first: what holds a set that failed
+    /// over too often, also under the next arbiter. At most [`FAILOVERS_KEPT`]; emptied when a person has looked.
+    pub failovers: Vec<u64>,
     /// For how many replicas a commit waits (0: none).
     pub ack_quorum: u32,
     /// The identity of the data, once known.
@@ -53,6 +56,9 @@ pub struct Record {
     /// When, as milliseconds since 1970 of the decider's wall clock: for people only, no decision reads it.
     pub at_unix_millis: u64,
 }
+
+/// Most failovers that a record tells of.
+pub const FAILOVERS_KEPT: usize = 64;
 
 /// A pause: no automatic change of master, and a right that needs no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

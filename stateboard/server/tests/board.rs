@@ -152,6 +152,7 @@ pub fn change(set: &str, term: u64, epoch: Epoch) -> Change {
         start: Position::Unknown,
         in_sync: [master].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: None,

@@ -36,6 +36,7 @@ pub(crate) fn record(term: u64, master: &str, number: u64) -> Record {
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance(master)]),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: None,

@@ -71,6 +71,7 @@ impl Arbiter {
             start: position,
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
             stragglers: BTreeMap::new(),
+            failovers: Vec::new(),
             ack_quorum: self.settings.ack_quorum_of(&set.name),
             data_id: Some(data_id),
             pinned: None,

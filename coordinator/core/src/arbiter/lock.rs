@@ -115,6 +115,7 @@ impl Arbiter {
         let Some(lock) = self.lock.as_mut().filter(|lock| !lock.loaded) else { return };
         lock.loaded = true;
         let patience = self.takeover_patience();
+        self.read_wall(now, unix_millis);
         // Settings that are not safe together were refused when they were written; what a damaged provider says
         // otherwise does not take effect, the last good ones stay.
         self.take_settings(settings);
@@ -131,11 +132,13 @@ impl Arbiter {
             set.leased_until = bound;
             set.patience = patience;
             set.appointed_at = now;
+            set.take_over_failovers(now, &record.failovers, unix_millis);
             if let Some(pin) = record.pinned {
                 set.take_over_pin(now, bound, pin, unix_millis, remember);
             }
             set.record = Some(record);
         }
+        self.recall_recent(now);
         // Before the first look: a master that has relinquished by now did so for them.
         self.take_up(now, tasks);
         self.heed_said(now, unix_millis);

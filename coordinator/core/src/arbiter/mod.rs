@@ -79,6 +79,8 @@ pub struct Arbiter {
     last_op: u64,
     /// When somebody was appointed in the last minute, by nobody's wish.
     recent: VecDeque<Time>,
+    /// The wall clock and our own, read together; for what people are told, and for what has to outlive us.
+    wall: Option<(Time, u64)>,
     /// There were too many of them; ended by a person.
     tripped: bool,
     /// The set whose master is being moved by the arbiter's own wish.
@@ -113,6 +115,7 @@ impl Arbiter {
             writes: BTreeMap::new(),
             last_op: 0,
             recent: VecDeque::new(),
+            wall: None,
             tripped: false,
             wishing: None,
             reach: reach::Reach::default(),
@@ -261,6 +264,7 @@ impl Arbiter {
             self.drive_drill(now, set);
             self.ask_for_fence(now, set);
             self.maintain_pin(now, set);
+            self.forget_failovers(now, set);
             self.wish(now, set);
             self.maintain_in_sync(now, set);
         }
@@ -295,6 +299,7 @@ impl Arbiter {
             set.rebase(by);
         }
         self.paced_from = self.paced_from.back(by);
+        self.wall = self.wall.map(|(at, millis)| (at.back(by), millis));
         self.reach.rebase(by);
         self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
     }

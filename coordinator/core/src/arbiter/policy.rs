@@ -8,7 +8,7 @@ use super::set::{Said, SetState};
 use crate::decision::{Class, Hold};
 use crate::ids::{InstanceName, ReplicaSetName, Zone};
 use crate::message::Hello;
-use crate::record::Settings;
+use crate::record::{FAILOVERS_KEPT, Record, Settings};
 use crate::time::{Span, Time};
 use crate::timing::Timing;
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ impl Arbiter {
         if settings.version < self.settings.version {
             return;
         }
+        self.read_wall(now, unix_millis);
         let pace = self.timing.beat_replica;
         self.take_settings(settings);
         if self.timing.beat_replica < pace {
@@ -138,6 +139,47 @@ impl Arbiter {
         self.recent.push_back(now);
     }
 
+    /// 0 is no time of day: a driver without one.
+    pub(super) fn read_wall(&mut self, now: Time, unix_millis: u64) {
+        self.wall = (unix_millis > 0).then_some((now, unix_millis));
+    }
+
+    /// What the next arbiter has to know of them, in a record that is about to be written.
+    pub(super) fn failovers_to_record(&self, now: Time, set: &SetState) -> Vec<u64> {
+        let Some((read_at, read)) = self.wall else { return Vec::new() };
+        let unix = now.since(read_at).as_millis().saturating_add(read);
+        let surplus = set.failovers.len().saturating_sub(FAILOVERS_KEPT);
+        let kept = set.failovers.iter().skip(surplus);
+        kept.map(|at| unix.saturating_sub(now.since(*at).as_millis())).collect()
+    }
+
+    /// After a takeover: those of the last minute, over all sets.
+    pub(super) fn recall_recent(&mut self, now: Time) {
+        let times = self.sets.values().flat_map(|set| &set.failovers).copied();
+        let mut recent: Vec<_> = times.filter(|at| now.since(*at) < MINUTE).collect();
+        recent.sort_unstable();
+        self.recent = recent.into();
+    }
+
+    /// A person has looked, which the next arbiter has to know as well.
+    pub(super) fn forget_failovers(&mut self, now: Time, set: &mut SetState) {
+        let Some(record) = set.record.clone().filter(|record| !record.failovers.is_empty()) else { return };
+        // A record from before a restore must not come to look like one that was settled since.
+        let epoch = self.epoch().filter(|epoch| epoch.generation <= record.epoch.generation);
+        let (Some(epoch), true) = (epoch, set.excused && set.pending.is_none()) else { return };
+        set.proposal = None;
+        let record = Record {
+            version: record.version.next(),
+            failovers: Vec::new(),
+            reason: "resume".to_owned(),
+            decided_by: self.config.coordinator.clone(),
+            epoch,
+            at_unix_millis: 0,
+            ..record
+        };
+        self.write(now, set, record, None);
+    }
+
     /// A person has looked: what holds a set, or all of them, is over.
     pub(super) fn resume_asked(&mut self, now: Time, name: Option<ReplicaSetName>) {
         let names = match name {
@@ -164,6 +206,12 @@ impl Arbiter {
 }
 
 impl SetState {
+    /// What an earlier arbiter has counted. One that lies in the future, by our wall clock, counts as of now.
+    pub(super) fn take_over_failovers(&mut self, now: Time, failovers: &[u64], unix_millis: u64) {
+        let ago = |at: &u64| Span::from_millis(unix_millis.saturating_sub(*at));
+        self.failovers = failovers.iter().map(|at| now.back(ago(at))).collect();
+    }
+
     /// Whether it may ever be appointed, by its configuration and by what people said.
     pub(super) fn is_electable(&self, hello: &Hello) -> bool {
         let said = self.said.get(&hello.instance);

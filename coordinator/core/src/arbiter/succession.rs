@@ -230,6 +230,7 @@ impl Arbiter {
             start: position,
             in_sync: self.next_in_sync(set, record, &instance, position),
             stragglers: next_stragglers(set, record, &instance),
+            failovers: self.failovers_to_record(now, set),
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.clone(),
             pinned: record.pinned.filter(|_| set.is_paused(now)),

@@ -43,6 +43,7 @@ fn recorded_at(term: Term) -> Record {
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance()]),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: None,

@@ -25,6 +25,7 @@ fn record(set: &str, term: u64) -> Record {
         start: Position::at(term, 9),
         in_sync: [master].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: None,

@@ -188,6 +188,7 @@ pub(crate) fn record(term: u64, version: u64, epoch: Epoch) -> Record {
         term: Term(term),
         term_generation: epoch.generation,
         stragglers: std::collections::BTreeMap::new(),
+        failovers: Vec::new(),
         version: Version(version),
         master: Some(a1.clone()),
         endpoint: None,

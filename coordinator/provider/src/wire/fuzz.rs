@@ -29,6 +29,7 @@ fn record() -> Record {
         start: Position::at(6, 5_120),
         in_sync: [name("a1"), name("a2")].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 1,
         data_id: None,
         pinned: None,

@@ -5,7 +5,7 @@ use baton_core::ids::{
     CoordinatorName, DataId, Endpoint, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version, Zone,
 };
 use baton_core::position::Position;
-use baton_core::record::{Change, HistoryEntry, Member, Pin, Record};
+use baton_core::record::{Change, FAILOVERS_KEPT, HistoryEntry, Member, Pin, Record};
 use baton_core::time::Span;
 use baton_proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             .iter()
             .map(|(member, master)| (member.to_string(), master.to_string()))
             .collect(),
+        failovers: record.failovers.clone(),
         ack_quorum: record.ack_quorum,
         data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         pinned: record.pinned.is_some(),
@@ -63,6 +64,13 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         at_unix_millis: record.at_unix_millis,
         term_generation: record.term_generation,
     }
+}
+
+/// No more than a record ever tells of.
+pub(crate) fn newest(mut failovers: Vec<u64>) -> Vec<u64> {
+    let surplus = failovers.len().saturating_sub(FAILOVERS_KEPT);
+    failovers.drain(..surplus);
+    failovers
 }
 
 /// In.
@@ -98,6 +106,7 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
         start: record.start.map_or(Position::Unknown, |it| Position::at(it.term, it.offset)),
         in_sync,
         stragglers,
+        failovers: newest(record.failovers),
         ack_quorum: record.ack_quorum,
         data_id: non_empty(record.data_id).map(|id| DataId(Arc::from(id))),
         pinned: record.pinned.then(|| pin_from_wire(record.pinned_us, record.pinned_until)),
@@ -213,6 +222,7 @@ mod tests {
             start: Position::at(7, 5_120),
             in_sync: [name("a1"), name("a2")].into(),
             stragglers: BTreeMap::from([(name("a4"), name("a1"))]),
+            failovers: vec![1_764_000_000_000, 1_764_000_001_000],
             ack_quorum: 1,
             data_id: Some(DataId(Arc::from("d-1"))),
             pinned: Some(Pin { span: Span::from_secs(3_600), until_unix_millis: 1_795_287_791_124 }),

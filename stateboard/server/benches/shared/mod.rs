@@ -35,6 +35,7 @@ pub(crate) fn change(set: &str, term: u64, token: LockToken) -> anyhow::Result<C
         start: Position::at(term, 5_120),
         in_sync: [member("a1")?, member("a2")?, member("a3")?].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 1,
         data_id: None,
         pinned: None,

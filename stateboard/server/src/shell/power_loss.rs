@@ -65,6 +65,7 @@ fn change(board: &Durable, number: u64, token: LockToken, decision: usize) -> Ch
         start: Position::at(term, 9),
         in_sync: [instance()].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: None,

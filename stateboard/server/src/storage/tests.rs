@@ -29,6 +29,7 @@ fn record(term: u64) -> Record {
         start: Position::at(term, 9),
         in_sync: [master].into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 0,
         data_id: None,
         pinned: None,

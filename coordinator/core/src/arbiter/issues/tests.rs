@@ -94,6 +94,7 @@ pub(in crate::arbiter) fn healthy() -> SetView {
         start: Position::at(2, 9),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 1,
         data_id: Some(DataId("d".into())),
         pinned: None,

@@ -36,6 +36,9 @@ pub(in super::super) struct RecordDoc {
     term_generation: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stragglers: BTreeMap<String, String>,
+    /// When it failed over by itself, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failovers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pinned_for: Option<String>,
     /// When a pause ends by itself.
@@ -70,6 +73,7 @@ impl From<&Record> for RecordDoc {
                 .iter()
                 .map(|(member, master)| (member.to_string(), master.to_string()))
                 .collect(),
+            failovers: record.failovers.iter().map(|at| time_to_text(*at)).collect(),
             pinned_for: record.pinned.map(|pin| super::settings::span_to_text(pin.span)),
             pinned_until: record
                 .pinned
@@ -105,6 +109,7 @@ impl Document for RecordDoc {
             span: super::settings::span_from(self.pinned_for)?.unwrap_or(Pin::FOR_GOOD),
             until_unix_millis: self.pinned_until.map(|it| time_from_text(&it)).transpose()?.unwrap_or(0),
         };
+        let failovers: Result<Vec<_>, _> = self.failovers.iter().map(|at| time_from_text(at)).collect();
         Ok(Record {
             replicaset: ReplicaSetName::parse(&self.replicaset).map_err(text)?,
             term: Term(self.term),
@@ -115,6 +120,7 @@ impl Document for RecordDoc {
             start: self.start.parse::<Position>().map_err(|error| error.to_string())?,
             in_sync,
             stragglers,
+            failovers: crate::wire::newest(failovers?),
             ack_quorum: self.ack_quorum,
             data_id: self.data_id.map(|it| DataId(Arc::from(it))),
             pinned: self.pinned.then_some(pin),

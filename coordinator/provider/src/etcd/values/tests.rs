@@ -24,6 +24,7 @@ fn record() -> Record {
         start: Position::at(7, 5120),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
         stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
         ack_quorum: 1,
         data_id: Some(DataId(Arc::from("d1"))),
         pinned: None,

@@ -109,6 +109,7 @@ impl Arbiter {
             start: same_term.map_or(Position::at(0, 0), |before| before.start),
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
             stragglers,
+            failovers: before.map(|before| before.failovers.clone()).unwrap_or_default(),
             ack_quorum,
             data_id,
             pinned: pin_of(before, beat),

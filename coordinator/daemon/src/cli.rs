@@ -128,6 +128,8 @@ pub fn describe(config: &Config) -> String {
     line("gRPC", &format!("{}, told to others as {}", config.listen, config.advertised(config.listen)));
     line("HTTP", &config.http_listen.to_string());
     line("state", &config.state_dir.display().to_string());
+    let rights = if config.keep_engine { "left to the next process" } else { "given up" };
+    line("on SIGTERM", &format!("rights are {rights}"));
     line("arbiter", on(config.arbiter_enabled));
     line("directory", on(config.directory_enabled));
     for instance in config.instances.values() {
@@ -214,6 +216,7 @@ mod tests {
             "cluster      orders\n",
             "provider     embedded stateboard in /var/lib/baton/stateboard\n",
             "instance     a1 of s at h:1, adopted\n",
+            "on SIGTERM   rights are given up\n",
             "timing with the default settings (lease_ttl = 3s):\n",
             "  silent               at most 5.5s\n",
         ] {

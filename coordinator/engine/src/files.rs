@@ -92,7 +92,7 @@ impl InstanceDir {
     /// Where a guard leaves its state for the next process of its run.
     #[must_use]
     pub fn hand_over_file(&self) -> PathBuf {
-        self.path.join("hand-over.json")
+        self.path.join("hand-over")
     }
 }
 

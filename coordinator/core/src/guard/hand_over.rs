@@ -220,31 +220,63 @@ impl Guard {
     /// Something is not settled; nothing has changed.
     pub fn hand_over(&mut self, taken: u64) -> Result<HandOver, Unsettled> {
         let floor = self.settled()?;
-        self.handed_over = true;
-        let mut lead = self.lead.take();
+        // Every field by its name: whoever adds one has to say here what becomes of it.
+        let Self {
+            config: Config { instance, replicaset, incarnation, supervised, failsafe: _, timing: _, rules: _ },
+            saved,
+            hold_until,
+            seen,
+            lead,
+            relinquished,
+            severance,
+            follow,
+            proposal,
+            honoured,
+            unpin,
+            armed,
+            engine,
+            handed_over,
+            // Settled, or about the process and its connections.
+            persisted: _,
+            persisting: _,
+            floor: _,
+            attached: _,
+            leaving: _,
+            promiser: _,
+            deadman_up: _,
+            arming: _,
+            next_beat: _,
+            beat_phase: _,
+            last_op: _,
+            stopping: _,
+            stood_down: _,
+            actions: _,
+        } = self;
+        *handed_over = true;
+        let mut lead = lead.take();
         if let Some(lead) = &mut lead {
             // Told again where it is repeated.
             lead.refusals.clear();
         }
         Ok(HandOver {
-            instance: self.config.instance.clone(),
-            replicaset: self.config.replicaset.clone(),
-            incarnation: self.config.incarnation,
-            supervised: self.config.supervised,
+            instance: instance.clone(),
+            replicaset: replicaset.clone(),
+            incarnation: *incarnation,
+            supervised: *supervised,
             taken,
-            saved: self.saved.clone(),
+            saved: saved.clone(),
             floor,
-            hold_until: self.hold_until,
-            seen: self.seen,
+            hold_until: *hold_until,
+            seen: *seen,
             lead,
-            relinquished: self.relinquished.take(),
-            severance: self.severance.take(),
-            follow: self.follow.take(),
-            proposal: self.proposal.take(),
-            honoured: self.honoured.take(),
-            unpin: self.unpin.take(),
-            armed: self.armed,
-            engine: self.engine.hand_over(),
+            relinquished: relinquished.take(),
+            severance: severance.take(),
+            follow: follow.take(),
+            proposal: proposal.take(),
+            honoured: honoured.take(),
+            unpin: unpin.take(),
+            armed: *armed,
+            engine: engine.hand_over(),
         })
     }
 
@@ -298,16 +330,40 @@ impl Guard {
 
 impl EngineState {
     fn hand_over(&mut self) -> HandedEngine {
+        let Self {
+            probe,
+            may_write,
+            order_lost,
+            quorum_lost,
+            stalled,
+            found_writable,
+            fenced_for,
+            whole,
+            told_foreign,
+            // Settled, or about the connection and what is planned over it.
+            known: _,
+            connected: _,
+            outstanding: _,
+            intruder: _,
+            promotion_lost: _,
+            killed: _,
+            unreachable_since: _,
+            next_probe: _,
+            follow_at: _,
+            restart_at: _,
+            up_since: _,
+            failures: _,
+        } = self;
         HandedEngine {
-            probe: self.probe.take(),
-            may_write: self.may_write,
-            order_lost: self.order_lost,
-            quorum_lost: self.quorum_lost,
-            stalled: self.stalled,
-            found_writable: self.found_writable,
-            fenced_for: self.fenced_for,
-            whole: self.whole.take(),
-            told_foreign: self.told_foreign,
+            probe: probe.take(),
+            may_write: *may_write,
+            order_lost: *order_lost,
+            quorum_lost: *quorum_lost,
+            stalled: *stalled,
+            found_writable: *found_writable,
+            fenced_for: *fenced_for,
+            whole: whole.take(),
+            told_foreign: *told_foreign,
         }
     }
 

@@ -335,3 +335,83 @@ impl Worker {
         let _ = self.events.send(event).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hand_over::LeftEngine;
+    use super::*;
+    use baton_engine::deadman::protocol::{Cause, Ended, Exit, Held as HeldEngine, Hold, PROTOCOL};
+
+    const LEFT: LeftBehind = LeftBehind {
+        deadman_pid: 10,
+        engine: Some(LeftEngine { run: 2, pid: 11, started_us: 12 }),
+        armed_us: Some(99),
+    };
+
+    fn worker() -> (Worker, mpsc::Receiver<Event>) {
+        let (events, queue) = mpsc::channel(4);
+        let spawn = Spawn {
+            program: PathBuf::new(),
+            arguments: Vec::new(),
+            exec_arguments: Vec::new(),
+            instance: "a1".into(),
+            dir: PathBuf::new(),
+        };
+        let worker = Worker {
+            instance: "a1".into(),
+            supervised: true,
+            spawn,
+            process: EngineProcess::default(),
+            events,
+            client: watch::Sender::new(None),
+            run: None,
+            left: Some(LEFT),
+        };
+        (worker, queue)
+    }
+
+    fn as_left() -> Status {
+        let engine = HeldEngine { run: 2, pid: 11, started_us: 12, hold: Hold::ProcessTree, killing: false };
+        Status {
+            protocol: PROTOCOL,
+            deadman_pid: 10,
+            engine: Some(engine),
+            armed_us: Some(99),
+            last_ended: None,
+            clean: false,
+            weaknesses: Vec::new(),
+        }
+    }
+
+    fn ended(run: u64) -> Status {
+        let last =
+            Ended { run, pid: 11, exit: Exit::Signal(9), cause: Cause::Deadline, at_us: 100, wholly: true };
+        Status { engine: None, armed_us: None, last_ended: Some(last), clean: true, ..as_left() }
+    }
+
+    #[tokio::test]
+    async fn whatever_is_not_as_it_was_left_is_the_loss_of_the_deadman() {
+        let other = |change: fn(&mut HeldEngine)| {
+            let mut status = as_left();
+            status.engine.iter_mut().for_each(change);
+            status
+        };
+        for (what, status, found, lost) in [
+            ("the same", as_left(), Found::AsItWasLeft, false),
+            ("being killed", other(|held| held.killing = true), Found::Ended(2), false),
+            ("ended", ended(2), Found::Ended(2), false),
+            ("another deadline", Status { armed_us: Some(98), ..as_left() }, Found::Unknown, true),
+            ("no deadline", Status { armed_us: None, ..as_left() }, Found::Unknown, true),
+            ("another run", other(|held| held.run = 3), Found::Unknown, true),
+            ("another process", other(|held| held.pid = 13), Found::Unknown, true),
+            ("another run that ended", ended(3), Found::Unknown, true),
+            ("another deadman", Status { deadman_pid: 14, ..ended(2) }, Found::Unknown, true),
+        ] {
+            let (mut worker, mut queue) = worker();
+            assert_eq!(worker.find(&status).await, found, "{what}");
+            let told = matches!(queue.try_recv(), Ok(Event::Machine(Input::DeadmanLost)));
+            assert_eq!(told, lost, "{what}");
+            assert_eq!(worker.find(&as_left()).await, Found::Unknown, "only the first deadman was left");
+        }
+    }
+}

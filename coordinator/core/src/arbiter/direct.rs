@@ -125,6 +125,7 @@ impl Arbiter {
         let (budget, promised) = (self.timing.request_timeout, self.timing.hold);
         let Some(set) = self.sets.get_mut(name) else { return };
         let new_term = set.record.as_ref().is_none_or(|old| old.term < pending.record.term);
+        let pinned = pending.record.pinned.map_or(Span::ZERO, |pin| pin.span);
         set.take_record(pending.record);
         if new_term {
             // Nobody was ever granted anything at this term: its bound starts now. One whose record is written back leads
@@ -132,6 +133,11 @@ impl Arbiter {
             let led = pending.decision.is_none();
             set.outer_bound = if led { set.outer_bound.max(now + promised) } else { now };
             set.leased_until = if led { set.leased_until.max(now + promised) } else { now };
+            if led && pinned > Span::ZERO {
+                // Its pin was told by nobody here: without its own word it must not be recorded as ended (P172).
+                set.pin_bound = set.pin_bound.max(now + pinned);
+                set.outer_bound = set.outer_bound.max(set.pin_bound);
+            }
             set.patience = now + promote_wait;
             set.appointed_at = now;
         }

@@ -333,6 +333,23 @@ fn a_pin_that_only_the_master_knows_is_written_back_with_its_record() {
 }
 
 #[test]
+fn a_pin_that_was_written_back_is_recorded_as_ended_only_by_its_masters_word() {
+    // The record that came back is another master's.
+    let earlier = Record { master: InstanceName::parse("b1").ok(), ..recorded_at(Term(3)) };
+    let mut arbiter = after_a_restore_of(vec![earlier], Time(0));
+    let beat = Box::new(pinned_leader(Term(5), Span::from_secs(3_600)));
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat });
+    let (op, written) = last_written(&mut arbiter).expect("it leads at the highest term");
+    assert!(written.pinned.is_some());
+    // A person has ended the pause, or its time is over; the master was not heard again.
+    arbiter.step(Time(20), Input::Resume { replicaset: None });
+    arbiter.step(Time(30), Input::Written { op, outcome: WriteOutcome::Applied });
+    arbiter.step(Time(40), Input::Resume { replicaset: None });
+    let ended = last_written(&mut arbiter).filter(|(_, record)| record.pinned.is_none());
+    assert_eq!(ended, None, "whoever takes the lock over would count a lease");
+}
+
+#[test]
 fn what_is_written_back_says_for_how_many_its_master_waits_in_truth() {
     for (waits, recorded) in [(None, 0), (Some(1), 1), (Some(0), 0)] {
         let mut arbiter = after_a_restore(Time(0));

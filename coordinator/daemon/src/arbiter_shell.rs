@@ -455,6 +455,10 @@ impl Shell {
             Action::Drilled { task, outage } => self.task_drilled(task, outage),
             Action::AbortAnswered { task, answer } => self.abort_answered(task, answer),
             Action::Fence { replicaset, term, instance } => self.fence(replicaset, term, instance),
+            Action::TurnedAway { instance } => {
+                tracing::warn!(%instance, "it was expelled, and its coordinator still runs: it was told to stand down");
+                self.told.turned_away(instance, tokio::time::Instant::now());
+            }
             Action::NameUsedTwice { instance } => {
                 tracing::error!(%instance, "two guards use this name: the newcomer was told to stand down");
                 self.told.used_twice(instance, tokio::time::Instant::now());

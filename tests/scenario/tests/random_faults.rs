@@ -40,7 +40,7 @@ const LONGEST: Span = Span::from_secs(6);
 
 fn fault(world: &mut World, dice: &mut Dice, with: Faults) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(if with == Faults::Quorum { 52 } else { 50 }) {
+    match dice.below(if with == Faults::Quorum { 54 } else { 50 }) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => restart(world, &host),
@@ -101,6 +101,7 @@ fn fault(world: &mut World, dice: &mut Dice, with: Faults) {
         42 => drill(world, dice),
         43..=46 => restart_on_purpose(world, &host, dice),
         50 | 51 => another_quorum(world, dice.below(3)),
+        52 | 53 => expel(world, host, dice.below(2) == 0),
         _ => world.heal(),
     }
 }
@@ -147,8 +148,14 @@ fn restart_on_purpose(world: &mut World, host: &InstanceName, dice: &mut Dice) {
 enum Faults {
     /// All but the next.
     Others,
-    /// Also another `ack_quorum`.
+    /// Also another `ack_quorum`, and members that are expelled.
     Quorum,
+}
+
+fn expel(world: &mut World, host: InstanceName, expelled: bool) {
+    let mut settings = world.settings.clone();
+    settings.members.entry(host).or_default().expelled = expelled;
+    world.change_settings(settings);
 }
 
 fn another_quorum(world: &mut World, ack_quorum: u64) {
@@ -213,7 +220,8 @@ fn hosts_go_on(world: &mut World) {
         world.deadman_hears(&host);
         world.free_disk(&host);
         world.engine_hears(&host);
-        if world.nodes[&host].guard.is_none() || !world.nodes[&host].deadman.up {
+        let ended = world.nodes[&host].guard.as_ref().is_none_or(|guard| guard.next_deadline().is_none());
+        if ended || !world.nodes[&host].deadman.up {
             world.crash_guard(&host);
             world.start_guard(&host);
         }

@@ -193,7 +193,8 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: S
         let master = record.master.clone();
         return set.succession.as_ref().map(|_| Order::Sever { master, reach, relinquished });
     }
-    if set.cutting.contains(instance) || set.raising && !record.in_sync.contains(instance) {
+    let outside = !record.in_sync.contains(instance);
+    if set.cutting.contains(instance) || outside && (set.raising || set.expels(instance)) {
         return Some(Order::Sever { master: record.master.clone(), reach: None, relinquished: false });
     }
     if !set.confirmed {

@@ -73,7 +73,10 @@ impl Arbiter {
     pub(super) fn newcomer(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
         let patience = self.timing.lease_ttl;
         let heard = |guard: &&GuardState| guard.heard_at.is_some_and(|heard| now.since(heard) < patience);
-        let outside = |guard: &&GuardState| !record.in_sync.contains(&guard.hello.instance);
+        let outside = |guard: &&GuardState| {
+            let name = &guard.hello.instance;
+            !record.in_sync.contains(name) && !set.expels(name)
+        };
         let mut joining = set.guards.values().filter(outside).filter(heard);
         joining.find(|guard| joins(guard, record)).map(|guard| guard.hello.instance.clone())
     }
@@ -130,7 +133,9 @@ impl Arbiter {
     fn release(&mut self, now: Time, set: &mut SetState, record: &Record) -> bool {
         let bound = |guard: &&GuardState| {
             let name = &guard.hello.instance;
-            is_cut(Some(guard), record) && !set.is_master(name) && !set.cutting.contains(name)
+            let expelled = set.expels(name) && !record.in_sync.contains(name);
+            let wanted = set.cutting.contains(name) || expelled || set.is_master(name);
+            is_cut(Some(guard), record) && !wanted
         };
         let Some(member) = set.guards.values().find(bound).map(|guard| guard.hello.instance.clone()) else {
             return false;
@@ -143,10 +148,12 @@ impl Arbiter {
     fn to_cut(&self, now: Time, set: &SetState, record: &Record) -> BTreeSet<InstanceName> {
         let outside = |instance: &&InstanceName| !record.in_sync.contains(*instance);
         let outsiders = set.guards.keys().filter(|_| set.raising).filter(outside);
-        let leaving = self.leaving(now, set, record).filter(|_| record.ack_quorum > 0);
+        let leaving =
+            self.leaving(now, set, record).filter(|instance| record.ack_quorum > 0 || set.expels(instance));
         // An order to whoever is not heard would arrive when it is again, and is not meant any more.
         let heard = |instance: &&InstanceName| self.hears_from(now, set.guards.get(*instance));
-        leaving.chain(outsiders).filter(heard).cloned().collect()
+        let expelled = set.guards.keys().filter(|name| set.expels(name)).filter(outside);
+        leaving.chain(outsiders).chain(expelled).filter(heard).cloned().collect()
     }
 
     /// Over its own stream, within the last lease.
@@ -174,13 +181,19 @@ impl Arbiter {
             let others = record.in_sync.iter().filter(|other| *other != instance && !set.is_master(other));
             others.filter(|other| is_sound(set, other)).count() >= record.ack_quorum as usize
         };
-        others.filter(move |instance| unsound(instance) && left(instance))
+        let left_of_others = others.filter(move |instance| set.expels(instance) || unsound(instance));
+        let expelled = record.stragglers.keys().filter(move |instance| set.expels(instance));
+        left_of_others.chain(expelled).filter(move |instance| left(instance))
     }
 
     /// Who of them can leave: where commits wait for replicas, it must surely be cut off.
     fn leaver(&self, now: Time, set: &SetState, record: &Record) -> Option<InstanceName> {
-        let cut =
-            |instance: &&InstanceName| record.ack_quorum == 0 || is_cut(set.guards.get(*instance), record);
+        let cut = |instance: &&InstanceName| {
+            // Whoever is expelled and heard is severed in any case: there may be commits that wait later.
+            let waits = record.ack_quorum > 0
+                || set.expels(instance) && self.hears_from(now, set.guards.get(*instance));
+            !waits || is_cut(set.guards.get(*instance), record)
+        };
         self.leaving(now, set, record).find(cut).cloned()
     }
 

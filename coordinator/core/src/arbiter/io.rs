@@ -328,6 +328,11 @@ pub enum Action {
         /// Of how many that are listed.
         listed: u32,
     },
+    /// A guard whose instance was expelled was told to stand down.
+    TurnedAway {
+        /// Whose.
+        instance: InstanceName,
+    },
     /// Two guards use one name; the newcomer was told to stand down.
     NameUsedTwice {
         /// The name.

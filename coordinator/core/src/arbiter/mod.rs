@@ -7,6 +7,7 @@ mod bootstrap;
 mod direct;
 mod drill;
 mod evidence;
+mod expelled;
 mod forced;
 mod forecast;
 mod insync;
@@ -230,6 +231,7 @@ impl Arbiter {
             self.alarms.remove(&(alarm, name.clone()));
         }
         let before = set.publication();
+        self.turn_away(now, &mut set);
         if set.pending.is_none() {
             match set.record.as_ref().map(|record| record.master.is_some()) {
                 None => self.bootstrap(now, &mut set),

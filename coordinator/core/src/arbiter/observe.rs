@@ -25,8 +25,9 @@ impl Arbiter {
 
     fn attach_one(&mut self, now: Time, session: SessionId, hello: Hello) {
         let patience = self.timing.lease_ttl;
-        if self.said_of(&hello.instance).expelled {
-            self.stand_down(session, &hello);
+        let expelled = self.is_expelled(&hello.instance);
+        if expelled && self.has_left(&hello) {
+            self.turned_away(session, &hello);
             return;
         }
         if let Some(home) = self.homes.get(&hello.instance)
@@ -55,7 +56,9 @@ impl Arbiter {
             }
         }
         self.homes.insert(hello.instance.clone(), hello.replicaset.clone());
-        self.list_member(&hello);
+        if !expelled {
+            self.list_member(&hello);
+        }
         let said = self.said_of(&hello.instance);
         let set = self.set_mut(&hello.replicaset);
         let mut guard = GuardState::new(hello, session);
@@ -94,8 +97,9 @@ impl Arbiter {
 
     /// Lists every attached guard that the provider does not list as it is.
     pub(super) fn list_guards(&mut self) {
-        let hellos: Vec<Hello> =
-            self.sets.values().flat_map(|set| set.guards.values()).map(|guard| guard.hello.clone()).collect();
+        let guards = self.sets.values().flat_map(|set| set.guards.values());
+        let listed = guards.filter(|guard| !self.is_expelled(&guard.hello.instance));
+        let hellos: Vec<Hello> = listed.map(|guard| guard.hello.clone()).collect();
         for hello in hellos {
             self.list_member(&hello);
         }
@@ -133,6 +137,13 @@ impl Arbiter {
                 guard.sent = None;
                 touched.push(set.name.clone());
             }
+            // Whoever was expelled and goes is no member that anybody waits for.
+            let record = set.record.as_ref();
+            let (said, master) = (&set.said, record.and_then(|record| record.master.as_ref()));
+            set.guards.retain(|name, guard| {
+                let expelled = said.get(name).is_some_and(|said| said.expelled);
+                guard.session.is_some() || !expelled || master == Some(name)
+            });
         }
         for name in touched {
             self.drive(now, &name);

@@ -44,7 +44,7 @@ impl Arbiter {
         self.drive_all(now);
     }
 
-    /// Gives each set what people said of its members, with ends on our own clock; turns away who was expelled.
+    /// Gives each set what people said of its members, with ends on our own clock.
     pub(super) fn heed_said(&mut self, now: Time, unix_millis: u64) {
         let said: BTreeMap<_, _> = self
             .settings
@@ -63,23 +63,10 @@ impl Arbiter {
                 (name.clone(), said)
             })
             .collect();
-        let mut turned_away = Vec::new();
         for set in self.sets.values_mut() {
             let named = set.members.keys().chain(set.guards.keys());
             let own = named.filter_map(|name| Some((name.clone(), said.get(name)?.clone())));
             set.said = own.collect();
-            let (said, guards) = (&set.said, &mut set.guards);
-            guards.retain(|name, guard| {
-                let expelled = said.get(name).is_some_and(|said| said.expelled);
-                if let Some(session) = guard.session.filter(|_| expelled) {
-                    turned_away.push((session, guard.hello.clone()));
-                }
-                !expelled
-            });
-        }
-        for (session, hello) in turned_away {
-            self.homes.remove(&hello.instance);
-            self.stand_down(session, &hello);
         }
         self.said = said;
     }
@@ -215,7 +202,8 @@ impl SetState {
     /// Whether it may ever be appointed, by its configuration and by what people said.
     pub(super) fn is_electable(&self, hello: &Hello) -> bool {
         let said = self.said.get(&hello.instance);
-        said.and_then(|said| said.electable).unwrap_or(hello.electable)
+        let expelled = said.is_some_and(|said| said.expelled);
+        !expelled && said.and_then(|said| said.electable).unwrap_or(hello.electable)
     }
 
     pub(super) fn priority(&self, hello: &Hello) -> u32 {

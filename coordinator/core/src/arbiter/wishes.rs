@@ -61,7 +61,8 @@ impl Arbiter {
     fn wanted_elsewhere(&self, now: Time, set: &SetState, record: &Record) -> Option<(Class, InstanceName)> {
         let (_, guard) = set.master()?;
         let leaving = self.is_drained(guard.hello.zone.as_ref())
-            || set.in_maintenance(now, &guard.hello.instance).is_some();
+            || set.in_maintenance(now, &guard.hello.instance).is_some()
+            || set.expels(&guard.hello.instance);
         if !leaving {
             return None;
         }

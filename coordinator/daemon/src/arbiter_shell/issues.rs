@@ -113,6 +113,20 @@ pub(super) fn used_twice(instance: &str, ago: Duration) -> IssueStatus {
     }
 }
 
+/// A guard came, or was there, whose instance was expelled.
+pub(super) fn turned_away(instance: &str, ago: Duration) -> IssueStatus {
+    let ago = Span::from_secs(ago.as_secs());
+    IssueStatus {
+        code: "expelled".to_owned(),
+        severity: Severity::Notice.name().to_owned(),
+        instance: Some(instance.to_owned()),
+        text: format!("{instance}: it was expelled, and its coordinator was told to stand down {ago} ago"),
+        suggestion: "stop its coordinator and its engine for good, or let it come back".to_owned(),
+        command: format!("batonctl member admit {instance}"),
+        ..IssueStatus::default()
+    }
+}
+
 /// What a host told of itself; `replicaset` is its instance's, where it is about one.
 pub(super) fn of_note(coordinator: &str, replicaset: Option<&str>, note: &Note) -> IssueStatus {
     let (severity, suggestion, command) = match note.code.as_str() {

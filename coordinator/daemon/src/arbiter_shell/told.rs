@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// How many messages of a host are compared: one that waited somewhere says nothing of a clock.
 const CLOCKS_MAX: usize = 5;
-/// How long a name that was used twice is told.
+/// How long a name that was used twice is told, or one that was turned away.
 const TWICE_FOR: Duration = Duration::from_secs(600);
 /// Most names that are remembered so.
 const TWICE_MAX: usize = 64;
@@ -42,6 +42,8 @@ struct Host {
 pub(super) struct Told {
     hosts: BTreeMap<SessionId, Host>,
     twice: BTreeMap<InstanceName, Instant>,
+    /// Who was expelled and told to go.
+    away: BTreeMap<InstanceName, Instant>,
 }
 
 impl Told {
@@ -83,6 +85,12 @@ impl Told {
         }
     }
 
+    pub(super) fn turned_away(&mut self, instance: InstanceName, now: Instant) {
+        if self.away.len() < TWICE_MAX || self.away.contains_key(&instance) {
+            self.away.insert(instance, now);
+        }
+    }
+
     /// What of it a person should look at.
     pub(super) fn issues(&mut self, now: Instant) -> Vec<IssueStatus> {
         self.twice.retain(|_, since| now.saturating_duration_since(*since) < TWICE_FOR);
@@ -93,6 +101,11 @@ impl Told {
                 issues::used_twice(instance.as_str(), now.saturating_duration_since(*since))
             })
             .collect();
+        self.away.retain(|_, since| now.saturating_duration_since(*since) < TWICE_FOR);
+        let away = self.away.iter();
+        found.extend(away.map(|(instance, since)| {
+            issues::turned_away(instance.as_str(), now.saturating_duration_since(*since))
+        }));
         for host in self.hosts.values() {
             let coordinator = host.coordinator.as_str();
             // The one that differs least: it was on its way for the shortest time.
@@ -186,6 +199,14 @@ mod tests {
         let (mut told, now) = (told(), Instant::now());
         told.used_twice(InstanceName::parse("a1").expect("a good name"), now);
         assert_eq!(codes(&mut told), [("name_used_twice".to_owned(), "warning".to_owned())]);
+        assert_eq!(told.issues(now + TWICE_FOR), []);
+    }
+
+    #[test]
+    fn who_was_turned_away_is_told_of_for_a_while() {
+        let (mut told, now) = (told(), Instant::now());
+        told.turned_away(InstanceName::parse("a1").expect("a good name"), now);
+        assert_eq!(codes(&mut told), [("expelled".to_owned(), "notice".to_owned())]);
         assert_eq!(told.issues(now + TWICE_FOR), []);
     }
 }

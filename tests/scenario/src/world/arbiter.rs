@@ -454,6 +454,7 @@ impl World {
                 );
                 self.resign(name);
             }
+            Action::TurnedAway { instance } => self.say(name, &format!("turns {instance} away")),
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));
             }

@@ -66,7 +66,7 @@ pub(in super::super) async fn removal(
         return Err(Refused::new(RefusedKind::NotFound, message, "batonctl member list shows them all")
             .with_fact("instance", instance));
     };
-    if let Some(refused) = against(&snapshot, set, instance) {
+    if let Some(refused) = against(&snapshot, set, instance, expel) {
         return Err(refused);
     }
     let mut members = status.replicasets.iter().flat_map(|set| &set.members);
@@ -83,14 +83,32 @@ pub(in super::super) async fn removal(
 }
 
 /// Who may still be appointed, or counts, cannot be removed.
-fn against(snapshot: &Snapshot, set: &ReplicaSetName, instance: &InstanceName) -> Option<Refused> {
+fn against(
+    snapshot: &Snapshot,
+    set: &ReplicaSetName,
+    instance: &InstanceName,
+    expel: bool,
+) -> Option<Refused> {
     let record = snapshot.records.get(set)?;
     let master = record.master.as_ref() == Some(instance);
     if !master && !record.in_sync.contains(instance) {
         return None;
     }
     let refused = |message, what_to_do| Refused::new(RefusedKind::StillCounts, message, what_to_do);
-    let refused = if master {
+    let refused = if expel {
+        let (role, next) = match master {
+            true => {
+                ("the recorded master", "the mastership is given away by itself where somebody can take it")
+            }
+            false => {
+                ("in the in-sync set", "it is cut off and taken out by itself once its coordinator is heard")
+            }
+        };
+        refused(
+            format!("{instance} is {role} of {set}, and is expelled now"),
+            format!("{next}: wait for it with --timeout, or ask again"),
+        )
+    } else if master {
         refused(
             format!("{instance} is the recorded master of {set}"),
             format!("give the mastership away first: batonctl switchover {set}"),

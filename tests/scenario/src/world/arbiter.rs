@@ -448,10 +448,8 @@ impl World {
             }
             Action::Bid { expected, hears } => self.arbiter_calls(name, token, expected, hears),
             Action::GiveUp { to, hears, heard, listed } => {
-                self.say(
-                    name,
-                    &format!("hears {heard} of {listed}, and {to} hears {hears}: gives its lock up"),
-                );
+                let text = format!("hears {heard} of {listed}, and {to} hears {hears}: gives its lock up");
+                self.say(name, &text);
                 self.resign(name);
             }
             Action::TurnedAway { instance } => self.say(name, &format!("turns {instance} away")),

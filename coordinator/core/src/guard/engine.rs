@@ -246,11 +246,12 @@ impl Guard {
                 self.engine.next_probe = now + self.probe_interval();
                 self.look(now, probe);
             }
-            EngineCommand::Quorum { ack_quorum, .. } => {
+            EngineCommand::Quorum { ack_quorum, round } => {
                 let held = probe.replicas_caught_up;
                 self.engine.next_probe = now + self.probe_interval();
                 self.look(now, probe);
                 self.quorum_done(*ack_quorum, held);
+                self.answer_shrink(now, *round, held);
             }
             EngineCommand::Promote { ack_quorum, .. } => {
                 let run = probe.run.clone();

@@ -223,14 +223,25 @@ impl Guard {
         }
     }
 
-    /// A shrink is answered once enough of the remaining hold everything.
-    pub(super) fn answer_proposal(&mut self, now: Time) {
-        let Some(Proposal::Shrink { stamp, member, ack_quorum }) = &self.proposal else { return };
-        let Some(lead) = &self.lead else { return };
-        let held = self.engine.probe.as_ref().is_some_and(|probe| probe.replicas_caught_up >= *ack_quorum);
-        if self.honoured.is_some() || *ack_quorum > 0 && !held {
-            return;
+    /// A shrink is answered once enough of the remaining hold everything: by a look that was asked for since, for the one who
+    /// leaves may have been counted before.
+    pub(super) fn answer_shrink(&mut self, now: Time, round: u64, held: u32) {
+        let Some(Proposal::Shrink { stamp, ack_quorum, .. }) = &self.proposal else { return };
+        if stamp.version.0 == round && held >= *ack_quorum {
+            self.drop_leaver(now);
         }
+    }
+
+    /// Where no commit waits there is nothing to look for.
+    pub(super) fn answer_proposal(&mut self, now: Time) {
+        if matches!(&self.proposal, Some(Proposal::Shrink { ack_quorum: 0, .. })) {
+            self.drop_leaver(now);
+        }
+    }
+
+    fn drop_leaver(&mut self, now: Time) {
+        let Some(Proposal::Shrink { stamp, member, .. }) = &self.proposal else { return };
+        let Some(lead) = self.lead.as_ref().filter(|_| self.honoured.is_none()) else { return };
         let mut members = lead.in_sync.clone();
         members.remove(member);
         let dropped = Some(member.clone());

@@ -41,9 +41,11 @@ pub struct I5 {
     /// What the newest master held when it was promoted, and what was acknowledged since: an acknowledgement that
     /// an older master still gives away must be in the newer one's data too.
     newest: BTreeMap<ReplicaSetName, (InstanceName, BTreeSet<WriteId>)>,
-    /// Sets whose newest term was forced by a person, and its master: what was acknowledged before it, and what an older
-    /// master still gives away, was accepted as lost.
-    forced: BTreeMap<ReplicaSetName, Option<InstanceName>>,
+    /// The last term of a set that a person forced: what was acknowledged before it, and what a master of an earlier term still
+    /// gives away, whenever that is, was accepted as lost.
+    forced: BTreeMap<ReplicaSetName, Term>,
+    /// The last term at which an instance accepted writes.
+    led: BTreeMap<(ReplicaSetName, InstanceName), Term>,
 }
 
 impl I5 {
@@ -91,7 +93,8 @@ impl I5 {
     }
 
     fn is_accepted(&self, set: &ReplicaSetName, by: &InstanceName) -> bool {
-        self.forced.get(set).is_some_and(|master| master.as_ref() != Some(by))
+        let led = self.led.get(&(set.clone(), by.clone())).copied().unwrap_or_default();
+        self.forced.get(set).is_some_and(|forced| led < *forced)
     }
 }
 
@@ -110,7 +113,8 @@ impl Property for I5 {
                 };
                 Ok(())
             }
-            Seen::Writable { replicaset, instance, holds, .. } => {
+            Seen::Writable { replicaset, instance, holds, term, .. } => {
+                self.led.insert((replicaset.clone(), instance.clone()), *term);
                 self.newest.insert(replicaset.clone(), (instance.clone(), holds.clone()));
                 match self.acknowledged.get(replicaset) {
                     Some(acknowledged) => check_data(acknowledged, holds, instance),
@@ -120,12 +124,10 @@ impl Property for I5 {
             Seen::Recorded { record, .. } => {
                 self.recorded(record);
                 let set = &record.replicaset;
-                if record.forced && self.forced.get(set) != Some(&record.master) {
+                if record.forced && self.forced.get(set).is_none_or(|forced| *forced < record.term) {
                     self.acknowledged.remove(set);
                     self.unpromised.entry(set.clone()).and_modify(|(_, of_term)| of_term.clear());
-                    self.forced.insert(set.clone(), record.master.clone());
-                } else if !record.forced {
-                    self.forced.remove(set);
+                    self.forced.insert(set.clone(), record.term);
                 }
                 Ok(())
             }
@@ -172,6 +174,10 @@ mod tests {
             writable(4, "a2", 2, &[]),
         ];
         assert_eq!(check_history(I5::default(), &begin), Ok(()));
+        // A replica that nobody reached confirms at last what it had from the old master.
+        let late = [recorded(5, 3, "a2", false), writable(6, "a2", 3, &[]), acknowledged(7, 6, "a1")];
+        let history: Vec<_> = begin.iter().cloned().chain(late).collect();
+        assert_eq!(check_history(I5::default(), &history), Ok(()), "it was accepted as lost all the same");
         let later = [acknowledged(5, 9, "a2"), recorded(6, 3, "a3", false), writable(7, "a3", 3, &[])];
         let history: Vec<_> = begin.into_iter().chain(later).collect();
         assert!(check_history(I5::default(), &history).is_err(), "w9 was acknowledged after it");

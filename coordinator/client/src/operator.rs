@@ -12,8 +12,9 @@ use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
     AbortTaskRequest, ClusterStatusRequest, DrillRequest, ExplainRequest, FailoverRequest, GetMastersRequest,
     IssuesRequest, ListedMember, MastersChange, MemberRemoval, MembersRequest, OperatorTask, PauseRequest,
-    Refusal, ResumeRequest, SetHistory, SetHistoryRequest, SettingsChange, SettingsRequest, SettingsResponse,
-    SwitchoverRequest, TaskRequest, TasksRequest, TimingRequest, TimingResponse, WhatIfRequest,
+    Refusal, ResumeRequest, SetHistory, SetHistoryRequest, SetRemoval, SettingsChange, SettingsRequest,
+    SettingsResponse, SwitchoverRequest, TaskRequest, TasksRequest, TimingRequest, TimingResponse,
+    WhatIfRequest,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -437,7 +438,20 @@ impl OperatorClient {
     /// # Errors
     /// See [`OperatorError`].
     pub async fn members(&self, remove: Option<MemberRemoval>) -> Result<Vec<ListedMember>, OperatorError> {
-        let request = MembersRequest { cluster: String::new(), remove };
+        self.ask_members(MembersRequest { remove, ..MembersRequest::default() }).await
+    }
+
+    /// Removes a replica set for good, or only says what stands against that (by the active arbiter). To remove twice removes
+    /// once: the second time there is none.
+    ///
+    /// # Errors
+    /// See [`OperatorError`].
+    pub async fn remove_set(&self, replicaset: &str, dry_run: bool) -> Result<(), OperatorError> {
+        let remove_set = Some(SetRemoval { replicaset: replicaset.to_owned(), dry_run });
+        self.ask_members(MembersRequest { remove_set, ..MembersRequest::default() }).await.map(|_| ())
+    }
+
+    async fn ask_members(&self, request: MembersRequest) -> Result<Vec<ListedMember>, OperatorError> {
         let answer = self.call(Repeat::Safe, move |channel| {
             let request = request.clone();
             async move { wire_of(channel).members(request).await }

@@ -28,6 +28,9 @@ pub(crate) async fn run(
         MemberCommand::Remove { instance, expel, timeout } => {
             return remove(cli, io, client, instance, *expel, *timeout).await;
         }
+        MemberCommand::RemoveSet { replicaset, dry_run, timeout } => {
+            return remove_set(cli, io, client, replicaset, *dry_run, *timeout).await;
+        }
         MemberCommand::SetElectable { instance, electable } => {
             let value = match electable {
                 Electable::On => "true",
@@ -96,26 +99,10 @@ async fn remove(
     expel: bool,
     timeout: Duration,
 ) -> Result<Exit, Failure> {
-    let began = Instant::now();
-    let mut told = false;
-    loop {
-        let removal = MemberRemoval { instance: instance.to_owned(), expel };
-        let refused = match client.members(Some(removal)).await {
-            Ok(_) => break,
-            Err(error) => error,
-        };
-        if !still_counts(&refused) || timeout.is_zero() {
-            return Err(refused.into());
-        }
-        if began.elapsed() >= timeout {
-            writeln!(io.err, "not removed in {}: {refused}", humantime::format_duration(timeout))?;
-            return Ok(Exit::Running);
-        }
-        if !told && !cli.json {
-            writeln!(io.err, "waiting: {refused}")?;
-            told = true;
-        }
-        tokio::time::sleep(EVERY.min(timeout.saturating_sub(began.elapsed()))).await;
+    let removal = MemberRemoval { instance: instance.to_owned(), expel };
+    let ask = async || client.members(Some(removal.clone())).await.map(|_| ());
+    if let Some(exit) = until_done(cli, io, timeout, "still_counts", ask).await? {
+        return Ok(exit);
     }
     if cli.json {
         write_json(io, &json!({"instance": instance, "removed": true, "expelled": expel}))?;
@@ -126,6 +113,55 @@ async fn remove(
     Ok(Exit::Done)
 }
 
-fn still_counts(error: &OperatorError) -> bool {
-    matches!(error, OperatorError::Refused { refusal: Some(refusal), .. } if refusal.reason == "still_counts")
+async fn remove_set(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    client: &OperatorClient,
+    replicaset: &str,
+    dry_run: bool,
+    timeout: Duration,
+) -> Result<Exit, Failure> {
+    let ask = async || client.remove_set(replicaset, dry_run).await;
+    if let Some(exit) = until_done(cli, io, timeout, "not_possible", ask).await? {
+        return Ok(exit);
+    }
+    if cli.json {
+        write_json(io, &json!({"replicaset": replicaset, "removed": !dry_run, "removable": true}))?;
+    } else if dry_run {
+        writeln!(io.out, "{replicaset} can be removed now")?;
+    } else {
+        writeln!(io.out, "{replicaset} is removed; its history stays (batonctl history {replicaset})")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks until it is done, as long as the refusal is of this kind and the caller has the patience; `None`: it is done.
+async fn until_done(
+    cli: &Cli,
+    io: &mut Io<'_>,
+    timeout: Duration,
+    kind: &str,
+    ask: impl AsyncFn() -> Result<(), OperatorError>,
+) -> Result<Option<Exit>, Failure> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let Err(refused) = ask().await else { return Ok(None) };
+        let passes = matches!(
+            &refused,
+            OperatorError::Refused { refusal: Some(refusal), .. } if refusal.reason == kind
+        );
+        if !passes || timeout.is_zero() {
+            return Err(refused.into());
+        }
+        if began.elapsed() >= timeout {
+            writeln!(io.err, "not removed in {}: {refused}", humantime::format_duration(timeout))?;
+            return Ok(Some(Exit::Running));
+        }
+        if !told && !cli.json {
+            writeln!(io.err, "waiting: {refused}")?;
+            told = true;
+        }
+        tokio::time::sleep(EVERY.min(timeout.saturating_sub(began.elapsed()))).await;
+    }
 }

@@ -8,6 +8,7 @@ pub mod lock;
 mod moving;
 mod publish;
 mod reach;
+mod removal;
 mod settings;
 mod status;
 mod tasks;
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::link::wire::peer::{RelayAnswer, Relayed};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::operator::OperatorCommand;
+use crate::operator::{OperatorCommand, Reply};
 use crate::report;
 use crate::view::{ClusterView, TasksView};
 use baton_client::decision::DecisionRecord;
@@ -198,6 +199,8 @@ struct Shell {
     /// The last decision of each set as it was told, with its own time.
     decisions: BTreeMap<ReplicaSetName, DecisionRecord>,
     status: status::Pace,
+    /// Who waits for the removal of a set.
+    removals: BTreeMap<ReplicaSetName, Reply<()>>,
     /// The epoch whose lock is to be given up.
     give_up: watch::Sender<Option<Epoch>>,
 }
@@ -238,6 +241,7 @@ pub fn start(
         publish: BTreeSet::new(),
         decisions: BTreeMap::new(),
         status: status::Pace::default(),
+        removals: BTreeMap::new(),
         give_up,
     };
     Ok(tokio::spawn(async move {
@@ -388,6 +392,8 @@ impl Shell {
         tracing::warn!("this coordinator is no longer the arbiter");
         self.token = None;
         self.decisions.clear();
+        // Whoever waits is told that the outcome is not known.
+        self.removals.clear();
         self.sessions.clear();
         self.hosts.clear();
         self.told.clear();
@@ -446,6 +452,7 @@ impl Shell {
                 let record = report::decision_record(&decision, &self.parts.config.name);
                 self.decisions.insert(decision.replicaset.clone(), record);
             }
+            Action::RemovalAnswered { replicaset, answer } => self.removal_answered(&replicaset, answer),
             Action::Bid { expected, hears } => self.bid(expected, hears),
             Action::GiveUp { to, hears, heard, listed } => self.give_up(&to, hears, heard, listed),
             Action::Publish(set) => {

@@ -529,6 +529,7 @@ async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
             OperatorCommand::Pause { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::Resume { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::RemoveMember { reply, .. } => drop(reply.send(Err(refused()))),
+            OperatorCommand::RemoveSet { reply, .. } => drop(reply.send(Err(refused()))),
             OperatorCommand::History { reply, .. } => drop(reply.send(Err(refused()))),
         }
     }

@@ -296,6 +296,7 @@ impl Carrier<'_> {
                 | arbiter::Action::Fence { .. }
                 | arbiter::Action::Bid { .. }
                 | arbiter::Action::GiveUp { .. }
+                | arbiter::Action::RemovalAnswered { .. }
                 | arbiter::Action::TurnedAway { .. }
                 | arbiter::Action::NameUsedTwice { .. } => {}
             }

@@ -123,6 +123,10 @@ impl Property for I5 {
             }
             Seen::Recorded { record, .. } => {
                 self.recorded(record);
+                if record.master.is_none() {
+                    // A person took the set away, with its data.
+                    self.acknowledged.remove(&record.replicaset);
+                }
                 let set = &record.replicaset;
                 if record.forced && self.forced.get(set).is_none_or(|forced| *forced < record.term) {
                     self.acknowledged.remove(set);

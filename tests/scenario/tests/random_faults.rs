@@ -40,7 +40,7 @@ const LONGEST: Span = Span::from_secs(6);
 
 fn fault(world: &mut World, dice: &mut Dice, with: Faults) {
     let host: InstanceName = name(dice.of(&HOSTS));
-    match dice.below(if with == Faults::Quorum { 54 } else { 50 }) {
+    match dice.below(if with == Faults::Quorum { 55 } else { 50 }) {
         0 => world.end_engine(&host),
         1 => world.kill_host(&host),
         2 => restart(world, &host),
@@ -102,6 +102,7 @@ fn fault(world: &mut World, dice: &mut Dice, with: Faults) {
         43..=46 => restart_on_purpose(world, &host, dice),
         50 | 51 => another_quorum(world, dice.below(3)),
         52 | 53 => expel(world, host, dice.below(2) == 0),
+        54 => take_set_away(world, dice),
         _ => world.heal(),
     }
 }
@@ -148,7 +149,7 @@ fn restart_on_purpose(world: &mut World, host: &InstanceName, dice: &mut Dice) {
 enum Faults {
     /// All but the next.
     Others,
-    /// Also another `ack_quorum`, and members that are expelled.
+    /// Also another `ack_quorum`, members that are expelled, and a set that is removed.
     Quorum,
 }
 
@@ -156,6 +157,19 @@ fn expel(world: &mut World, host: InstanceName, expelled: bool) {
     let mut settings = world.settings.clone();
     settings.members.entry(host).or_default().expelled = expelled;
     world.change_settings(settings);
+}
+
+/// All sidecars are stopped, and the set is removed, if it can be; sooner or later they come back under its name.
+fn take_set_away(world: &mut World, dice: &mut Dice) {
+    for host in HOSTS.map(name) {
+        world.crash_guard(&host);
+    }
+    world.millis(dice.below(8_000));
+    world.remove_set();
+    world.millis(dice.below(2_000));
+    for host in HOSTS.map(name) {
+        world.start_guard(&host);
+    }
 }
 
 fn another_quorum(world: &mut World, ack_quorum: u64) {

@@ -34,6 +34,7 @@ impl Arbiter {
         let missing = (ready.len() < wanted as usize)
             .then(|| format!("{} of {wanted} members are up and heard", ready.len()))
             .or_else(|| self.forgotten_master(set))
+            .or_else(|| unheard_of_removed(set))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);
@@ -56,6 +57,7 @@ impl Arbiter {
         let epoch = self.epoch()?;
         let highest = set.guards.values().filter_map(|guard| guard.beat.as_ref());
         let highest = highest.map(|beat| beat.highest_term).max().unwrap_or_default();
+        let before = set.record.as_ref();
         let data_id = match &beat.engine.data {
             DataState::Marked { id, .. } => id.clone(),
             DataState::Empty | DataState::Unmarked => self.new_data_id(set),
@@ -63,8 +65,11 @@ impl Arbiter {
         Some(Record {
             replicaset: set.name.clone(),
             // A set that is new to this generation may have been one before.
-            term: next_term(highest, 1, epoch),
-            version: Version(1),
+            term: match before {
+                Some(before) => next_term(highest.max(before.term), before.term_generation, epoch),
+                None => next_term(highest, 1, epoch),
+            },
+            version: before.map_or(Version(1), |before| before.version.next()),
             master: Some(guard.hello.instance.clone()),
             endpoint: Some(guard.hello.endpoint.clone()),
             incarnation: Some(guard.hello.incarnation),
@@ -105,7 +110,7 @@ impl Arbiter {
             return later(self.predecessor_bound());
         }
         let again = now + self.timing.beat_master;
-        if set.record.is_none() {
+        if !set.has_master() {
             return set.succession.as_ref().map(|_| again);
         }
         if let Some(succession) = set.succession.as_ref().filter(|_| set.evidence.is_some()) {
@@ -122,6 +127,22 @@ impl Arbiter {
         let drill = set.drill_alarm(self.timing.lease_ttl).and_then(later);
         [bound, promote, deadline, drill, in_sync].into_iter().flatten().min()
     }
+}
+
+/// Why a set that was removed while its last master was not heard has no first appointment yet: that one could go on by
+/// promises for as long as nobody reaches it.
+fn unheard_of_removed(set: &SetState) -> Option<String> {
+    let run = set.record.as_ref()?.incarnation?;
+    let there = set.guards.values().any(|guard| {
+        let own = guard.hello.incarnation;
+        // A later boot of the same host has ended what ran before it.
+        let same = own.is_or_succeeds(&run) || own.home == run.home && own.boot != run.boot;
+        let stand = guard.beat.as_ref().map(|beat| beat.stand);
+        same && guard.session.is_some() && stand == Some(Stand::Standby)
+    });
+    let text =
+        "the host of the last master before the set was removed is not heard, and that one may still lead";
+    (!there).then(|| text.to_owned())
 }
 
 fn is_ready(guard: &GuardState) -> bool {

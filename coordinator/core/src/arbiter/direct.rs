@@ -8,7 +8,7 @@ use super::set::{GuardState, Pending, Proposal, SetState};
 use crate::decision::{Decision, Evidence, Phase};
 use crate::engine::DataState;
 use crate::ids::{DataId, InstanceName, OpId};
-use crate::message::{Directive, Order, ToGuard};
+use crate::message::{Directive, Order, Stand, ToGuard};
 use crate::record::Record;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
@@ -117,6 +117,7 @@ impl Arbiter {
                 set.pending = Some(Pending { retry_at: Some(retry_at), ..pending });
             }
         }
+        self.answer_removal(&name);
         self.drive(now, &name);
     }
 
@@ -145,6 +146,7 @@ impl Arbiter {
             decision.phases.push(Phase { name: "record", took: now.since(pending.since), budget });
             set.unconfirmed = Some((decision, now));
         }
+        set.bury();
     }
 
     /// Somebody else's record is there, though the epoch is ours (a restored or foreign provider). It is taken as it
@@ -192,6 +194,14 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: S
         let relinquished = matches!(set.evidence, Some((Evidence::Relinquished { .. }, _)));
         let master = record.master.clone();
         return set.succession.as_ref().map(|_| Order::Sever { master, reach, relinquished });
+    }
+    if record.master.is_none() {
+        // Removed: whoever still leads by what it was promised gives way to the tombstone's term.
+        let leads = guard
+            .beat
+            .as_ref()
+            .is_some_and(|beat| matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }));
+        return leads.then_some(Order::Sever { master: None, reach: None, relinquished: false });
     }
     let outside = !record.in_sync.contains(instance);
     if set.cutting.contains(instance) || outside && (set.raising || set.expels(instance)) {

@@ -109,6 +109,11 @@ pub enum Input {
         /// Whether it is surely off.
         confirmed: bool,
     },
+    /// A person wants a set to be no more; answered by [`Action::RemovalAnswered`].
+    RemoveSet {
+        /// Which.
+        replicaset: ReplicaSetName,
+    },
     /// A member was removed from the provider's list.
     MemberRemoved {
         /// Its set.
@@ -327,6 +332,13 @@ pub enum Action {
         heard: u32,
         /// Of how many that are listed.
         listed: u32,
+    },
+    /// What becomes of the wish to remove a set.
+    RemovalAnswered {
+        /// Which.
+        replicaset: ReplicaSetName,
+        /// The term of the tombstone, where one was needed; `Err`: what stands against it, a sentence each.
+        answer: Result<Option<Term>, Vec<String>>,
     },
     /// A guard whose instance was expelled was told to stand down.
     TurnedAway {

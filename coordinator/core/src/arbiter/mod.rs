@@ -20,6 +20,7 @@ mod policy;
 mod quorum;
 mod rails;
 mod reach;
+mod removal;
 mod restored;
 pub mod select;
 mod set;
@@ -145,6 +146,7 @@ impl Arbiter {
             Input::Fenced { replicaset, term, confirmed } => {
                 self.fenced(now, &replicaset, term, confirmed);
             }
+            Input::RemoveSet { replicaset } => self.remove_asked(now, &replicaset),
             Input::MemberRemoved { replicaset, instance } => self.member_removed(&replicaset, &instance),
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
@@ -237,8 +239,9 @@ impl Arbiter {
                 None => self.bootstrap(now, &mut set),
                 Some(true) if self.is_held(&set) => self.settle_restored(now, &mut set),
                 Some(true) => self.succeed_or_maintain(now, &mut set),
-                // A tombstone: the set was deleted, and its term is kept.
-                Some(false) => {}
+                // A tombstone: the set was removed, and its term is kept for whoever comes under its name.
+                Some(false) if set.guards.is_empty() => {}
+                Some(false) => self.bootstrap(now, &mut set),
             }
         }
         set.held = self.is_held(&set);

@@ -16,7 +16,7 @@ use crate::time::{Span, Time};
 
 impl Arbiter {
     pub(super) fn pause_asked(&mut self, now: Time, name: &ReplicaSetName, pin: Pin) {
-        if let Some(set) = self.sets.get_mut(name).filter(|set| set.record.is_some()) {
+        if let Some(set) = self.sets.get_mut(name).filter(|set| set.has_master()) {
             set.pin_wish = Some(PinWish::Pin(pin, now + pin.span));
         }
         self.drive(now, name);

@@ -24,7 +24,7 @@ impl Arbiter {
     /// Whether the recorded state may be an earlier one than what was appointed.
     pub(super) fn is_held(&self, set: &SetState) -> bool {
         let Some(epoch) = self.epoch() else { return false };
-        let older = |record: &Record| record.epoch.generation < epoch.generation;
+        let older = |record: &Record| record.epoch.generation < epoch.generation && record.master.is_some();
         self.keep(Rule::HoldRestored) && set.evidence.is_none() && set.record.as_ref().is_some_and(older)
     }
 

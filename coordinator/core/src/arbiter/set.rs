@@ -71,6 +71,8 @@ pub(super) struct SetState {
     pub(super) cutting: BTreeSet<InstanceName>,
     /// Commits are about to wait for replicas: nobody outside the in-sync set may begin to replicate.
     pub(super) raising: bool,
+    /// A person waits for its removal.
+    pub(super) removal_asked: bool,
     pub(super) last_decision: Option<Box<Decision>>,
     pub(super) alarm: Option<Time>,
 }
@@ -239,6 +241,7 @@ impl SetState {
             proposed_at: Time::default(),
             cutting: BTreeSet::new(),
             raising: false,
+            removal_asked: false,
             last_decision: None,
             alarm: None,
         }

@@ -87,7 +87,7 @@ pub struct SetView {
 impl Arbiter {
     /// All sets that are known.
     pub fn set_names(&self) -> impl Iterator<Item = &ReplicaSetName> {
-        self.sets.keys()
+        self.sets.iter().filter(|(_, set)| !set.is_gone()).map(|(name, _)| name)
     }
 
     /// One set.
@@ -101,13 +101,17 @@ impl Arbiter {
         let members = set.members.values().map(|listed| member_view(now, set, listed, age)).collect();
         SetView {
             name: set.name.clone(),
-            record: set.record.clone(),
+            record: set.record.clone().filter(|record| record.master.is_some()),
             state: set.master_state(),
             held: set.held,
             hold: self.hold_of(now, set),
             paused_for: if set.is_paused(now) { set.pin_end.since(now) } else { Span::ZERO },
             phase: phase(now, set),
-            quorum_waits: set.record.as_ref().and_then(|record| self.waits_to_raise(now, set, record)),
+            quorum_waits: set
+                .record
+                .as_ref()
+                .filter(|_| set.has_master())
+                .and_then(|record| self.waits_to_raise(now, set, record)),
             members,
             last_decision: set.last_decision.clone(),
         }
@@ -160,7 +164,7 @@ fn phase(now: Time, set: &SetState) -> String {
         let again = if pending.retry_at.is_some() { "again " } else { "" };
         return format!("writing {again}term {} ({})", pending.record.term, pending.record.reason);
     }
-    if set.record.is_none() {
+    if !set.has_master() {
         return "waiting for the first appointment".to_owned();
     }
     if set.held {

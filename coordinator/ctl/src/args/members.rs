@@ -15,6 +15,8 @@ Examples:
   batonctl member remove a3                      a3 is gone for good (its coordinator is stopped)
   batonctl member remove a3 --expel              ... and whoever comes under its name is turned away
   batonctl member admit a3                       it may come back
+  batonctl member remove-set orders-7 --dry-run  what stands against removing a whole replica set
+  batonctl member remove-set orders-7            its coordinators are stopped, and it is no more
 
 Exit codes: 0 done, 1 refused, 2 bad usage, 3 nothing reachable, 4 still in the in-sync set at the timeout.";
 
@@ -84,6 +86,18 @@ pub enum MemberCommand {
         expel: bool,
         /// How long to wait until it has left the in-sync set (then exit code 4)
         #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+        timeout: Duration,
+    },
+    /// Remove a whole replica set for good, once its coordinators are stopped and no master of it can be leading
+    RemoveSet {
+        /// Which
+        #[arg(value_name = "SET")]
+        replicaset: String,
+        /// Only say what stands against it
+        #[arg(long)]
+        dry_run: bool,
+        /// How long to wait until nothing stands against it (then exit code 4)
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s", conflicts_with = "dry_run")]
         timeout: Duration,
     },
     /// Let a member that was expelled come back

@@ -53,6 +53,9 @@ impl Shell {
                 let removal = writes::Removal { token, replicaset, instance };
                 tokio::spawn(writes::remove_member(provider, removal, reply, events));
             }
+            OperatorCommand::RemoveSet { replicaset, dry_run, reply } => {
+                self.removal_asked(replicaset, dry_run, reply);
+            }
             OperatorCommand::History { replicaset, limit, reply } => {
                 tokio::spawn(writes::history(Arc::clone(&self.parts.provider), replicaset, limit, reply));
             }

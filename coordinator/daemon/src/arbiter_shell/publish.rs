@@ -140,6 +140,15 @@ impl Sessions {
         let mut told = Vec::with_capacity(changed.len());
         for name in changed {
             let Some((record, state)) = arbiter.master_of(name) else { continue };
+            if record.master.is_none() {
+                // Removed: told once, and in the map no more.
+                if let Some(mut gone) = self.masters.masters.remove(name) {
+                    (gone.term, gone.master, gone.endpoint) = (record.term, None, None);
+                    gone.state = Shown::None;
+                    told.push(wire_of_map::entry(name, &gone));
+                }
+                continue;
+            }
             let view = MasterView {
                 term: record.term,
                 version: record.version,

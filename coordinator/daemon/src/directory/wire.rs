@@ -69,6 +69,11 @@ pub fn apply(view: &mut MastersView, change: &MastersChange) -> Result<(), BadNa
         if known.is_some_and(|known| known.term > term) {
             continue;
         }
+        if master.is_none() && state == MasterState::None {
+            // The set was removed. Whoever follows the map is told by the difference.
+            view.masters.remove(&set);
+            continue;
+        }
         let version = known.map_or(Version(0), |known| known.version);
         view.masters.insert(set, MasterView { term, version, master, endpoint, state });
     }
@@ -120,6 +125,21 @@ mod tests {
         assert_eq!(told.masters.len(), 1);
         assert_eq!((told.masters[0].replicaset.as_str(), told.masters[0].term), ("s", 4));
         assert_eq!(told.masters[0].state, "none");
+    }
+
+    #[test]
+    fn a_set_that_was_removed_is_in_no_map_any_more() {
+        let mut known = view(1, &[("s", 4, "a1"), ("t", 1, "b1")]);
+        let gone = MasterEntry {
+            master: String::new(),
+            endpoint: String::new(),
+            term: 5,
+            state: "none".to_owned(),
+            ..entry(&ReplicaSetName::parse("s").expect("a name"), known.masters.values().next().expect("two"))
+        };
+        let told = part(&view(2, &[]), vec![gone]);
+        apply(&mut known, &told).expect("good names");
+        assert_eq!(known.masters, view(2, &[("t", 1, "b1")]).masters);
     }
 
     #[test]

@@ -73,6 +73,15 @@ pub enum OperatorCommand {
         /// Where to answer.
         reply: Reply<()>,
     },
+    /// Remove a set for good.
+    RemoveSet {
+        /// Which.
+        replicaset: ReplicaSetName,
+        /// Only say what stands against it.
+        dry_run: bool,
+        /// Where to answer.
+        reply: Reply<()>,
+    },
     /// Read the history of a set from the provider, newest first.
     History {
         /// The set.

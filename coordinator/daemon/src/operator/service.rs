@@ -146,6 +146,14 @@ impl OperatorService {
         }
     }
 
+    async fn remove_set(&self, view: &ClusterView, removal: v1::SetRemoval) -> Result<(), Status> {
+        let replicaset = ReplicaSetName::parse(&removal.replicaset).map_err(invalid)?;
+        self.known_set(&view.status, &replicaset)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(OperatorCommand::RemoveSet { replicaset, dry_run: removal.dry_run, reply }).await?;
+        self.answer(answer).await
+    }
+
     pub(super) async fn send(&self, command: OperatorCommand) -> Result<(), Status> {
         self.commands.try_send(command).map_err(|error| {
             let refused = match error {
@@ -474,6 +482,10 @@ impl Operator for OperatorService {
         if let Some(removal) = &request.remove {
             let view = self.active(&request.cluster)?;
             self.remove(&view, removal).await?;
+        }
+        if let Some(removal) = request.remove_set {
+            let view = self.active(&request.cluster)?;
+            self.remove_set(&view, removal).await?;
         }
         let listed = settings::list(self.provider()?).await;
         listed.map(Response::new).map_err(|refused| self.refuse(&refused))

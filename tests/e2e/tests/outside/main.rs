@@ -17,6 +17,7 @@ mod provider;
 mod quorum;
 mod reach;
 mod refusals;
+mod removal;
 mod settings;
 mod stop;
 mod switchover;

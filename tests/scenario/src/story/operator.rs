@@ -2,7 +2,7 @@
 //!
 //! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `drill fault=kill_engine` or `drill fault=switchover spares=2
 //! timeout=9s accept-loss return`, `drill-rails` (the same words: every guard rail), `abort` (the last task), `pause-set` or
-//! `pause-set for=10s`, `resume-set`, `force` or `force to=a2 fence`, `fence-command fails`, `maintain a1 for=60s`,
+//! `pause-set for=10s`, `resume-set`, `remove-set`, `force` or `force to=a2 fence`, `fence-command fails`, `maintain a1 for=60s`,
 //! `settings autoreturn=true drained=east` (as `batonctl settings set` takes them), `set-writable a1` (an operator's hand),
 //! `set-read-only a1`, `resign b1`, `next-write lost`, `next-write unanswered`, `next-write delayed`, `delayed-write`
 
@@ -37,6 +37,7 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             world.pause_set(span);
         }
         "resume-set" => world.resume_set(),
+        "remove-set" => world.remove_set(),
         "force" => {
             let target = words.value("to")?.map(|name| InstanceName::parse(&name)).transpose()?;
             let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;

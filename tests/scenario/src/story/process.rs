@@ -44,6 +44,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
         "pause-guard",
         "thaw-guard",
         "crash-guard",
+        "stop-guard",
         "restart-guard",
         "reboot",
         "move",
@@ -75,6 +76,7 @@ fn host_verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<boo
         "thaw" => world.thaw(&instance),
         "thaw-guard" => world.resume_backlog(&instance),
         "crash-guard" => world.crash_guard(&instance),
+        "stop-guard" => world.tell_guard_to_stop(&instance),
         "restart-guard" => {
             world.crash_guard(&instance);
             world.start_guard(&instance);

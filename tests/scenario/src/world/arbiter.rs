@@ -14,7 +14,7 @@ use baton_board::{
 };
 use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
 use baton_core::decision::Evidence;
-use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId};
+use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId, Term};
 use baton_core::message::ToGuard;
 use baton_core::record::Change;
 use baton_core::time::{Span, Time};
@@ -452,10 +452,19 @@ impl World {
                 self.say(name, &text);
                 self.resign(name);
             }
+            Action::RemovalAnswered { answer, .. } => self.say_removal(name, answer),
             Action::TurnedAway { instance } => self.say(name, &format!("turns {instance} away")),
             Action::NameUsedTwice { instance } => {
                 self.say(name, &format!("another guard uses the name {instance}"));
             }
+        }
+    }
+
+    fn say_removal(&mut self, name: &str, answer: Result<Option<Term>, Vec<String>>) {
+        match answer {
+            Ok(Some(term)) => self.say(name, &format!("the set is removed, its tombstone has term {term}")),
+            Ok(None) => self.say(name, "the set is removed, without a tombstone"),
+            Err(against) => against.iter().for_each(|text| self.say(name, &format!("not removed: {text}"))),
         }
     }
 

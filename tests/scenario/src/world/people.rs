@@ -32,6 +32,12 @@ impl World {
         self.tell_arbiter(Input::Resume { replicaset });
     }
 
+    /// A person wants the set to be no more.
+    pub fn remove_set(&mut self) {
+        let replicaset = self.replicaset.clone();
+        self.tell_arbiter(Input::RemoveSet { replicaset });
+    }
+
     /// What the fence command does: the host is off, if it works.
     pub(super) fn fence_host(&mut self, instance: &InstanceName) -> bool {
         if self.fence_works {

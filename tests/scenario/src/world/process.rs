@@ -76,6 +76,11 @@ impl World {
         (node.clock.read(now), config)
     }
 
+    /// The daemon is asked to end: the guard gives up what it has, and then says nothing any more.
+    pub fn tell_guard_to_stop(&mut self, instance: &InstanceName) {
+        self.guard_step(instance, Input::Stop);
+    }
+
     /// The guard's process ends; its deadman and the engine live on.
     pub fn crash_guard(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };

@@ -103,6 +103,9 @@ impl Arbiter {
             Ok(term)
         };
         let task = set.task.take_if(|_| answer.is_ok());
+        if answer.is_ok() {
+            self.actions.push_back(Action::Publish(name.clone()));
+        }
         if let Some(task) = task {
             let why = "the set was removed".to_owned();
             let state = TaskState::Failed { why, master: None, term: term.unwrap_or_default() };

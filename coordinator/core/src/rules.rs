@@ -67,6 +67,8 @@ pub enum Rule {
     CutBeforeQuorum,
     /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
     ForceNeedsRefusal,
+    /// Under the name of a set that was removed nobody begins while its last master may go on unheard.
+    AwaitRemovedMaster,
     /// A hand-over is taken once.
     TakeHandOverOnce,
     /// Whoever goes on from a hand-over is bound by the promises in it.
@@ -75,7 +77,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::LeadAboveReadTerm,
         Self::LeaseFromSend,
         Self::NoRevival,
@@ -107,6 +109,7 @@ impl Rule {
         Self::QuorumMasterFirst,
         Self::CutBeforeQuorum,
         Self::ForceNeedsRefusal,
+        Self::AwaitRemovedMaster,
         Self::TakeHandOverOnce,
         Self::HandPromiseOver,
     ];

@@ -420,6 +420,29 @@ fn force_needs_refusal(world: &mut World) {
     world.millis(12_000);
 }
 
+/// A master alone in its in-sync set goes on unheard while its set is removed; then the others come back under the name.
+fn await_removed_master(world: &mut World) {
+    world.isolate("a2");
+    world.isolate("a3");
+    let alone =
+        |world: &World| world.provider.record().is_some_and(|record| record.in_sync == [name("a1")].into());
+    until(world, alone);
+    world.millis(200);
+    world.heal();
+    world.close_stream(&name("a1"));
+    world.isolate("a1");
+    for member in ["a2", "a3"].map(name) {
+        world.crash_guard(&member);
+    }
+    world.millis(4_000);
+    world.remove_set();
+    until(world, |world| world.provider.record().is_some_and(|record| record.master.is_none()));
+    for member in ["a2", "a3"].map(name) {
+        world.start_guard(&member);
+    }
+    world.millis(5_000);
+}
+
 /// A master hands over, gives its term up as the next process, and ends; then somebody puts a copy of the hand-over back.
 fn take_hand_over_once(world: &mut World) {
     let a1 = name("a1");
@@ -460,6 +483,9 @@ fn script(rule: Rule) -> (Begin, Script) {
     fn begins(rules: Rules) -> World {
         World::new(Setup { rules, ..setup() }).expect("safe settings")
     }
+    fn two_begin(rules: Rules) -> World {
+        at_rest(Setup { rules, bootstrap_members: Some(2), ..setup() })
+    }
     fn waits_for_one(rules: Rules) -> World {
         let priorities = [("a1", 110), ("a2", 90), ("a3", 100)].map(|(text, it)| (name(text), it));
         let one = synchronous(1);
@@ -498,6 +524,7 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::QuorumMasterFirst => (rest, quorum_master_first),
         Rule::CutBeforeQuorum => (rest, cut_before_quorum),
         Rule::ForceNeedsRefusal => (rest_with_failsafe, force_needs_refusal),
+        Rule::AwaitRemovedMaster => (two_begin, await_removed_master),
         Rule::TakeHandOverOnce => (rest, take_hand_over_once),
         Rule::HandPromiseOver => (rest_with_failsafe, hand_promise_over),
     }
@@ -524,6 +551,7 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::BoundPin
         | Rule::AwaitUnpin
         | Rule::ForceNeedsRefusal
+        | Rule::AwaitRemovedMaster
         | Rule::HandPromiseOver => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
         Rule::SeverBinds

@@ -34,7 +34,7 @@ impl Arbiter {
         let missing = (ready.len() < wanted as usize)
             .then(|| format!("{} of {wanted} members are up and heard", ready.len()))
             .or_else(|| self.forgotten_master(set))
-            .or_else(|| unheard_of_removed(set))
+            .or_else(|| unheard_of_removed(set).filter(|_| self.keep(Rule::AwaitRemovedMaster)))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);

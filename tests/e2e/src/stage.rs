@@ -293,6 +293,26 @@ impl Stage {
         self.three()
     }
 
+    /// A stateboard, three hosts that never have the arbiter, and a fourth, without instances, that has it. `a1` on host 0
+    /// leads `orders`.
+    pub fn trio_and_an_arbiter(&mut self) -> ReplicaSetStatus {
+        self.start_board();
+        for (host, name) in [("host-a", "a1"), ("host-b", "b1"), ("host-c", "c1")] {
+            let instance = InstancePlan::new(name, "orders", 3);
+            let instance = if name == "a1" { instance.preferred() } else { instance };
+            let mut plan = HostPlan::new(host, vec![instance]);
+            plan.arbiter = false;
+            self.prepare(plan);
+        }
+        let arbiter = self.add(HostPlan::new("host-d", Vec::new()));
+        self.is_arbiter(arbiter);
+        (0..arbiter).for_each(|host| self.start(host));
+        let seen = self.whole("orders", &["a1", "b1", "c1"]);
+        assert_eq!(seen.master.as_deref(), Some("a1"), "the preferred one leads first");
+        self.everybody_knows_the_arbiter();
+        seen
+    }
+
     fn three(&mut self) -> ReplicaSetStatus {
         let plan = |host, instance: InstancePlan| HostPlan::new(host, vec![instance]);
         let a = self.prepare(plan("host-a", InstancePlan::new("a1", "orders", 3).preferred()));

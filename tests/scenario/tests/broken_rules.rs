@@ -405,8 +405,8 @@ fn cut_before_quorum(world: &mut World) {
     world.millis(8_000);
 }
 
-/// A master alone in its in-sync set is heard by nobody, and needs nobody's promise; a person wants another one.
-fn force_needs_refusal(world: &mut World) {
+/// The others are away until the record says that the master is alone in its in-sync set.
+fn leave_the_master_alone(world: &mut World) {
     world.isolate("a2");
     world.isolate("a3");
     let alone =
@@ -414,6 +414,11 @@ fn force_needs_refusal(world: &mut World) {
     until(world, alone);
     world.millis(200);
     world.heal();
+}
+
+/// A master alone in its in-sync set is heard by nobody, and needs nobody's promise; a person wants another one.
+fn force_needs_refusal(world: &mut World) {
+    leave_the_master_alone(world);
     world.isolate("a1");
     world.millis(1_000);
     world.force(Some(name("a2")), Span::from_secs(10), false);
@@ -422,13 +427,7 @@ fn force_needs_refusal(world: &mut World) {
 
 /// A master alone in its in-sync set goes on unheard while its set is removed; then the others come back under the name.
 fn await_removed_master(world: &mut World) {
-    world.isolate("a2");
-    world.isolate("a3");
-    let alone =
-        |world: &World| world.provider.record().is_some_and(|record| record.in_sync == [name("a1")].into());
-    until(world, alone);
-    world.millis(200);
-    world.heal();
+    leave_the_master_alone(world);
     world.close_stream(&name("a1"));
     world.isolate("a1");
     for member in ["a2", "a3"].map(name) {

@@ -238,14 +238,7 @@ impl Arbiter {
         timeout: Span,
     ) {
         let begun = self.begin_drill(now, id, name, asked, timeout);
-        let record = self.sets.get(name).and_then(|set| set.record.as_ref());
-        let (master, term) = record.map_or((None, Term(0)), |record| (record.master.clone(), record.term));
-        let state = match begun {
-            Ok(()) => TaskState::Running,
-            Err(why) => TaskState::Failed { why, master, term },
-        };
-        self.push(Action::Task { task: id, state });
-        self.drive(now, name);
+        self.task_begun(now, id, name, begun);
     }
 
     fn begin_drill(

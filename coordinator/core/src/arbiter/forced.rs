@@ -40,16 +40,8 @@ impl Arbiter {
         timeout: Span,
         fence: bool,
     ) {
-        let state = match self.begin_failover(now, id, &name, target, timeout, fence) {
-            Ok(()) => TaskState::Running,
-            Err(why) => {
-                let record = self.sets.get(&name).and_then(|set| set.record.as_ref());
-                let master = record.and_then(|record| record.master.clone());
-                TaskState::Failed { why, master, term: record.map_or(Term(0), |record| record.term) }
-            }
-        };
-        self.push(Action::Task { task: id, state });
-        self.drive(now, &name);
+        let begun = self.begin_failover(now, id, &name, target, timeout, fence);
+        self.task_begun(now, id, &name, begun);
     }
 
     fn begin_failover(

@@ -19,16 +19,8 @@ impl Arbiter {
         target: Option<InstanceName>,
         timeout: Span,
     ) {
-        let state = match self.begin_switchover(now, id, &name, target, timeout) {
-            Ok(()) => TaskState::Running,
-            Err(why) => {
-                let record = self.sets.get(&name).and_then(|set| set.record.as_ref());
-                let master = record.and_then(|record| record.master.clone());
-                TaskState::Failed { why, master, term: record.map_or(Term(0), |record| record.term) }
-            }
-        };
-        self.push(Action::Task { task: id, state });
-        self.drive(now, &name);
+        let begun = self.begin_switchover(now, id, &name, target, timeout);
+        self.task_begun(now, id, &name, begun);
     }
 
     fn begin_switchover(

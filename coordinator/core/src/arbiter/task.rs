@@ -101,6 +101,24 @@ impl Arbiter {
         Some(TaskView { task: task.id, phase: phase_of(set, task), aborted: task.aborted.is_some() })
     }
 
+    /// Says whether a task is under way, or why it cannot be, and looks at its set.
+    pub(super) fn task_begun(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        name: &ReplicaSetName,
+        begun: Result<(), String>,
+    ) {
+        let record = self.sets.get(name).and_then(|set| set.record.as_ref());
+        let (master, term) = record.map_or((None, Term(0)), |record| (record.master.clone(), record.term));
+        let state = match begun {
+            Ok(()) => TaskState::Running,
+            Err(why) => TaskState::Failed { why, master, term },
+        };
+        self.push(Action::Task { task: id, state });
+        self.drive(now, name);
+    }
+
     /// Goes on with what an earlier arbiter had begun. Its time is counted anew, from when somebody may be appointed; a master
     /// that leads still does so until then, since writes would be refused for nothing.
     pub(super) fn take_up(&mut self, now: Time, tasks: Vec<Resumed>) {

@@ -53,30 +53,10 @@ fn same(before: &ReplicaSetStatus, after: &ReplicaSetStatus) {
     assert_eq!((after.term, &after.master), (before.term, &before.master), "nothing has happened");
 }
 
-/// A stateboard, three hosts that never have the arbiter, and a fourth, without instances, that has it. `a1` on host 0
-/// leads `orders`.
-fn three_and_an_arbiter(stage: &mut Stage) -> ReplicaSetStatus {
-    stage.start_board();
-    for (host, name) in [("host-a", "a1"), ("host-b", "b1"), ("host-c", "c1")] {
-        let instance = InstancePlan::new(name, "orders", 3);
-        let instance = if name == "a1" { instance.preferred() } else { instance };
-        let mut plan = HostPlan::new(host, vec![instance]);
-        plan.arbiter = false;
-        stage.prepare(plan);
-    }
-    let arbiter = stage.add(HostPlan::new("host-d", Vec::new()));
-    stage.is_arbiter(arbiter);
-    (0..arbiter).for_each(|host| stage.start(host));
-    let seen = stage.whole("orders", &["a1", "b1", "c1"]);
-    assert_eq!(seen.master.as_deref(), Some("a1"), "the preferred one leads first");
-    stage.everybody_knows_the_arbiter();
-    seen
-}
-
 #[test]
 fn no_write_is_refused_while_the_stateboard_and_all_arbiters_are_away() {
     play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS], |stage| {
-        let before = three_and_an_arbiter(stage);
+        let before = stage.trio_and_an_arbiter();
         let arbiter = 3;
         let writer = stage.writer(0);
         has_written(&writer);
@@ -199,7 +179,7 @@ fn broken_link(
 #[test]
 fn a_broken_link_between_the_arbiter_and_the_master_is_no_failover() {
     play_in_namespaces(&[LINK_IS_CUT, STORE_BLIND], |stage| {
-        let before = three_and_an_arbiter(stage);
+        let before = stage.trio_and_an_arbiter();
         // Wholly; the master is not heard, but hears; the other way round.
         for (leases, links) in [
             (10, [("host-a", "host-d"), ("host-d", "host-a")].as_slice()),
@@ -249,7 +229,7 @@ fn a_master_whose_only_fellow_was_taken_out_goes_on_alone() {
 /// without the stateboard, and that one does as soon as it is back.
 fn restarted_sidecar(host: usize) {
     play_slowly(&[BOARD_IS_AWAY, STORE_BLIND, COORDINATOR_ENDS, CHANGE_OF_MASTER, SIDECAR_IS_NEW], |stage| {
-        let before = three_and_an_arbiter(stage);
+        let before = stage.trio_and_an_arbiter();
         let writer = stage.writer(0);
         has_written(&writer);
         stage.kill_board();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use e2e::logs::{Allowed, CHANGE_OF_MASTER, COORDINATOR_ENDS};
+use e2e::poll;
 use e2e::stage::play;
-use e2e::{HostPlan, InstancePlan, poll};
 
 const REMOVED: &[Allowed] = &[
     ("the replica set is removed", "which is what this is about"),
@@ -14,18 +14,8 @@ const REMOVED: &[Allowed] = &[
 #[test]
 fn a_set_is_removed_once_its_coordinators_are_stopped_and_comes_back_under_its_name() {
     play(&[REMOVED, CHANGE_OF_MASTER, COORDINATOR_ENDS], |stage| {
-        stage.start_board();
-        for (host, name) in [("host-a", "a1"), ("host-b", "b1"), ("host-c", "c1")] {
-            let instance = InstancePlan::new(name, "orders", 3);
-            let instance = if name == "a1" { instance.preferred() } else { instance };
-            let mut plan = HostPlan::new(host, vec![instance]);
-            plan.arbiter = false;
-            stage.prepare(plan);
-        }
-        let arbiter = stage.add(HostPlan::new("host-d", Vec::new()));
-        stage.is_arbiter(arbiter);
-        (0..arbiter).for_each(|host| stage.start(host));
-        stage.whole("orders", &["a1", "b1", "c1"]);
+        stage.trio_and_an_arbiter();
+        let arbiter = 3;
 
         let against = stage.ctl(&["member", "remove-set", "orders", "--dry-run"]);
         assert_eq!(against.code, 1, "{against:?}");

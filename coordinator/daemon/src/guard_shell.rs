@@ -260,8 +260,9 @@ impl Shell {
             };
             let Some(input) = input else { continue };
             self.guard.step(clock::now(), input);
-            self.act();
+            // Before the fence leaves: the check of the write path would take the engine's refusal for a fault.
             self.publish();
+            self.act();
             if leave.is_stopping() && !self.guard.may_write() {
                 break;
             }

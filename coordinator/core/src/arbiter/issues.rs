@@ -8,7 +8,7 @@ use crate::decision::{Hold, Verdict};
 use crate::engine::DataState;
 use crate::ids::InstanceName;
 use crate::message::{Beat, Health, Stand};
-use crate::record::Record;
+use crate::record::{Pin, Record};
 use crate::time::Span;
 
 /// How soon somebody should look.
@@ -72,7 +72,10 @@ struct Row {
 /// One finding of a row: whom it is about, and the text.
 type Found = (Option<InstanceName>, String);
 
-const TABLE: [Row; 20] = [
+/// A pause that goes on for longer is a warning, however it was meant.
+const LONG_PAUSE: Span = Span::from_secs(3_600);
+
+const TABLE: [Row; 21] = [
     Row {
         code: "no_master",
         severity: Severity::Critical,
@@ -184,6 +187,13 @@ const TABLE: [Row; 20] = [
         suggestion: "look at the network: so many failovers at once are one event; then let the rest be decided",
         command: "batonctl resume --all",
         find: over_budget,
+    },
+    Row {
+        code: "paused_long",
+        severity: Severity::Warning,
+        suggestion: "end the pause, or pause it anew with an end: until then a master that fails is not replaced",
+        command: "batonctl resume {set}",
+        find: paused_long,
     },
     Row {
         code: "paused",
@@ -438,12 +448,24 @@ fn over_budget(view: &SetView, _: Norms) -> Vec<Found> {
     of_set("held: the cluster had more failovers within a minute than max_failovers_per_minute".to_owned())
 }
 
+/// The pause that holds the set, if one does; and whether it goes on for long.
+fn pause_of(view: &SetView) -> Option<(Pin, bool)> {
+    let pin = view.record.as_ref()?.pinned.filter(|_| view.hold == Some(Hold::Paused))?;
+    Some((pin, pin.is_for_good() || view.paused_for > LONG_PAUSE))
+}
+
+fn paused_long(view: &SetView, _: Norms) -> Vec<Found> {
+    match pause_of(view) {
+        Some((pin, true)) if pin.is_for_good() => of_set("paused, until a person ends it".to_owned()),
+        Some((_, true)) => of_set(format!("paused for {} more", view.paused_for)),
+        Some((_, false)) | None => Vec::new(),
+    }
+}
+
 fn paused(view: &SetView, _: Norms) -> Vec<Found> {
-    let pin = view.record.as_ref().and_then(|record| record.pinned);
-    match pin.filter(|_| view.hold == Some(Hold::Paused)) {
-        Some(pin) if pin.is_for_good() => of_set("paused, until a person ends it".to_owned()),
-        Some(_) => of_set(format!("paused for {} more", view.paused_for)),
-        None => Vec::new(),
+    match pause_of(view) {
+        Some((_, false)) => of_set(format!("paused for {} more", view.paused_for)),
+        Some((_, true)) | None => Vec::new(),
     }
 }
 

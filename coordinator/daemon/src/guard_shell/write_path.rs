@@ -74,6 +74,8 @@ impl Checker {
         }
         match check {
             WriteCheck::Done(_) => true,
+            // A check that was on its way when the guard fenced is refused as it should be.
+            WriteCheck::Refused(_) if !*self.writables.borrow() => false,
             WriteCheck::Refused(why) => {
                 tracing::warn!(why, "the engine refuses the tiny write of the write-path check");
                 false

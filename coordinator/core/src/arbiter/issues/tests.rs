@@ -220,6 +220,22 @@ fn case(code: &str) -> (Change, &'static str) {
     }
 }
 
+fn pause(view: &mut SetView, paused_for: Span, until_unix_millis: u64) {
+    view.hold = Some(Hold::Paused);
+    view.paused_for = paused_for;
+    record(view).pinned = Some(Pin { span: paused_for, until_unix_millis });
+}
+
+#[test]
+fn a_pause_with_more_than_an_hour_to_go_is_a_warning() {
+    for (paused_for, code) in [(LONG_PAUSE, "paused"), (LONG_PAUSE + Span(1_000_000), "paused_long")] {
+        let mut view = healthy();
+        pause(&mut view, paused_for, 9);
+        let codes: Vec<_> = issues_of(&view, NORMS).iter().map(|issue| issue.code).collect();
+        assert_eq!(codes, [code], "{paused_for} to go");
+    }
+}
+
 /// What people, too many failovers or too few replicas hold.
 fn held_case(code: &str) -> (Change, &'static str) {
     match code {
@@ -234,15 +250,8 @@ fn held_case(code: &str) -> (Change, &'static str) {
             },
             "held: the cluster had more failovers within a minute than max_failovers_per_minute",
         ),
-        "paused" => (
-            |view| {
-                view.hold = Some(Hold::Paused);
-                view.paused_for = Span::from_secs(60);
-                record(view).pinned =
-                    Some(crate::record::Pin { span: Span::from_secs(90), until_unix_millis: 9 });
-            },
-            "paused for 60s more",
-        ),
+        "paused" => (|view| pause(view, Span::from_secs(60), 9), "paused for 60s more"),
+        "paused_long" => (|view| pause(view, Pin::FOR_GOOD, 0), "paused, until a person ends it"),
         "quorum_waits" => (
             |view| view.quorum_waits = Some("a3 is not heard".to_owned()),
             "ack_quorum stays 1: a3 is not heard",

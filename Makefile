@@ -18,7 +18,7 @@ LEASE_TTLS ?= 3s,1s,300ms
 SETS ?= 1000
 VICTIMS ?= 300
 # Of `make test`: which suites, in this order.
-SUITES ?= format clippy tidy unit scenario model contract e2e
+SUITES ?= format clippy tidy unit scenario sim model contract e2e
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build test nightly bench bench-stateboard bench-providers bench-load demo model fmt fix clean
@@ -49,7 +49,7 @@ test:
 # The same with the numbers that a gate has no time for: 3,000 seeds of random faults, 1,000 kills of a stateboard, ten minutes
 # without the provider under load.
 nightly:
-	@BATON_SEEDS=3000 BATON_KILLS=1000 BATON_OUTAGE=600 $(MAKE) --no-print-directory test SUITES='unit scenario contract e2e'
+	@BATON_SEEDS=3000 BATON_KILLS=1000 BATON_OUTAGE=600 $(MAKE) --no-print-directory test SUITES='unit sim contract e2e'
 
 # Standard output belongs to the demo alone: with JSON=1 it is exactly one line.
 demo:

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 19] = [
+const MAY_KNOW: [(&str, &[&str]); 20] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),
@@ -54,10 +54,8 @@ const MAY_KNOW: [(&str, &[&str]); 19] = [
     ),
     // Tests.
     ("baton-oracle", &["baton-core"]),
-    (
-        "scenario",
-        &["baton-board", "baton-client", "baton-core", "baton-oracle", "baton-provider", "baton-settings"],
-    ),
+    ("sim", &["baton-board", "baton-client", "baton-core", "baton-oracle"]),
+    ("scenario", &["baton-core", "baton-oracle", "baton-settings", "sim"]),
     ("model", &["baton-board", "baton-core", "baton-oracle"]),
     ("contract", &["baton-board", "baton-core", "baton-proto", "baton-provider", "baton-stateboard"]),
     ("e2e", &["baton-client", "baton-core", "baton-proto"]),

@@ -10,8 +10,8 @@ use baton_core::rng::split_mix;
 use baton_core::settings::LossPolicy;
 use baton_core::time::Span;
 use baton_core::timing::LEASE_TTL_MIN;
-use scenario::fixtures::{at_rest, name, setup, synchronous};
-use scenario::world::{Answer, NextWrite, World};
+use sim::fixtures::{at_rest, name, setup, synchronous};
+use sim::world::{Answer, NextWrite, World};
 
 /// Numbers of one run.
 struct Dice(u64);

@@ -1,118 +1,146 @@
-//! One switch for every safety rule of guard and arbiter. A build without the feature `break` has no switch at all; a
+//! One switch for every safety rule, whichever machine keeps it. A build without the feature `break` has no switch at all; a
 //! test build can break one rule, to see that a checker catches it (a check that cannot fail is a defect).
 
-/// A safety rule that a test can break. Each names the sentence of `docs/protocol.md` that it stands for.
+use crate::time::Span;
+use crate::timing::Timing;
+
+/// Who keeps a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
+pub enum Keeper {
+    /// The guard of an instance.
+    Guard,
+    /// The arbiter.
+    Arbiter,
+    /// All who count time.
+    Timing,
+    /// The stateboard's state machine.
+    Board,
+}
+
+/// Declares the rules: what each demands, the name of its breach on a command line, and who keeps it.
+macro_rules! rules {
+    ($($(#[$demand:meta])* $rule:ident = $breach:literal of $keeper:ident,)*) => {
+        /// A safety rule that a test can break.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[$demand])* $rule,)*
+        }
+
+        impl Rule {
+            /// All rules, for tests that break each in turn.
+            pub const ALL: [Self; [$($breach),*].len()] = [$(Self::$rule),*];
+
+            /// The name of its breach, under which it is broken on a command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $breach,)*
+                }
+            }
+
+            /// Who keeps it.
+            #[must_use]
+            pub const fn keeper(self) -> Keeper {
+                match self {
+                    $(Self::$rule => Keeper::$keeper,)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
     /// A guard leads only at a term above the one that it read when it started.
-    LeadAboveReadTerm,
+    LeadAboveReadTerm = "lead-at-old-term" of Guard,
     /// A lease counts from the send of the beat, not from the receipt of the grant.
-    LeaseFromSend,
+    LeaseFromSend = "lease-from-receipt" of Guard,
     /// A right that has lapsed is never revived.
-    NoRevival,
+    NoRevival = "right-revived" of Guard,
     /// The guard fences before its right ends.
-    FenceBeforeDeadline,
+    FenceBeforeDeadline = "fence-after-deadline" of Guard,
     /// The deadman is armed before the engine is made writable.
-    ArmBeforePromote,
+    ArmBeforePromote = "deadman-armed-late" of Guard,
     /// After a promotion without an answer only the engine's end counts as fenced.
-    SettlePromotion,
+    SettlePromotion = "lost-promotion-forgotten" of Guard,
     /// The term is on disk before the engine is made writable.
-    PersistTermBeforePromote,
+    PersistTermBeforePromote = "promoted-before-saved" of Guard,
     /// A severed member stays severed until a higher version.
-    SeverBinds,
+    SeverBinds = "severance-forgotten" of Guard,
     /// Messages of an epoch below the highest seen are ignored.
-    IgnoreLowerEpoch,
+    IgnoreLowerEpoch = "stale-epoch-accepted" of Guard,
     /// A master that has not lapsed is replaced only after its outer bound.
-    WaitForOuterBound,
+    WaitForOuterBound = "outer-bound-ignored" of Arbiter,
     /// No grant outlives the granter's lock.
-    GrantWithinLock,
+    GrantWithinLock = "grant-outlives-lock" of Arbiter,
     /// No grant at a term after evidence against its master was accepted.
-    NoGrantAfterEvidence,
+    NoGrantAfterEvidence = "grant-after-evidence" of Arbiter,
     /// Before the predecessor bound a new arbiter appoints nothing.
-    WaitForPredecessor,
+    WaitForPredecessor = "predecessor-bound-ignored" of Arbiter,
     /// Nobody is directed to lead at a term whose record is not durable.
-    RecordBeforeDirect,
+    RecordBeforeDirect = "direct-before-record" of Arbiter,
     /// Evidence 1 counts only from the incarnation that held the term, or its successor.
-    EvidenceFromHolder,
+    EvidenceFromHolder = "evidence-from-stranger" of Arbiter,
     /// Only members of the in-sync set are appointed.
-    ChooseInSync,
+    ChooseInSync = "chosen-outside-in-sync" of Arbiter,
     /// Where commits wait for replicas, enough of them must have severed first.
-    SeverQuorum,
+    SeverQuorum = "short-sever-quorum" of Arbiter,
     /// Whoever may still replicate from a master that is appointed anew counts among its replicas.
-    CountStragglers,
+    CountStragglers = "straggler-forgotten" of Arbiter,
     /// A write whose outcome is unknown is settled by a conditional write.
-    SettleUnknown,
+    SettleUnknown = "unknown-taken-for-applied" of Arbiter,
     /// An empty or foreign instance is never chosen.
-    CheckIdentity,
+    CheckIdentity = "foreign-data-taken" of Guard,
     /// An engine found writable without the right is fenced.
-    FenceIntruder,
+    FenceIntruder = "intruder-left" of Guard,
     /// A set whose record is older than the epoch's generation is held.
-    HoldRestored,
+    HoldRestored = "restored-record-believed" of Arbiter,
     /// A promise is on disk before it is answered.
-    PersistPromise,
+    PersistPromise = "forgotten-promise" of Guard,
     /// Whoever has promised promotes nothing before that has lapsed.
-    HoldPromise,
+    HoldPromise = "promise-not-held" of Guard,
     /// A master without an arbiter needs the promise of every other member of its in-sync set.
-    NeedEveryPromise,
+    NeedEveryPromise = "one-promise-suffices" of Guard,
     /// A newcomer that the master has acknowledged counts among them.
-    HonourNewcomer,
+    HonourNewcomer = "newcomer-not-asked" of Guard,
     /// Whoever takes the lock over knows that a pinned master has no shorter bound than its pin.
-    BoundPin,
+    BoundPin = "pin-forgotten" of Arbiter,
     /// A pin is recorded as ended only after the master has given it up.
-    AwaitUnpin,
+    AwaitUnpin = "unpinned-unheard" of Arbiter,
     /// A higher `ack_quorum` is recorded only on the master's word that its commits wait for so many, and so many hold what was
     /// acknowledged before.
-    QuorumMasterFirst,
+    QuorumMasterFirst = "quorum-recorded-first" of Arbiter,
     /// Where no commit waited for replicas yet, whoever may replicate is in the in-sync set or severed before one does.
-    CutBeforeQuorum,
+    CutBeforeQuorum = "outsider-left-connected" of Arbiter,
     /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
-    ForceNeedsRefusal,
+    ForceNeedsRefusal = "force-outside-in-sync" of Arbiter,
     /// Under the name of a set that was removed nobody begins while its last master may go on unheard.
-    AwaitRemovedMaster,
+    AwaitRemovedMaster = "removed-master-forgotten" of Arbiter,
     /// A hand-over is taken once.
-    TakeHandOverOnce,
+    TakeHandOverOnce = "hand-over-taken-twice" of Guard,
     /// Whoever goes on from a hand-over is bound by the promises in it.
-    HandPromiseOver,
+    HandPromiseOver = "promise-not-handed-over" of Guard,
+    /// Whoever holds a right or a lock takes off what two clocks may differ by.
+    KeepMargin = "no-margin" of Timing,
+    /// Nothing changes but under the current epoch.
+    WriteUnderEpoch = "old-epoch-writes" of Board,
+    /// A record changes only from the version that was read.
+    WriteFromVersion = "version-not-compared" of Board,
+    /// A term never falls and never names another master.
+    UseTermOnce = "term-used-again" of Board,
+    /// Nothing is told before the change that it rests on is durable.
+    SyncBeforeAnswer = "answer-before-sync" of Board,
+    /// A new holder of the lock is told until when an earlier one could be believed.
+    TellPredecessorBound = "predecessors-not-told" of Board,
+    /// A board whose state was moved away serves nobody.
+    ServeUnmoved = "served-though-moved" of Board,
 }
 
 impl Rule {
-    /// All rules, for tests that break each in turn.
-    pub const ALL: [Self; 34] = [
-        Self::LeadAboveReadTerm,
-        Self::LeaseFromSend,
-        Self::NoRevival,
-        Self::FenceBeforeDeadline,
-        Self::ArmBeforePromote,
-        Self::SettlePromotion,
-        Self::PersistTermBeforePromote,
-        Self::SeverBinds,
-        Self::IgnoreLowerEpoch,
-        Self::WaitForOuterBound,
-        Self::GrantWithinLock,
-        Self::NoGrantAfterEvidence,
-        Self::WaitForPredecessor,
-        Self::RecordBeforeDirect,
-        Self::EvidenceFromHolder,
-        Self::ChooseInSync,
-        Self::SeverQuorum,
-        Self::CountStragglers,
-        Self::SettleUnknown,
-        Self::CheckIdentity,
-        Self::FenceIntruder,
-        Self::HoldRestored,
-        Self::PersistPromise,
-        Self::HoldPromise,
-        Self::NeedEveryPromise,
-        Self::HonourNewcomer,
-        Self::BoundPin,
-        Self::AwaitUnpin,
-        Self::QuorumMasterFirst,
-        Self::CutBeforeQuorum,
-        Self::ForceNeedsRefusal,
-        Self::AwaitRemovedMaster,
-        Self::TakeHandOverOnce,
-        Self::HandPromiseOver,
-    ];
+    /// The rule whose breach has this name.
+    #[must_use]
+    pub fn named(breach: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == breach)
+    }
 }
 
 /// Which rules a machine keeps: all, unless a test build broke one.
@@ -130,6 +158,15 @@ impl Rules {
         Self { broken: Some(rule) }
     }
 
+    /// What is counted by: these times, without what is taken off where a test broke that.
+    #[must_use]
+    pub fn timed(self, timing: Timing) -> Timing {
+        if self.keep(Rule::KeepMargin) {
+            return timing;
+        }
+        Timing { margin: Span::ZERO, lock_margin: Span::ZERO, ..timing }
+    }
+
     /// Whether a rule is kept.
     #[must_use]
     #[cfg_attr(not(feature = "break"), allow(clippy::unused_self))]
@@ -141,5 +178,28 @@ impl Rules {
             let _ = rule;
             true
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_breach_has_a_name_of_its_own_by_which_its_rule_is_found() {
+        let names: BTreeSet<_> = Rule::ALL.map(Rule::name).into();
+        assert_eq!(names.len(), Rule::ALL.len());
+        for rule in Rule::ALL {
+            let name = rule.name();
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+            assert_eq!(Rule::named(name), Some(rule));
+        }
+        assert_eq!(Rule::named("all-is-well"), None);
+    }
+
+    #[test]
+    fn whoever_breaks_nothing_keeps_every_rule() {
+        assert!(Rule::ALL.into_iter().all(|rule| Rules::default().keep(rule)));
     }
 }

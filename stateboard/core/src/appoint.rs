@@ -1,7 +1,6 @@
 //! Appointments: compare-and-set over several records at once. Decides whether a request is applied, and nothing else.
 
 use crate::board::Board;
-use crate::break_rule::BreakRule;
 use crate::lock::LockToken;
 use crate::message::Write;
 use crate::outcome::{AppointOutcome, Refusal, RefusalReason};
@@ -9,6 +8,7 @@ use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::ReplicaSetName;
 use baton_core::record::{BadChange, Change, Record};
+use baton_core::rules::Rule;
 use std::collections::BTreeMap;
 
 impl Board {
@@ -16,7 +16,7 @@ impl Board {
         if let Some(refusal) = self.standstill() {
             return AppointOutcome::Refused(refusal);
         }
-        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+        if !self.lock.is_current(token) && self.keep(Rule::WriteUnderEpoch) {
             return AppointOutcome::StaleEpoch(self.lock.durable.epoch);
         }
         if let Err(refusal) = self.check_request(&changes) {
@@ -47,7 +47,7 @@ impl Board {
     }
 
     fn conflicts(&self, changes: &[Change]) -> BTreeMap<ReplicaSetName, Option<Record>> {
-        if self.broken(BreakRule::IgnoreVersion) {
+        if !self.keep(Rule::WriteFromVersion) {
             return BTreeMap::new();
         }
         let differs = |change: &&Change| {
@@ -76,9 +76,9 @@ impl Board {
 
     fn is_broken_for(&self, error: &BadChange) -> bool {
         match error {
-            BadChange::Version { .. } => self.broken(BreakRule::IgnoreVersion),
+            BadChange::Version { .. } => !self.keep(Rule::WriteFromVersion),
             BadChange::TermFell { .. } | BadChange::TermReused { .. } => {
-                self.broken(BreakRule::AllowTermReuse) || self.broken(BreakRule::IgnoreVersion)
+                !self.keep(Rule::UseTermOnce) || !self.keep(Rule::WriteFromVersion)
             }
             BadChange::MasterNotInSync { .. } | BadChange::InSyncGrew { .. } | BadChange::Name(_) => false,
         }

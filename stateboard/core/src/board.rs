@@ -1,7 +1,6 @@
 //! The machine: takes inputs apart, holds back what is not durable yet. Which rule applies is decided in the files
 //! beside this one.
 
-use crate::break_rule::BreakRule;
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::lock::Lock;
@@ -10,6 +9,7 @@ use crate::state::{Durable, Restored, Snapshot, Status};
 use crate::watch::{Item, Update, UpdateLog, WatchStart};
 use baton_core::ids::{InstanceName, OpId, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
+use baton_core::rules::{Rule, Rules};
 use baton_core::task::StoredTask;
 use baton_core::time::Time;
 use baton_core::timing::Timing;
@@ -35,7 +35,7 @@ pub struct Board {
     held: VecDeque<(OpId, Action)>,
     /// The first and the last operation that are not durable yet.
     outstanding: Option<(OpId, OpId)>,
-    broken: Option<BreakRule>,
+    rules: Rules,
 }
 
 impl Board {
@@ -66,20 +66,20 @@ impl Board {
             actions: VecDeque::new(),
             held: VecDeque::new(),
             outstanding: None,
-            broken: None,
+            rules: Rules::default(),
         }
     }
 
     /// The same with one rule broken, for tests of the checks.
     #[cfg(feature = "break")]
     #[must_use]
-    pub fn broken_by(mut self, rule: BreakRule) -> Self {
-        self.broken = Some(rule);
+    pub fn without(mut self, rule: Rule) -> Self {
+        self.rules = Rules::without(rule);
         self
     }
 
-    pub(crate) fn broken(&self, rule: BreakRule) -> bool {
-        self.broken == Some(rule)
+    pub(crate) fn keep(&self, rule: Rule) -> bool {
+        self.rules.keep(rule)
     }
 
     /// Whose board it is.
@@ -232,7 +232,7 @@ impl Board {
     /// Sends an action as soon as everything that was committed before it is durable.
     pub(crate) fn emit(&mut self, action: Action) {
         match self.outstanding {
-            Some((_, last)) if !self.broken(BreakRule::ReplyBeforeDurable) => {
+            Some((_, last)) if self.keep(Rule::SyncBeforeAnswer) => {
                 self.held.push_back((last, action));
             }
             Some(_) | None => self.actions.push_back(action),

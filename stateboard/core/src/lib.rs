@@ -34,10 +34,6 @@
 
 mod appoint;
 mod board;
-#[cfg(feature = "break")]
-pub mod break_rule;
-#[cfg(not(feature = "break"))]
-mod break_rule;
 mod history;
 mod identity;
 mod limits;

@@ -1,7 +1,6 @@
 //! The arbiter's lock: who holds it, who is next, and until when anybody before could believe in it.
 
 use crate::board::Board;
-use crate::break_rule::BreakRule;
 use crate::message::{Action, Resume, SessionId, SessionMessage, Write};
 use crate::outcome::{Refusal, RefusalReason, WriteOutcome};
 use crate::rules;
@@ -10,6 +9,7 @@ use crate::watch::Item;
 use baton_core::contender::Bid;
 use baton_core::ids::{CoordinatorName, Endpoint, Epoch};
 use baton_core::record::MovePhase;
+use baton_core::rules::Rule;
 use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use std::collections::VecDeque;
@@ -249,7 +249,7 @@ impl Board {
         let Some(waiter) = self.lock.waiting.pop_front() else { return };
         let before = self.lock.hold;
         self.lock.bound = self.lock.bound.max(self.lock.believed_until);
-        if self.broken(BreakRule::ForgetPredecessorBound) {
+        if !self.keep(Rule::TellPredecessorBound) {
             self.lock.bound = self.now;
         }
         self.lock.durable.epoch.number += 1;

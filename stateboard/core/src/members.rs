@@ -1,7 +1,6 @@
 //! The members list: who belongs to which set, as the active arbiter heard it. Nobody leaves it who may still count.
 
 use crate::board::Board;
-use crate::break_rule::BreakRule;
 use crate::lock::LockToken;
 use crate::message::Write;
 use crate::outcome::{Refusal, RefusalReason, WriteOutcome};
@@ -9,6 +8,7 @@ use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::{InstanceName, ReplicaSetName, Version};
 use baton_core::record::Member;
+use baton_core::rules::Rule;
 
 impl Board {
     /// Adds or changes a member. Its version is decided here; an equal one changes nothing.
@@ -16,7 +16,7 @@ impl Board {
         if let Some(refusal) = self.standstill() {
             return WriteOutcome::Refused(refusal);
         }
-        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+        if !self.lock.is_current(token) && self.keep(Rule::WriteUnderEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }
         let key = (member.replicaset.clone(), member.instance.clone());
@@ -57,7 +57,7 @@ impl Board {
         if let Some(refusal) = self.standstill() {
             return WriteOutcome::Refused(refusal);
         }
-        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+        if !self.lock.is_current(token) && self.keep(Rule::WriteUnderEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }
         if let Err(refusal) = rules::check_removal(self.records.get(&replicaset), &instance) {

@@ -5,13 +5,13 @@
 //! move and one that takes it back only one is done.
 
 use crate::board::Board;
-use crate::break_rule::BreakRule;
 use crate::message::Write;
 use crate::outcome::{Refusal, RefusalReason, SettingsOutcome};
 use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::Version;
 use baton_core::record::{Move, MovePhase};
+use baton_core::rules::Rule;
 
 impl Board {
     /// One step of a move, only from the version of the settings that is expected.
@@ -45,7 +45,7 @@ impl Board {
 
     /// Why nothing can be changed here now.
     pub(crate) fn standstill(&self) -> Option<Refusal> {
-        if self.broken(BreakRule::ServeThoughMoved) {
+        if !self.keep(Rule::ServeUnmoved) {
             return None;
         }
         self.settings.standstill().map(|why| Refusal::new(RefusalReason::Moving, None, why))

@@ -2,13 +2,13 @@
 //! them. What a task is about is not known here.
 
 use crate::board::Board;
-use crate::break_rule::BreakRule;
 use crate::lock::LockToken;
 use crate::message::Write;
 use crate::outcome::{TaskOutcome, WriteOutcome};
 use crate::rules;
 use crate::watch::Item;
 use baton_core::ids::{TaskId, Version};
+use baton_core::rules::Rule;
 use baton_core::task::StoredTask;
 
 impl Board {
@@ -22,7 +22,7 @@ impl Board {
         if let Some(refusal) = self.standstill() {
             return TaskOutcome::Refused(refusal);
         }
-        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+        if !self.lock.is_current(token) && self.keep(Rule::WriteUnderEpoch) {
             return TaskOutcome::StaleEpoch(self.lock.durable.epoch);
         }
         let before = self.tasks.get(&task.id);
@@ -45,7 +45,7 @@ impl Board {
         if let Some(refusal) = self.standstill() {
             return WriteOutcome::Refused(refusal);
         }
-        if !self.lock.is_current(token) && !self.broken(BreakRule::IgnoreEpoch) {
+        if !self.lock.is_current(token) && self.keep(Rule::WriteUnderEpoch) {
             return WriteOutcome::StaleEpoch(self.lock.durable.epoch);
         }
         if self.tasks.remove(&id).is_none() {

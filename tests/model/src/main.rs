@@ -1,10 +1,11 @@
 //! The command that searches one world: progress and prose on standard error, one line of JSON on standard output.
 
+use baton_core::rules::Rule;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::search::{Found, search};
 use model::story::story;
-use model::world::{Break, World};
+use model::world::World;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if let Some(name) = &options.broken {
-        let Some(broken) = Break::all().into_iter().find(|known| known.name() == *name) else {
+        let Some(broken) = Rule::named(name) else {
             eprintln!("there is no rule {name:?}; --list shows all");
             return ExitCode::from(2);
         };
@@ -126,6 +127,6 @@ fn list() {
     for world in World::all() {
         println!("{:<12} {}", world.name, world.story);
     }
-    let rules: Vec<String> = Break::all().into_iter().map(Break::name).collect();
+    let rules = Rule::ALL.map(Rule::name);
     println!("\nto break: {}", rules.join(", "));
 }

@@ -2,12 +2,13 @@
 
 use crate::host::{Engine, Host, Peers};
 use crate::provider::{Provider, Request};
-use crate::world::{Break, Faults, World};
+use crate::world::{Faults, World};
 use baton_core::arbiter::{self, Arbiter};
 use baton_core::guard::{self, Guard, Saved};
 use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName, OpId, ReplicaSetName};
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer, ToGuard};
 use baton_core::record::Settings;
+use baton_core::rules::Rule;
 use baton_core::time::{Span, Time};
 
 /// What a host's stream brings to an arbiter.
@@ -201,7 +202,7 @@ impl State {
             links: vec![Link { cut: vec![false; arbiters], ..Link::default() }; world.host_clocks.len()],
             hosts: hosts.collect(),
             seats: seats.collect(),
-            provider: Provider::new(world.broken == Some(Break::ProviderIgnoresEpoch)),
+            provider: Provider::new(world.broken == Some(Rule::WriteUnderEpoch)),
             letters: Vec::new(),
             mail: Vec::new(),
             late_writes: Vec::new(),

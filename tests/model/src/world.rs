@@ -56,35 +56,6 @@ pub enum Start {
     Steady,
 }
 
-/// What is broken on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Break {
-    /// A safety rule of guard and arbiter.
-    Rule(Rule),
-    /// The provider takes writes of any epoch.
-    ProviderIgnoresEpoch,
-    /// Nobody takes anything off for the drift of clocks.
-    NoMargin,
-}
-
-impl Break {
-    /// Everything that can be broken.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let rules = Rule::ALL.into_iter().map(Self::Rule);
-        rules.chain([Self::ProviderIgnoresEpoch, Self::NoMargin]).collect()
-    }
-
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::Rule(rule) => format!("{rule:?}"),
-            Self::ProviderIgnoresEpoch | Self::NoMargin => format!("{self:?}"),
-        }
-    }
-}
-
 /// One world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -111,7 +82,7 @@ pub struct World {
     /// What may go wrong.
     pub faults: Faults,
     /// What is broken on purpose.
-    pub broken: Option<Break>,
+    pub broken: Option<Rule>,
     /// Which of [`crate::property::SOMETIMES`] must have an example.
     pub shows: &'static [&'static str],
 }
@@ -171,22 +142,16 @@ impl World {
 
     /// The same world with something broken.
     #[must_use]
-    pub fn breaking(mut self, broken: Break) -> Self {
-        if broken == Break::NoMargin {
-            self.timing.margin = Span::ZERO;
-            self.timing.lock_margin = Span::ZERO;
-        }
-        self.broken = Some(broken);
+    pub fn breaking(mut self, rule: Rule) -> Self {
+        self.broken = Some(rule);
+        self.timing = self.rules().timed(self.timing);
         self
     }
 
     /// The rules that the machines keep.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        match self.broken {
-            Some(Break::Rule(rule)) => Rules::without(rule),
-            Some(Break::ProviderIgnoresEpoch | Break::NoMargin) | None => Rules::default(),
-        }
+        self.broken.map_or(Rules::default(), Rules::without)
     }
 
     /// How far back times are told apart: no rule looks back further than a lease, and the lock's ttl looks forward.

@@ -1,8 +1,9 @@
 //! The worlds of the gate, each searched wholly with its number of states pinned; and one world for each rule that a
 //! small world can show, searched until the rule's breach is found.
 
+use baton_core::rules::Rule;
 use model::search::search;
-use model::world::{Break, World};
+use model::world::World;
 
 const I2: &str = "I2 one writable instance";
 const I4: &str = "I4 no writable instance without a durable record";
@@ -37,7 +38,7 @@ fn holds(name: &str) {
 }
 
 fn breaks(name: &str, rule: &str, expected: &str) {
-    let broken = Break::all().into_iter().find(|known| known.name() == rule).expect("a known rule");
+    let broken = Rule::named(rule).expect("a known rule");
     let world = World::named(name).expect("a known world").breaking(broken);
     let found = search(&world, 1, |_, _| {});
     let property = found.violation.map(|(property, _)| property);
@@ -87,17 +88,17 @@ macro_rules! rules {
 }
 
 rules! {
-    a_silent_master_is_replaced_only_after_its_outer_bound: "lease" without "WaitForOuterBound" breaks I2,
-    a_margin_covers_the_drift_of_clocks: "lease" without "NoMargin" breaks I2,
-    nobody_leads_before_the_record_is_durable: "lease" without "RecordBeforeDirect" breaks I4,
-    what_was_given_up_is_not_led_again: "again" without "LeadAboveReadTerm" breaks I2,
-    a_lease_counts_from_the_send_of_its_beat: "stale" without "LeaseFromSend" breaks I2,
-    no_grant_outlives_the_lock: "stay" without "GrantWithinLock" breaks I2,
-    a_new_arbiter_waits_for_its_predecessors: "stay" without "WaitForPredecessor" breaks I2,
-    a_guard_fences_before_its_right_ends: "bare" without "FenceBeforeDeadline" breaks I2,
-    the_deadman_is_armed_before_a_promotion: "deadman" without "ArmBeforePromote" breaks I2,
-    a_lost_promotion_is_settled_by_the_engines_end: "engine" without "SettlePromotion" breaks REST,
-    an_unknown_write_is_settled: "unknown" without "SettleUnknown" breaks I4,
-    whoever_has_promised_promotes_nothing: "promise" without "HoldPromise" breaks I2,
-    the_provider_takes_writes_of_the_current_epoch_only: "unknown" without "ProviderIgnoresEpoch" breaks I6,
+    a_silent_master_is_replaced_only_after_its_outer_bound: "lease" without "outer-bound-ignored" breaks I2,
+    a_margin_covers_the_drift_of_clocks: "lease" without "no-margin" breaks I2,
+    nobody_leads_before_the_record_is_durable: "lease" without "direct-before-record" breaks I4,
+    what_was_given_up_is_not_led_again: "again" without "lead-at-old-term" breaks I2,
+    a_lease_counts_from_the_send_of_its_beat: "stale" without "lease-from-receipt" breaks I2,
+    no_grant_outlives_the_lock: "stay" without "grant-outlives-lock" breaks I2,
+    a_new_arbiter_waits_for_its_predecessors: "stay" without "predecessor-bound-ignored" breaks I2,
+    a_guard_fences_before_its_right_ends: "bare" without "fence-after-deadline" breaks I2,
+    the_deadman_is_armed_before_a_promotion: "deadman" without "deadman-armed-late" breaks I2,
+    a_lost_promotion_is_settled_by_the_engines_end: "engine" without "lost-promotion-forgotten" breaks REST,
+    an_unknown_write_is_settled: "unknown" without "unknown-taken-for-applied" breaks I4,
+    whoever_has_promised_promotes_nothing: "promise" without "promise-not-held" breaks I2,
+    the_provider_takes_writes_of_the_current_epoch_only: "unknown" without "old-epoch-writes" breaks I6,
 }

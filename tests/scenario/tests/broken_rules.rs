@@ -5,7 +5,7 @@ use baton_core::guard::{Guard, Input};
 use baton_core::ids::Term;
 use baton_core::message::{Directive, Grant, Order, ToGuard};
 use baton_core::record::Settings;
-use baton_core::rules::{Rule, Rules};
+use baton_core::rules::{Keeper, Rule, Rules};
 use baton_core::time::Span;
 use scenario::fixtures::{at_rest, name, setup, synchronous};
 use scenario::world::{NextWrite, Setup, World};
@@ -526,6 +526,7 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::AwaitRemovedMaster => (two_begin, await_removed_master),
         Rule::TakeHandOverOnce => (rest, take_hand_over_once),
         Rule::HandPromiseOver => (rest_with_failsafe, hand_promise_over),
+        other => panic!("there is no story for {other:?}"),
     }
 }
 
@@ -563,6 +564,7 @@ fn seen_by(rule: Rule) -> &'static str {
         Rule::ChooseInSync => "appointments",
         Rule::CheckIdentity => "identity",
         Rule::FenceIntruder => "intruder",
+        other => panic!("there is no story for {other:?}"),
     }
 }
 
@@ -570,6 +572,10 @@ fn seen_by(rule: Rule) -> &'static str {
 fn every_broken_rule_is_caught() {
     let mut wrong = Vec::new();
     for rule in Rule::ALL {
+        // The board's own are broken in its tests, and what is taken off for clocks in the model.
+        if matches!(rule.keeper(), Keeper::Board | Keeper::Timing) {
+            continue;
+        }
         let (begin, script) = script(rule);
         let mut kept = begin(Rules::default());
         script(&mut kept);

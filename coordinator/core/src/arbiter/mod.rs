@@ -104,6 +104,7 @@ impl Arbiter {
     /// The same with a timing that was made by hand (models).
     #[must_use]
     pub fn with_timing(config: Config, settings: Settings, timing: Timing) -> Self {
+        let timing = config.rules.timed(timing);
         Self {
             config,
             settings,

@@ -23,7 +23,7 @@ impl Arbiter {
         if settings != self.settings
             && let Ok(timing) = Timing::new(&settings)
         {
-            self.timing = timing;
+            self.timing = self.config.rules.timed(timing);
             self.settings = settings;
         }
     }

@@ -210,7 +210,8 @@ impl Guard {
     /// `same_boot` says whether that file was written since the machine booted (`false` too where there is none): if
     /// not, promises may be outstanding that nobody remembers, and the longest lease is waited out.
     #[must_use]
-    pub fn new(now: Time, config: Config, earlier: Saved, same_boot: bool) -> Self {
+    pub fn new(now: Time, mut config: Config, earlier: Saved, same_boot: bool) -> Self {
+        config.timing = config.rules.timed(config.timing);
         let hold_until = if same_boot { now } else { now + config.timing.hold };
         let mut earlier = earlier;
         if !same_boot {

@@ -51,6 +51,7 @@ impl Lead {
 impl Guard {
     /// Takes effect at once for what this guard promises, asks for and beats. What was given by the earlier ones stands.
     pub(super) fn settings_changed(&mut self, now: Time, timing: Timing, failsafe: bool) {
+        let timing = self.config.rules.timed(timing);
         if self.config.timing == timing && self.config.failsafe == failsafe {
             return;
         }

@@ -94,6 +94,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             .map(|(member, master)| (member.to_string(), master.to_string()))
             .collect(),
         failovers: record.failovers.clone(),
+        over_budget: record.over_budget,
     }
 }
 
@@ -177,6 +178,7 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         at_unix_millis: millis(&record.at),
         term_generation: 0,
         failovers: Vec::new(),
+        over_budget: false,
         stragglers: Default::default(),
     })
 }

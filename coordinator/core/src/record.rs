@@ -36,6 +36,9 @@ pub struct Record {
     /// When somebody was appointed by nobody's wish, as milliseconds since 1970, the oldest first: what holds a set that failed
     /// over too often, also under the next arbiter. At most [`FAILOVERS_KEPT`]; emptied when a person has looked.
     pub failovers: Vec<u64>,
+    /// Held since the cluster had more failovers within a minute than `max_failovers_per_minute`, and no person has looked: while
+    /// any set's record says so, all are held, also under the next arbiter.
+    pub over_budget: bool,
     /// For how many replicas a commit waits (0: none).
     pub ack_quorum: u32,
     /// The identity of the data, once known.

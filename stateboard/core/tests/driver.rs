@@ -57,6 +57,7 @@ pub fn record(term: u64, version: u64, master: &str, epoch: Epoch) -> Record {
         in_sync: [name("a1"), name("a2")].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: None,
         pinned: None,

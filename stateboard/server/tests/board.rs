@@ -153,6 +153,7 @@ pub fn change(set: &str, term: u64, epoch: Epoch) -> Change {
         in_sync: [master].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: None,
         pinned: None,

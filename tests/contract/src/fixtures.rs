@@ -70,6 +70,7 @@ pub fn record(of: &str, term: u64, version: u64, master: &str, epoch: Epoch) -> 
         in_sync: ["a1", "a2", "a3"].map(name).into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: None,
         pinned: None,

@@ -37,6 +37,7 @@ pub(crate) fn record(term: u64, master: &str, number: u64) -> Record {
         in_sync: BTreeSet::from([instance(master)]),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: None,

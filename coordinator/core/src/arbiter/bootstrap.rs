@@ -77,6 +77,7 @@ impl Arbiter {
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
             stragglers: BTreeMap::new(),
             failovers: Vec::new(),
+            over_budget: false,
             ack_quorum: self.settings.ack_quorum_of(&set.name),
             data_id: Some(data_id),
             pinned: None,

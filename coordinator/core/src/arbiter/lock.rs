@@ -126,6 +126,7 @@ impl Arbiter {
         let bound = self.predecessor_bound();
         self.list_guards();
         let remember = self.keep(Rule::BoundPin);
+        self.tripped = records.iter().any(|record| record.over_budget);
         for record in records {
             let set = self.set_mut(&record.replicaset.clone());
             set.outer_bound = bound;

@@ -148,17 +148,38 @@ impl Arbiter {
         self.recent = recent.into();
     }
 
+    /// A set is held since the cluster had too many failovers: the next arbiter, which may not have seen them, holds it too,
+    /// until a person has looked.
+    pub(super) fn record_over_budget(&mut self, now: Time, set: &mut SetState, hold: Option<Hold>) {
+        let over_budget = hold == Some(Hold::Budget);
+        let Some(record) = set.record.clone().filter(|record| record.over_budget != over_budget) else {
+            return;
+        };
+        if over_budget || set.excused {
+            let reason = if over_budget { "hold" } else { "resume" }.to_owned();
+            self.record_looks(now, set, Record { over_budget, reason, ..record });
+        }
+    }
+
     /// A person has looked, which the next arbiter has to know as well.
     pub(super) fn forget_failovers(&mut self, now: Time, set: &mut SetState) {
-        let Some(record) = set.record.clone().filter(|record| !record.failovers.is_empty()) else { return };
+        let tells = |record: &Record| record.over_budget || !record.failovers.is_empty();
+        let Some(record) = set.record.clone().filter(tells) else { return };
+        if set.excused {
+            let (failovers, over_budget) = (Vec::new(), false);
+            let reason = "resume".to_owned();
+            self.record_looks(now, set, Record { failovers, over_budget, reason, ..record });
+        }
+    }
+
+    /// Writes what people have, or have not, looked at: the rest of the record stays as it is.
+    fn record_looks(&mut self, now: Time, set: &mut SetState, record: Record) {
         // A record from before a restore must not come to look like one that was settled since.
         let epoch = self.epoch().filter(|epoch| epoch.generation <= record.epoch.generation);
-        let (Some(epoch), true) = (epoch, set.excused && set.pending.is_none()) else { return };
+        let (Some(epoch), true) = (epoch, set.pending.is_none()) else { return };
         set.proposal = None;
         let record = Record {
             version: record.version.next(),
-            failovers: Vec::new(),
-            reason: "resume".to_owned(),
             decided_by: self.config.coordinator.clone(),
             epoch,
             at_unix_millis: 0,

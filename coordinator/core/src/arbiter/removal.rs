@@ -76,6 +76,7 @@ impl Arbiter {
             incarnation: record.incarnation.filter(|_| !over),
             in_sync: BTreeSet::new(),
             stragglers: BTreeMap::new(),
+            over_budget: false,
             ack_quorum: 0,
             pinned: None,
             forced: false,

@@ -110,6 +110,7 @@ impl Arbiter {
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
             stragglers,
             failovers: before.map(|before| before.failovers.clone()).unwrap_or_default(),
+            over_budget: before.is_some_and(|before| before.over_budget),
             ack_quorum,
             data_id,
             pinned: pin_of(before, beat),

@@ -67,6 +67,7 @@ impl Arbiter {
             None => {
                 let why = decision.sentence();
                 self.tell_refusal(set, decision);
+                self.record_over_budget(now, set, hold);
                 self.give_up_forced(now, set, &why);
             }
         }
@@ -231,6 +232,7 @@ impl Arbiter {
             in_sync: self.next_in_sync(set, record, &instance, position),
             stragglers: next_stragglers(set, record, &instance),
             failovers: self.failovers_to_record(now, set),
+            over_budget: false,
             ack_quorum: record.ack_quorum,
             data_id: record.data_id.clone(),
             pinned: record.pinned.filter(|_| set.is_paused(now)),

@@ -44,6 +44,7 @@ fn recorded_at(term: Term) -> Record {
         in_sync: BTreeSet::from([instance()]),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: Some(DataId("d".into())),
         pinned: None,

@@ -26,6 +26,7 @@ fn record(set: &str, term: u64) -> Record {
         in_sync: [master].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: None,
         pinned: None,

@@ -189,6 +189,7 @@ pub(crate) fn record(term: u64, version: u64, epoch: Epoch) -> Record {
         term_generation: epoch.generation,
         stragglers: std::collections::BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         version: Version(version),
         master: Some(a1.clone()),
         endpoint: None,

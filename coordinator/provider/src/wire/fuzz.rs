@@ -30,6 +30,7 @@ fn record() -> Record {
         in_sync: [name("a1"), name("a2")].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 1,
         data_id: None,
         pinned: None,

@@ -52,6 +52,7 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             .map(|(member, master)| (member.to_string(), master.to_string()))
             .collect(),
         failovers: record.failovers.clone(),
+        over_budget: record.over_budget,
         ack_quorum: record.ack_quorum,
         data_id: record.data_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         pinned: record.pinned.is_some(),
@@ -107,6 +108,7 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
         in_sync,
         stragglers,
         failovers: newest(record.failovers),
+        over_budget: record.over_budget,
         ack_quorum: record.ack_quorum,
         data_id: non_empty(record.data_id).map(|id| DataId(Arc::from(id))),
         pinned: record.pinned.then(|| pin_from_wire(record.pinned_us, record.pinned_until)),
@@ -223,6 +225,7 @@ mod tests {
             in_sync: [name("a1"), name("a2")].into(),
             stragglers: BTreeMap::from([(name("a4"), name("a1"))]),
             failovers: vec![1_764_000_000_000, 1_764_000_001_000],
+            over_budget: true,
             ack_quorum: 1,
             data_id: Some(DataId(Arc::from("d-1"))),
             pinned: Some(Pin { span: Span::from_secs(3_600), until_unix_millis: 1_795_287_791_124 }),

@@ -36,6 +36,7 @@ pub(crate) fn change(set: &str, term: u64, token: LockToken) -> anyhow::Result<C
         in_sync: [member("a1")?, member("a2")?, member("a3")?].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 1,
         data_id: None,
         pinned: None,

@@ -66,6 +66,7 @@ fn change(board: &Durable, number: u64, token: LockToken, decision: usize) -> Ch
         in_sync: [instance()].into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 0,
         data_id: None,
         pinned: None,

@@ -95,6 +95,7 @@ pub(in crate::arbiter) fn healthy() -> SetView {
         in_sync: ["a1", "a2", "a3"].map(name).into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 1,
         data_id: Some(DataId("d".into())),
         pinned: None,

@@ -39,6 +39,8 @@ pub(in super::super) struct RecordDoc {
     /// When it failed over by itself, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failovers: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    over_budget: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pinned_for: Option<String>,
     /// When a pause ends by itself.
@@ -74,6 +76,7 @@ impl From<&Record> for RecordDoc {
                 .map(|(member, master)| (member.to_string(), master.to_string()))
                 .collect(),
             failovers: record.failovers.iter().map(|at| time_to_text(*at)).collect(),
+            over_budget: record.over_budget,
             pinned_for: record.pinned.map(|pin| super::settings::span_to_text(pin.span)),
             pinned_until: record
                 .pinned
@@ -121,6 +124,7 @@ impl Document for RecordDoc {
             in_sync,
             stragglers,
             failovers: crate::wire::newest(failovers?),
+            over_budget: self.over_budget,
             ack_quorum: self.ack_quorum,
             data_id: self.data_id.map(|it| DataId(Arc::from(it))),
             pinned: self.pinned.then_some(pin),

@@ -25,6 +25,7 @@ fn record() -> Record {
         in_sync: ["a1", "a2", "a3"].map(name).into(),
         stragglers: BTreeMap::new(),
         failovers: Vec::new(),
+        over_budget: false,
         ack_quorum: 1,
         data_id: Some(DataId(Arc::from("d1"))),
         pinned: None,

@@ -45,6 +45,11 @@ impl Property for Identity {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
         match &event.seen {
             Seen::Recorded { record, .. } => {
+                if record.master.is_none() {
+                    // A person took the set away, with its data: whoever begins under its name begins anew.
+                    self.known.remove(&record.replicaset);
+                    return Ok(());
+                }
                 if let Some(id) = &record.data_id {
                     let served = self.known.get(&record.replicaset).is_some_and(|(_, served)| *served);
                     self.known.insert(record.replicaset.clone(), (id.clone(), served));

@@ -24,6 +24,8 @@ pub fn setup() -> Setup {
         data: BTreeMap::new(),
         priorities: BTreeMap::from([(name("a1"), 110), (name("a2"), 100), (name("a3"), 90)]),
         rules: Rules::default(),
+        weather: None,
+        silent: false,
     }
 }
 

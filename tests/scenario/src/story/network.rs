@@ -24,12 +24,12 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
         "release" => {
             let (from, to) = (words.needed("from")?, words.needed("to")?);
             let count = world.release(&from, &to);
-            world.say("network", &format!("{count} held messages from {from} to {to} are let through"));
+            world.say("network", format!("{count} held messages from {from} to {to} are let through"));
         }
         "drop" => {
             let (from, to) = (words.needed("from")?, words.needed("to")?);
             let count = world.net().drop_held(&from, &to);
-            world.say("network", &format!("{count} held messages from {from} to {to} are lost"));
+            world.say("network", format!("{count} held messages from {from} to {to} are lost"));
         }
         "close" => {
             let instance = words.instance()?;

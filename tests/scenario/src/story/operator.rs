@@ -23,7 +23,7 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
                 Answer::Waits => "waits for replicas",
                 Answer::Silence => "no answer",
             };
-            world.say("client", &format!("{write} at {instance}: {text}"));
+            world.say("client", format!("{write} at {instance}: {text}"));
         }
         "switchover" => {
             let target = words.value("to")?.map(|name| InstanceName::parse(&name)).transpose()?;
@@ -92,7 +92,7 @@ fn drill(world: &mut World, verb: &str, words: &mut Words<'_>) -> Result<(), Sto
     }
     for rail in world.rails(asked).map_err(StoryError::Words)? {
         let holds = if rail.holds { "holds" } else { "BROKEN" };
-        world.say("rail", &format!("{} {holds}: {}", rail.name, rail.seen));
+        world.say("rail", format!("{} {holds}: {}", rail.name, rail.seen));
     }
     Ok(())
 }

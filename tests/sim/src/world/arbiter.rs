@@ -13,10 +13,10 @@ use baton_board::{
     SessionMessage,
 };
 use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
-use baton_core::decision::Evidence;
 use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId, Term};
-use baton_core::message::ToGuard;
+use baton_core::message::{Order, ToGuard};
 use baton_core::record::Change;
+use baton_core::rules::{Rule, Rules};
 use baton_core::time::{Span, Time};
 use baton_oracle::Seen;
 use std::collections::BTreeMap;
@@ -109,8 +109,8 @@ impl ArbiterNode {
 }
 
 /// What two clocks of any world may differ by in such a time, at most.
-fn drift(span: Span) -> Span {
-    Span(span.0.div_ceil(100).max(1))
+fn drift(span: Span, rules: Rules) -> Span {
+    if rules.keep(Rule::KeepMargin) { Span(span.0.div_ceil(100).max(1)) } else { Span::ZERO }
 }
 
 impl World {
@@ -272,7 +272,7 @@ impl World {
                 let margin = if predecessor_bound == Span::ZERO {
                     Span::ZERO
                 } else {
-                    drift(predecessor_bound.max(ttl))
+                    drift(predecessor_bound.max(ttl), self.rules)
                 };
                 node.granted = Some(local + predecessor_bound + margin);
                 node.renewal_sent = Some(local);
@@ -284,7 +284,7 @@ impl World {
             }
             SessionMessage::Renewed { ttl } => {
                 let Some(sent) = node.renewal_sent else { return };
-                let valid_until = (sent + ttl).back(drift(ttl));
+                let valid_until = (sent + ttl).back(drift(ttl, self.rules));
                 let Some(token) = node.token else { return };
                 match node.granted.take() {
                     Some(predecessor_bound) => {
@@ -308,12 +308,12 @@ impl World {
             SessionMessage::Lost { current } => {
                 node.token = None;
                 node.next_renewal = None;
-                self.say(name, &format!("lost the lock to epoch {current}"));
+                self.say(name, format_args!("lost the lock to epoch {current}"));
                 self.arbiter_step(name, Input::LockLost);
                 self.connect_board(name);
             }
             SessionMessage::Resigned => {}
-            SessionMessage::Refused(refusal) => self.say(name, &format!("may not campaign: {refusal}")),
+            SessionMessage::Refused(refusal) => self.say(name, format_args!("may not campaign: {refusal}")),
         }
     }
 
@@ -400,7 +400,7 @@ impl World {
                 self.observe(Seen::Asked { before, record: record.clone() });
                 let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
                 let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
-                self.say(name, &format!("writes v{}: term {} of {master}", record.version, record.term));
+                self.say(name, format_args!("writes v{}: term {} of {master}", record.version, record.term));
                 let change = Change { expected, record: *record, decision };
                 let request = Request::Appoint { token, changes: vec![change] };
                 self.ask_board(name, Purpose::Write(op), request);
@@ -411,31 +411,29 @@ impl World {
                 self.ask_board(name, Purpose::Member, request);
             }
             Action::Send { session, instance, message } => {
-                if let ToGuard::Directive(directive) = &message {
-                    self.say_order(name, &instance, show::order(directive));
-                }
-                self.send(name, instance.as_str(), Body::ToGuard(session, message));
+                self.arbiter_sends(name, session, &instance, message);
             }
             Action::Decided(decision) => {
-                self.decisions.push(decision.as_ref().clone());
-                for line in show::decision(&decision) {
+                for line in if self.silent { Vec::new() } else { show::decision(&decision) } {
                     self.say(name, &line);
                 }
+                self.observe_evidence(name, Some(&decision));
+                self.decisions.push(*decision);
             }
             Action::Publish(_) => self.published(name),
             Action::Task { task, state } => {
-                self.say(name, &show::task(task, &state));
+                self.say(name, show::task(task, &state));
                 if state != TaskState::Running {
                     self.forget_task(name, task);
                 }
             }
             Action::Drilled { task, outage } => {
                 let (took, budget) = (outage.took, outage.budget);
-                self.say(name, &format!("task {task}: the fault is over, in {took} of {budget}"));
+                self.say(name, format_args!("task {task}: the fault is over, in {took} of {budget}"));
             }
             Action::AbortAnswered { task, answer } => {
                 let text = answer.map_or_else(|why| format!("refused: {why}"), |()| "accepted".to_owned());
-                self.say(name, &format!("task {task}: its abort is {text}"));
+                self.say(name, format_args!("task {task}: its abort is {text}"));
             }
             Action::AnswerRelay { relay, epoch, well, grant } => {
                 self.arbiter_answers_relay(name, relay, epoch, well, grant);
@@ -443,7 +441,7 @@ impl World {
             Action::Fence { replicaset, term, instance } => {
                 let confirmed = self.fence_host(&instance);
                 let said = if confirmed { "and it is off" } else { "which does not confirm it" };
-                self.say(name, &format!("runs the fence command against {instance}, {said}"));
+                self.say(name, format_args!("runs the fence command against {instance}, {said}"));
                 self.arbiter_step(name, Input::Fenced { replicaset, term, confirmed });
             }
             Action::Bid { expected, hears } => self.arbiter_calls(name, token, expected, hears),
@@ -453,18 +451,34 @@ impl World {
                 self.resign(name);
             }
             Action::RemovalAnswered { answer, .. } => self.say_removal(name, answer),
-            Action::TurnedAway { instance } => self.say(name, &format!("turns {instance} away")),
+            Action::TurnedAway { instance } => self.say(name, format_args!("turns {instance} away")),
             Action::NameUsedTwice { instance } => {
-                self.say(name, &format!("another guard uses the name {instance}"));
+                self.say(name, format_args!("another guard uses the name {instance}"));
             }
         }
     }
 
+    fn arbiter_sends(&mut self, name: &str, session: SessionId, to: &InstanceName, message: ToGuard) {
+        if let ToGuard::Directive(directive) = &message {
+            if matches!(directive.order, Order::Sever { .. }) {
+                self.said_by(name, directive.term);
+            }
+            if !self.silent {
+                self.say_order(name, to, show::order(directive));
+            }
+        }
+        self.send(name, to.as_str(), Body::ToGuard(session, message));
+    }
+
     fn say_removal(&mut self, name: &str, answer: Result<Option<Term>, Vec<String>>) {
         match answer {
-            Ok(Some(term)) => self.say(name, &format!("the set is removed, its tombstone has term {term}")),
+            Ok(Some(term)) => {
+                self.say(name, format_args!("the set is removed, its tombstone has term {term}"))
+            }
             Ok(None) => self.say(name, "the set is removed, without a tombstone"),
-            Err(against) => against.iter().for_each(|text| self.say(name, &format!("not removed: {text}"))),
+            Err(against) => {
+                against.iter().for_each(|text| self.say(name, format_args!("not removed: {text}")))
+            }
         }
     }
 
@@ -472,7 +486,7 @@ impl World {
     fn say_order(&mut self, name: &str, instance: &InstanceName, text: String) {
         let key = (name.to_owned(), instance.to_string());
         if self.told.insert(key, text.clone()).as_ref() != Some(&text) {
-            self.say(name, &format!("tells {instance}: {text}"));
+            self.say(name, format_args!("tells {instance}: {text}"));
         }
     }
 
@@ -487,36 +501,16 @@ impl World {
     }
 
     fn published(&mut self, name: &str) {
+        if self.silent {
+            return;
+        }
         let published = self
             .arbiters
             .get(name)
             .and_then(|node| node.machine.as_ref()?.master_of(&self.replicaset))
             .map(|(record, state)| show::master(record, state));
         if let Some(text) = published {
-            self.say(name, &format!("publishes: {text}"));
-        }
-    }
-
-    fn observe_evidence(&mut self, name: &str, decision: Option<&baton_core::decision::Decision>) {
-        let Some(decision) = decision else { return };
-        let (Some(Evidence::Relinquished { .. }), Some(old)) = (&decision.evidence, &decision.old_master)
-        else {
-            return;
-        };
-        let said_by = self.arbiters.get(name).and_then(|node| {
-            let view = node.machine.as_ref()?.set_view(node.clock.read(self.now), &self.replicaset)?;
-            let old = view.members.into_iter().find(|member| member.listed.instance == *old)?;
-            Some(old.beat?.incarnation)
-        });
-        let record = self.provider.record().filter(|record| record.term == decision.term_before);
-        if let (Some(said_by), Some(record)) = (said_by, record) {
-            let seen = Seen::Relinquished {
-                replicaset: record.replicaset.clone(),
-                term: record.term,
-                holder: record.incarnation,
-                said_by,
-            };
-            self.observe(seen);
+            self.say(name, format_args!("publishes: {text}"));
         }
     }
 

@@ -20,12 +20,19 @@ impl Clock {
         Self { base_true: 0, base_local: local, ppm: 0 }
     }
 
+    /// The same after its machine booted anew: it shows `local` now.
+    #[must_use]
+    pub fn booted(&self, now: u64, local: u64) -> Self {
+        Self { base_true: now, base_local: local, ppm: self.ppm }
+    }
+
     /// What it shows.
     #[must_use]
     pub fn read(&self, now: u64) -> Time {
-        let passed = i128::from(now.saturating_sub(self.base_true));
-        let shown = passed + passed * i128::from(self.ppm) / 1_000_000;
-        Time(self.base_local + u64::try_from(shown.max(0)).unwrap_or(u64::MAX / 2))
+        // Some hundred years fit; a run is minutes.
+        let passed = i64::try_from(now.saturating_sub(self.base_true)).unwrap_or(i64::MAX / 2_000_000);
+        let shown = passed + passed * self.ppm / 1_000_000;
+        Time(self.base_local + u64::try_from(shown).unwrap_or(0))
     }
 
     /// Runs at another rate from now on.
@@ -39,12 +46,9 @@ impl Clock {
         if self.read(now) >= local {
             return Some(now);
         }
-        let rate = i128::from(1_000_000 + self.ppm);
-        if rate <= 0 {
-            return None;
-        }
-        let wanted = i128::from(local.0 - self.base_local) * 1_000_000;
-        let passed = u64::try_from(wanted / rate).unwrap_or(u64::MAX / 2);
+        let rate = u64::try_from(1_000_000 + self.ppm).ok().filter(|rate| *rate > 0)?;
+        // What lies beyond all time is never reached.
+        let passed = (local.0 - self.base_local).checked_mul(1_000_000)? / rate;
         let mut at = (self.base_true + passed).max(now);
         while self.read(at) < local {
             at += 1;

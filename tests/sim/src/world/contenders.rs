@@ -70,11 +70,15 @@ impl World {
 
     /// After anything that happened: who is attached to the holder of the lock now.
     pub(super) fn watch_links(&mut self) {
-        let hosts: Vec<_> = self.contenders.keys().cloned().collect();
-        for host in hosts {
-            let attached = self.is_attached(&host);
-            let changed = self.contenders.get(&host).is_some_and(|node| node.attached != Some(attached));
-            if changed && self.process(&host).is_some_and(|(_, stopped)| !stopped) {
+        let holder =
+            self.known_arbiter().filter(|name| self.process(name).is_some_and(|(_, stopped)| !stopped));
+        let news = |(host, node): (&String, &ContenderNode)| {
+            let attached = holder.as_deref().is_some_and(|holder| self.is_attached(host, holder));
+            (node.attached != Some(attached)).then(|| (host.clone(), attached))
+        };
+        let news: Vec<_> = self.contenders.iter().filter_map(news).collect();
+        for (host, attached) in news {
+            if self.process(&host).is_some_and(|(_, stopped)| !stopped) {
                 if let Some(node) = self.contenders.get_mut(&host) {
                     node.attached = Some(attached);
                 }
@@ -83,16 +87,14 @@ impl World {
         }
     }
 
-    fn is_attached(&self, host: &str) -> bool {
+    /// Whether this host has a stream to the holder of the lock, which is at work.
+    fn is_attached(&self, host: &str, holder: &str) -> bool {
         let node = self.nodes.values().find(|node| node.name.as_str() == host);
         if node.is_some_and(|node| node.stream.is_none() || !node.welcome) {
             return false;
         }
         // As if a stream broke with the network.
-        self.known_arbiter().is_some_and(|holder| {
-            let up = self.process(&holder).is_some_and(|(_, stopped)| !stopped);
-            up && self.net.is_open(host, &holder) && self.net.is_open(&holder, host)
-        })
+        self.net.is_open(host, holder) && self.net.is_open(holder, host)
     }
 
     /// What stands at the board goes out to everybody.
@@ -125,7 +127,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Bid { epoch, expected, hears } => {
-                    self.say(host, &format!("bids for the lock: it hears {hears}"));
+                    self.say(host, format_args!("bids for the lock: it hears {hears}"));
                     self.put_bid(host, epoch, expected, Some(hears));
                 }
                 Action::Knock { address } => self.knock(host, &address.0),

@@ -45,6 +45,9 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct Engine {
     name: InstanceName,
+    run_name: EngineRun,
+    /// The run of the master's engine from which all of the log came, since this one follows it.
+    copied_from: Option<EngineRun>,
     /// Counts the runs.
     pub run: u64,
     /// Whether a process is there.
@@ -76,7 +79,9 @@ impl Engine {
     #[must_use]
     pub fn new(name: InstanceName, log: Vec<Entry>, ack_quorum: usize) -> Self {
         Self {
+            run_name: EngineRun(format!("{name}.0").into()),
             name,
+            copied_from: None,
             run: 0,
             running: false,
             writable: false,
@@ -96,6 +101,7 @@ impl Engine {
     pub fn start(&mut self) {
         self.end();
         self.run += 1;
+        self.run_name = EngineRun(format!("{}.{}", self.name, self.run).into());
         self.running = true;
     }
 
@@ -105,6 +111,7 @@ impl Engine {
         self.writable = false;
         self.promoted = None;
         self.follows = None;
+        self.copied_from = None;
         self.link_up = false;
         self.attached.clear();
         self.sent.clear();
@@ -117,7 +124,7 @@ impl Engine {
     pub fn probe(&self) -> Probe {
         let caught_up = self.attached.values().filter(|length| **length >= self.log.len()).count();
         Probe {
-            run: EngineRun(format!("{}.{}", self.name, self.run).into()),
+            run: self.run_name.clone(),
             writable: self.writable,
             follows: self.follows.clone(),
             link_up: self.link_up,
@@ -189,8 +196,30 @@ impl Engine {
         self.promoted = None;
         if self.follows != follows {
             self.follows = follows;
+            self.copied_from = None;
             self.link_up = false;
         }
+    }
+
+    /// The name of this run.
+    #[must_use]
+    pub fn name_of_run(&self) -> EngineRun {
+        self.run_name.clone()
+    }
+
+    /// Takes what its master sent; not where something is missing before it.
+    pub fn takes(&mut self, run: &EngineRun, start: usize, log: Vec<Entry>) -> bool {
+        if start == 0 {
+            self.log = log;
+            self.copied_from = Some(run.clone());
+            return true;
+        }
+        if self.copied_from.as_ref() != Some(run) || start > self.log.len() {
+            return false;
+        }
+        self.log.truncate(start);
+        self.log.extend(log);
+        true
     }
 
     /// A client writes.
@@ -198,7 +227,8 @@ impl Engine {
         if !self.running || self.stalled {
             return Answer::Silence;
         }
-        if !self.writable {
+        // What another hand lets in is nobody's promise.
+        if !self.writable || self.promoted.is_none() {
             return Answer::ReadOnly;
         }
         self.log.push(Entry::Write(write));

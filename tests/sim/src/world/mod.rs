@@ -6,6 +6,7 @@
 mod arbiter;
 mod clock;
 mod contenders;
+mod due;
 mod engine;
 mod net;
 mod node;
@@ -18,32 +19,34 @@ mod settings;
 mod stream;
 mod tasks;
 mod watch;
+mod weather;
 
 pub use arbiter::ArbiterNode;
 pub use clock::{Clock, text as span_text};
+pub use due::Due;
 pub use engine::{Answer, Engine, Entry};
 pub use net::{Body, Host, Packet};
 pub use node::{Deadman, Node};
 pub use process::Left;
 pub use provider::{BOARD, NextWrite, Provider};
+pub use weather::Weather;
 
-use baton_board::RequestId;
 use baton_core::arbiter::RelayId;
 use baton_core::engine::EngineCommand;
-use baton_core::guard::{Input as GuardInput, Saved};
-use baton_core::ids::{InstanceName, OpId, ReplicaSetName};
+use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
-use baton_core::time::{Span, Time};
+use baton_core::time::Span;
 use baton_core::timing::{BadTiming, Timing};
 use baton_oracle::{Event, Moment, Oracle, Property, Seen, Violation};
 use net::Net;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// How long a message takes from one host to another, in microseconds.
 pub const NET_MICROS: u64 = 1_000;
 /// The most lines that one command may make: beyond it a story tells nothing.
-const LINES_MAX: usize = 2_000;
+const LINES_MAX: usize = 200_000;
 
 /// The most things that may happen in one moment: beyond it a machine goes round and round.
 const AT_ONCE_MAX: u32 = 10_000;
@@ -65,67 +68,10 @@ pub struct Setup {
     pub priorities: BTreeMap<InstanceName, u32>,
     /// Which rules the machines keep.
     pub rules: Rules,
-}
-
-/// Something that happens at a moment.
-#[derive(Clone, Debug)]
-pub enum Due {
-    /// A message arrives.
-    Packet(Packet),
-    /// Something for a guard, of this run.
-    Guard(InstanceName, u64, Box<GuardInput>),
-    /// The engine's answer, over this connection.
-    Answer(InstanceName, u64, u64, Box<GuardInput>),
-    /// A guard's state is on disk.
-    Disk(InstanceName, u64, OpId, Box<Saved>),
-    /// The deadman hears of a deadline.
-    Arm(InstanceName, u64, OpId, Time),
-    /// The deadman hears that there is none.
-    Disarm(InstanceName),
-    /// A command reaches the engine over this connection.
-    Command(InstanceName, u64, OpId),
-    /// It should have been answered.
-    CommandTimeout(InstanceName, u64, OpId),
-    /// A connection to the engine stands.
-    EngineConnected(InstanceName, u64),
-    /// A starting guard asks the provider, again if it must.
-    ReadProvider(InstanceName, u64),
-    /// A guard without a stream tries once more.
-    AttachAgain(InstanceName),
-    /// A replica looks after its link.
-    Replication(InstanceName),
-    /// An arbiter whose campaign may have been lost.
-    CampaignAgain {
-        /// Whose.
-        arbiter: String,
-        /// Of which process.
-        run: u64,
-        /// Over which connection.
-        session: baton_board::SessionId,
-    },
-    /// An arbiter that resigned stands in line again.
-    Rejoin {
-        /// Which.
-        arbiter: String,
-        /// Of which process.
-        run: u64,
-    },
-    /// A knock has waited long enough.
-    KnockUnanswered {
-        /// Who knocked.
-        host: String,
-        /// Which knock.
-        number: u64,
-    },
-    /// A request to the board has waited long enough.
-    RequestTimeout {
-        /// Whose.
-        arbiter: String,
-        /// Of which process.
-        run: u64,
-        /// Which.
-        id: RequestId,
-    },
+    /// How the network and the disks behave; steady if not set.
+    pub weather: Option<Weather>,
+    /// Nobody reads what is told: nothing is written down, which is a good part of the work.
+    pub silent: bool,
 }
 
 /// The world.
@@ -162,10 +108,15 @@ pub struct World {
     /// Relayed beats that an arbiter is answering: who passed them on, and whose they are.
     relays: BTreeMap<RelayId, (InstanceName, InstanceName)>,
     last_write: u64,
+    /// By each arbiter in each epoch: against which term it accepted evidence 1 last, and from which run.
+    accepted: BTreeMap<(String, Option<Epoch>), (Term, Incarnation)>,
     told: BTreeMap<(String, String), String>,
     /// Which settings each host knows.
     known: BTreeMap<String, settings::Stamp>,
     lines: Vec<String>,
+    silent: bool,
+    weather: Option<Weather>,
+    hosts: Vec<Host>,
     /// When the lines' clock started: the command's begin.
     since: u64,
     oracle: Oracle,
@@ -185,7 +136,7 @@ impl World {
             nodes: BTreeMap::new(),
             arbiters: BTreeMap::new(),
             contenders: BTreeMap::new(),
-            provider: Provider::new(setup.settings.clone()),
+            provider: Provider::new(setup.settings.clone(), setup.rules),
             replicaset: ReplicaSetName::parse("r").expect("a good name"),
             timing,
             decisions: Vec::new(),
@@ -201,9 +152,13 @@ impl World {
             last_relay: 0,
             relays: BTreeMap::new(),
             last_write: 0,
+            accepted: BTreeMap::new(),
             told: BTreeMap::new(),
             known: BTreeMap::new(),
             lines: Vec::new(),
+            silent: setup.silent,
+            weather: setup.weather,
+            hosts: Vec::new(),
             since: 0,
             oracle: Oracle::default(),
             violation: None,
@@ -321,131 +276,6 @@ impl World {
         }
     }
 
-    fn fall_due(&mut self, due: Due) {
-        let Some(due) = self.unless_frozen(due) else { return };
-        match due {
-            Due::Packet(packet) => self.deliver(packet),
-            Due::Guard(instance, run, input) => self.guard_hears(&instance, run, *input),
-            Due::Answer(instance, run, connection, input) => {
-                self.engine_answer(&instance, run, connection, *input);
-            }
-            Due::Disk(instance, run, op, saved) => self.saved(&instance, run, op, *saved),
-            Due::Arm(instance, run, op, deadline) => self.armed(&instance, run, op, deadline),
-            Due::Disarm(instance) => {
-                if let Some(node) = self.nodes.get_mut(&instance) {
-                    node.deadman.deadline = None;
-                }
-            }
-            Due::Command(instance, connection, op) => self.engine_command(&instance, connection, op),
-            Due::CommandTimeout(instance, connection, op) => self.engine_timeout(&instance, connection, op),
-            Due::EngineConnected(instance, connection) => self.engine_connected(&instance, connection),
-            Due::ReadProvider(instance, run) => self.read_provider(&instance, run),
-            Due::AttachAgain(instance) => self.attach_again(&instance),
-            Due::Replication(instance) => self.replication(&instance),
-            Due::CampaignAgain { arbiter, run, session } => self.campaign_again(&arbiter, run, session),
-            Due::Rejoin { arbiter, run } => self.rejoin(&arbiter, run),
-            Due::KnockUnanswered { host, number } => self.knock_ended(&host, number, false),
-            Due::RequestTimeout { arbiter, run, id } => {
-                if self.arbiters.get(&arbiter).is_some_and(|node| node.run == run) {
-                    self.request_timed_out(&arbiter, id);
-                }
-            }
-        }
-    }
-
-    /// What happens on a frozen host waits until it is thawed.
-    fn unless_frozen(&mut self, due: Due) -> Option<Due> {
-        let host = match &due {
-            Due::Packet(packet) => packet.to.clone(),
-            Due::Guard(instance, ..)
-            | Due::Answer(instance, ..)
-            | Due::Disk(instance, ..)
-            | Due::Arm(instance, ..)
-            | Due::Disarm(instance)
-            | Due::Command(instance, ..)
-            | Due::CommandTimeout(instance, ..)
-            | Due::EngineConnected(instance, _)
-            | Due::ReadProvider(instance, _)
-            | Due::AttachAgain(instance)
-            | Due::Replication(instance) => instance.to_string(),
-            Due::KnockUnanswered { host, .. } => host.clone(),
-            Due::CampaignAgain { arbiter, .. }
-            | Due::Rejoin { arbiter, .. }
-            | Due::RequestTimeout { arbiter, .. } => arbiter.clone(),
-        };
-        let frozen = self.nodes.values_mut().find(|node| node.frozen && node.name.as_str() == host);
-        if let Some(node) = frozen {
-            node.backlog.push(due);
-            return None;
-        }
-        match self.arbiters.get_mut(&host).filter(|node| node.frozen) {
-            Some(node) => {
-                node.backlog.push(due);
-                None
-            }
-            None => Some(due),
-        }
-    }
-
-    fn deliver(&mut self, packet: Packet) {
-        let Packet { from, to, body } = packet;
-        if to == BOARD {
-            match body {
-                Body::ToBoard(input) => self.board_hears(&from, *input),
-                Body::Read(run) => self.board_reads(&from, run),
-                _ => {}
-            }
-            return;
-        }
-        let body = match body {
-            Body::Lock(view) => return self.host_sees_lock(&to, &view),
-            Body::Knock(number, guards) => return self.knocked(&to, &from, number, guards),
-            Body::KnockHeard(number) => return self.knock_ended(&to, number, true),
-            body => body,
-        };
-        if self.arbiters.contains_key(&to) {
-            self.arbiter_hears(&to, &from, body);
-            return;
-        }
-        let Ok(instance) = InstanceName::parse(&to) else { return };
-        match body {
-            Body::Data(run, log) => self.replica_receives(&instance, &from, &run, log),
-            Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
-            Body::Settings(generation, settings) => self.node_learns(&instance, generation, &settings),
-            Body::Ask(..) => self.node_is_asked(&instance, body),
-            Body::Promised(answer) => {
-                if let Ok(from) = InstanceName::parse(&from) {
-                    self.tell_guard(&instance, GuardInput::Answered { from, answer });
-                }
-            }
-            Body::Relayed { of, epoch, well, grant } => {
-                self.tell_guard(&instance, GuardInput::RelayAnswered { of, epoch, well, grant });
-            }
-            body => self.node_hears(&instance, body),
-        }
-    }
-
-    fn arbiter_hears(&mut self, name: &str, from: &str, body: Body) {
-        use baton_core::arbiter::Input;
-        match body {
-            Body::Hello(session, hello) => {
-                if self.arbiters.get(name).is_none_or(|node| node.machine.is_none()) {
-                    self.send(name, from, Body::Bye(session));
-                    return;
-                }
-                self.send(name, from, Body::Welcome(session));
-                self.arbiter_step(name, Input::Attached { session, guards: vec![*hello] });
-            }
-            Body::Bye(session) => self.arbiter_step(name, Input::Detached { session }),
-            Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
-            Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
-            Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
-            Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
-            Body::Settings(generation, settings) => self.arbiter_learns(name, generation, *settings),
-            _ => {}
-        }
-    }
-
     /// Whom guards find: the holder of the provider's lock.
     fn known_arbiter(&self) -> Option<String> {
         let holder = self.provider.durable.lock.holder.as_ref()?;
@@ -474,10 +304,33 @@ impl World {
     }
 
     fn send(&mut self, from: &str, to: &str, body: Body) {
-        let packet = Packet { from: from.to_owned(), to: to.to_owned(), body };
-        if let Some(packet) = self.net.pass(packet) {
-            self.after(NET_MICROS, Due::Packet(packet));
+        let packet = Packet { from: self.host(from), to: self.host(to), body };
+        let Some(packet) = self.net.pass(packet) else { return };
+        let Some(weather) = &mut self.weather else {
+            return self.after(NET_MICROS, Due::Packet(packet));
+        };
+        let [first, second] = weather.delays(self.now, &packet);
+        if let Some(micros) = second {
+            self.after(micros, Due::Packet(packet.clone()));
         }
+        if let Some(micros) = first {
+            self.after(micros, Due::Packet(packet));
+        }
+    }
+
+    /// One name for each host, made once.
+    fn host(&mut self, name: &str) -> Host {
+        if let Some(host) = self.hosts.iter().find(|host| ***host == *name) {
+            return host.clone();
+        }
+        let host = Host::from(name);
+        self.hosts.push(host.clone());
+        host
+    }
+
+    /// How long a disk takes for one synced write of a host.
+    fn disk_micros(&mut self, ordinary: u64) -> u64 {
+        self.weather.as_mut().map_or(ordinary, Weather::disk_micros)
     }
 
     fn after(&mut self, micros: u64, due: Due) {
@@ -486,8 +339,8 @@ impl World {
     }
 
     /// Tells a line, if the story can still bear one.
-    pub fn say(&mut self, who: &str, text: &str) {
-        if self.lines.len() < LINES_MAX {
+    pub fn say(&mut self, who: &str, text: impl Display) {
+        if !self.silent && self.lines.len() < LINES_MAX {
             let after = clock::text(self.now - self.since);
             self.lines.push(format!("+{after} {who}: {text}"));
         }
@@ -515,6 +368,19 @@ impl World {
     pub fn heal(&mut self) {
         let packets = self.net.heal();
         self.deliver_all(packets);
+        self.connect_again();
+    }
+
+    /// Undoes one cut in each of these directions.
+    pub fn mend(&mut self, pairs: Vec<(String, String)>) {
+        for (from, to) in &pairs {
+            self.net.mend(from, to);
+        }
+        self.connect_again();
+    }
+
+    /// Connections that stand again say what was lost over those before.
+    fn connect_again(&mut self) {
         for node in self.nodes.values_mut() {
             node.engine.sent.clear();
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::engine::Entry;
 
 /// A host: an instance's name, an arbiter's name, or `board`.
-pub type Host = String;
+pub type Host = std::sync::Arc<str>;
 
 /// What travels.
 #[derive(Clone, Debug)]
@@ -62,8 +62,8 @@ pub enum Body {
     Knock(u64, u32),
     /// It was heard.
     KnockHeard(u64),
-    /// A master's engine streams to a replica's.
-    Data(EngineRun, Vec<Entry>),
+    /// A master's engine streams to a replica's: what stands from here on in its log; from the begin, where the link is new.
+    Data(EngineRun, usize, Vec<Entry>),
     /// The replica has it.
     Confirm(EngineRun, InstanceName, usize),
 }
@@ -115,7 +115,8 @@ pub struct Packet {
 
 #[derive(Clone, Debug, Default)]
 struct Link {
-    cut: bool,
+    /// By how many it is cut.
+    cuts: u32,
     /// Held kinds; empty: none, `all`: every kind.
     held_kinds: Vec<String>,
     held: Vec<Packet>,
@@ -130,10 +131,13 @@ pub struct Net {
 impl Net {
     /// What passes now; the rest is dropped or kept.
     pub fn pass(&mut self, packet: Packet) -> Option<Packet> {
+        if self.links.is_empty() {
+            return Some(packet);
+        }
         let Some(link) = self.links.get_mut(&(packet.from.clone(), packet.to.clone())) else {
             return Some(packet);
         };
-        if link.cut {
+        if link.cuts > 0 {
             return None;
         }
         let kind = packet.body.kind();
@@ -147,12 +151,18 @@ impl Net {
     /// Whether anything passes in this direction.
     #[must_use]
     pub fn is_open(&self, from: &str, to: &str) -> bool {
-        self.links.get(&(from.to_owned(), to.to_owned())).is_none_or(|link| !link.cut)
+        self.links.is_empty() || self.links.get(&(from.into(), to.into())).is_none_or(|link| link.cuts == 0)
     }
 
     /// Drops whatever is sent in this direction from now on.
     pub fn cut(&mut self, from: &str, to: &str) {
-        self.link(from, to).cut = true;
+        self.link(from, to).cuts += 1;
+    }
+
+    /// Undoes one cut: where it was the last, what is sent in this direction from now on passes again.
+    pub fn mend(&mut self, from: &str, to: &str) {
+        let link = self.link(from, to);
+        link.cuts = link.cuts.saturating_sub(1);
     }
 
     /// Keeps messages of a kind (`all`: of every kind) in this direction.
@@ -178,6 +188,6 @@ impl Net {
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        self.links.entry((from.to_owned(), to.to_owned())).or_default()
+        self.links.entry((from.into(), to.into())).or_default()
     }
 }

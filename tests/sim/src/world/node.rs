@@ -12,7 +12,7 @@ use baton_core::arbiter::SessionId;
 use baton_core::engine::{EngineCommand, EngineOutcome};
 use baton_core::guard::{Action, Guard, Input, Saved};
 use baton_core::ids::{Endpoint, Epoch, Incarnation, InstanceName, OpId, Term, Zone};
-use baton_core::message::Hello;
+use baton_core::message::{Hello, ToGuard};
 use baton_core::time::Time;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -49,6 +49,7 @@ pub(super) struct Remembered {
 pub struct Node {
     /// The instance.
     pub name: InstanceName,
+    endpoint: Endpoint,
     /// The machine; `None` while its process is gone.
     pub guard: Option<Guard>,
     /// Counts the guard's processes.
@@ -83,6 +84,8 @@ pub struct Node {
     pub(super) outstanding: VecDeque<(OpId, EngineCommand)>,
     /// The engine hears nothing; commands wait in its socket.
     pub engine_deaf: bool,
+    /// Over which connection something was asked that will not be answered: the guard waits for that, and sees nothing.
+    pub(super) swallowed: Option<u64>,
     pub(super) unheard: Vec<EngineCommand>,
     /// Who asked for promises, as it said who it is.
     pub(super) askers: BTreeMap<InstanceName, Hello>,
@@ -113,6 +116,7 @@ impl Node {
     pub(super) fn new(name: InstanceName, number: u64, ack_quorum: usize, log: Vec<Entry>) -> Self {
         let engine = Engine::new(name.clone(), log, ack_quorum);
         Self {
+            endpoint: Endpoint(format!("{name}:1").into()),
             name,
             guard: None,
             run: 0,
@@ -133,6 +137,7 @@ impl Node {
             connection: 0,
             outstanding: VecDeque::new(),
             engine_deaf: false,
+            swallowed: None,
             unheard: Vec::new(),
             askers: BTreeMap::new(),
             stream: None,
@@ -154,7 +159,7 @@ impl Node {
     /// Where clients reach the engine.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint(format!("{}:1", self.name).into())
+        self.endpoint.clone()
     }
 
     /// The run of the guard.
@@ -259,7 +264,7 @@ impl World {
     pub fn late_commands(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         for command in std::mem::take(&mut node.unheard) {
-            self.say(instance.as_str(), &format!("engine carries out late: {}", show::command(&command)));
+            self.say(instance.as_str(), format_args!("engine carries out late: {}", show::command(&command)));
             if let Some(node) = self.nodes.get_mut(instance) {
                 let found = node.engine.data();
                 node.engine.obey(&command);
@@ -289,6 +294,7 @@ impl World {
             return;
         };
         if node.engine_deaf || node.engine.stalled {
+            node.swallowed = Some(connection);
             if command != EngineCommand::Probe {
                 node.unheard.push(command);
             }
@@ -361,22 +367,26 @@ impl World {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let local = node.clock.read(now);
         let Some(guard) = &mut node.guard else { return };
-        let message = match &input {
-            Input::FromArbiter(message) => Some(message.clone()),
+        // Only a message of an epoch that is over must have no effect, so only then is the effect looked for.
+        let highest = node.remembered.heard_epoch;
+        let said = match &input {
+            Input::FromArbiter(ToGuard::Grant(grant)) => Some((grant.incarnation, grant.epoch)),
+            Input::FromArbiter(ToGuard::Directive(order)) => Some((order.incarnation, order.epoch)),
             _ => None,
         };
         if let Input::ProviderRead { epoch, .. } = &input {
             node.remembered.heard_epoch = node.remembered.heard_epoch.max(*epoch);
         }
-        let ticked = message.as_ref().map(|_| {
+        let over = said.is_some_and(|(_, epoch)| epoch < highest);
+        let ticked = over.then(|| {
             let mut twin = guard.clone();
             twin.step(local, Input::Tick);
             twin
         });
         guard.step(local, input);
-        if let (Some(message), Some(ticked)) = (message, ticked) {
-            let changed = *guard != ticked;
-            self.watch_heeding(instance, &message, changed);
+        let changed = ticked.is_some_and(|ticked| *guard != ticked);
+        if let Some((to, epoch)) = said {
+            self.watch_heeding(instance, to, epoch, changed);
         }
         self.drain_guard(instance);
         self.watch_right(instance);
@@ -470,7 +480,8 @@ impl World {
                 if node.disk_stuck {
                     node.unsaved.push(due);
                 } else {
-                    self.after(DISK_MICROS, due);
+                    let micros = self.disk_micros(DISK_MICROS);
+                    self.after(micros, due);
                 }
             }
             Action::Beat(beat) => {
@@ -481,7 +492,10 @@ impl World {
             Action::Engine { op, command, within } => {
                 node.outstanding.push_back((op, command.clone()));
                 if command != EngineCommand::Probe {
-                    self.say(instance.as_str(), &format!("engine is asked to {}", show::command(&command)));
+                    self.say(
+                        instance.as_str(),
+                        format_args!("engine is asked to {}", show::command(&command)),
+                    );
                 }
                 if self.nodes.get(instance).is_some_and(|node| !node.engine.running) {
                     let outcome = EngineOutcome::Unknown("nobody is there".to_owned());
@@ -509,7 +523,7 @@ impl World {
                 self.guard_speaks(instance, action);
             }
             Action::Note(note) => {
-                if let Some(text) = show::note(&note) {
+                if let Some(text) = Some(&note).filter(|_| !self.silent).and_then(show::note) {
                     self.say(instance.as_str(), &text);
                 }
             }

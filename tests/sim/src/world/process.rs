@@ -110,7 +110,7 @@ impl World {
                 true
             }
             Err(why) => {
-                self.say(instance.as_str(), &format!("cannot hand over: {}", why.text()));
+                self.say(instance.as_str(), format_args!("cannot hand over: {}", why.text()));
                 false
             }
         }
@@ -135,7 +135,7 @@ impl World {
                 Some(left)
             }
             Err(why) => {
-                self.say(instance.as_str(), &format!("does not take the hand-over: {}", why.text()));
+                self.say(instance.as_str(), format_args!("does not take the hand-over: {}", why.text()));
                 None
             }
         }

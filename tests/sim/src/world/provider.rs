@@ -2,17 +2,18 @@
 //!
 //! It must not know arbiters or guards, only sessions and requests.
 
-use super::World;
 use super::net::Body;
+use super::{Due, World};
 use baton_board::{
     Action, AppointOutcome, Board, Durable, Identity, Input, Item, Limits, LockView, Persist, Reply, Request,
     RequestId, SessionId, Write,
 };
 use baton_core::ids::{ClusterName, Epoch};
 use baton_core::record::{Record, Settings};
+use baton_core::rules::{Rule, Rules};
 use baton_core::time::Time;
 use baton_oracle::Seen;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The provider's host.
 pub const BOARD: &str = "board";
@@ -52,6 +53,10 @@ pub struct Provider {
     delayed: Option<(String, Input)>,
     /// What its lock looked like to everybody, last.
     pub(super) lock: LockView,
+    /// Counts its processes.
+    run: u64,
+    /// What its process asked the disk for, and what is not durable yet.
+    unsynced: VecDeque<Persist>,
     /// A copy of what its disk held at some moment.
     pub backup: Option<Box<Durable>>,
 }
@@ -59,11 +64,11 @@ pub struct Provider {
 impl Provider {
     /// An empty board.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, rules: Rules) -> Self {
         let cluster = ClusterName::parse("story").expect("a good name");
         let durable = Durable::genesis(Identity { cluster, secret_hash: [0; 32] }, settings);
         Self {
-            board: Some(Board::new(Time(0), durable.clone(), Limits::default())),
+            board: Some(new_board(0, durable.clone(), rules)),
             lock: LockView { epoch: durable.lock.epoch, holder: None, bid: None },
             durable,
             sessions: BTreeMap::new(),
@@ -76,6 +81,8 @@ impl Provider {
             muted: Vec::new(),
             delayed: None,
             backup: None,
+            run: 0,
+            unsynced: VecDeque::new(),
         }
     }
 
@@ -104,10 +111,25 @@ impl Provider {
     }
 }
 
+fn new_board(now: u64, durable: Durable, rules: Rules) -> Board {
+    let board = Board::new(Time(now), durable, Limits::default());
+    match Rule::ALL.into_iter().find(|rule| !rules.keep(*rule)) {
+        Some(broken) => board.without(broken),
+        None => board,
+    }
+}
+
 impl World {
     /// The board's process ends; its disk stays.
     pub fn stop_provider(&mut self) {
         self.provider.board = None;
+        self.provider.run += 1;
+        // What was not synced may be on the disk all the same, in the order in which it was written.
+        let unsynced = std::mem::take(&mut self.provider.unsynced);
+        let kept = self.weather.as_mut().map_or(0, |weather| weather.kept_of(unsynced.len()));
+        for persist in unsynced.into_iter().take(kept) {
+            self.board_persists(persist);
+        }
         self.provider.asked.clear();
         self.provider.reads.clear();
         let sessions = std::mem::take(&mut self.provider.sessions);
@@ -122,7 +144,7 @@ impl World {
         let durable = self.provider.durable.clone();
         let holder = durable.lock.holder.as_ref().map(|(candidate, _)| candidate.clone());
         self.provider.lock = LockView { epoch: durable.lock.epoch, holder, bid: None };
-        self.provider.board = Some(Board::new(Time(self.now), durable, Limits::default()));
+        self.provider.board = Some(new_board(self.now, durable, self.rules));
     }
 
     /// It is back, where it was away.
@@ -206,16 +228,32 @@ impl World {
         self.board_step(Input::Closed { session });
     }
 
+    /// The disk is done with what it was asked for first.
+    pub(super) fn board_saved(&mut self, run: u64) {
+        if run == self.provider.run
+            && let Some(persist) = self.provider.unsynced.pop_front()
+        {
+            let op = persist.op;
+            self.board_persists(persist);
+            self.board_step(Input::Persisted(op));
+        }
+    }
+
     pub(super) fn board_step(&mut self, input: Input) {
         let now = Time(self.now);
         let Some(mut board) = self.provider.board.take() else { return };
         board.step(now, input);
         while let Some(action) = board.pop_action() {
             match action {
-                Action::Persist(persist) => {
+                Action::Persist(persist) if self.weather.is_none() => {
                     let op = persist.op;
                     self.board_persists(persist);
                     board.step(now, Input::Persisted(op));
+                }
+                Action::Persist(persist) => {
+                    self.provider.unsynced.push_back(persist);
+                    let micros = self.disk_micros(0);
+                    self.after(micros, Due::BoardDisk(self.provider.run));
                 }
                 Action::Session { session, message } => {
                     if let Some(arbiter) = self.provider.sessions.get(&session).cloned() {
@@ -302,7 +340,7 @@ impl World {
             let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
             self.say(
                 BOARD,
-                &format!(
+                format_args!(
                     "records v{}: term {} of {master}, start {}, in sync {} ({})",
                     record.version,
                     record.term,

@@ -10,6 +10,8 @@ use baton_oracle::{Seen, WriteId};
 
 /// How often a replica looks after its link, in microseconds.
 const LOOK_MICROS: u64 = 20_000;
+/// The same where a run is long and many are run.
+const LOOK_SELDOM_MICROS: u64 = 130_000;
 
 impl World {
     /// A client writes to an instance.
@@ -32,19 +34,20 @@ impl World {
         let Some(node) = self.nodes.get_mut(master).filter(|node| node.engine.running && !node.frozen) else {
             return;
         };
-        let (log, run) = (node.engine.log.clone(), node.engine.probe().run);
+        let length = node.engine.log.len();
         let mut behind = Vec::new();
         for (replica, confirmed) in &node.engine.attached {
             let sent = node.engine.sent.get(replica).copied().unwrap_or(0).max(*confirmed);
-            if sent < log.len() {
-                behind.push(replica.clone());
+            if sent < length {
+                let rest = node.engine.log[sent..].to_vec();
+                behind.push((replica.clone(), Body::Data(node.engine.name_of_run(), sent, rest)));
             }
         }
-        for replica in &behind {
-            node.engine.sent.insert(replica.clone(), log.len());
+        for (replica, _) in &behind {
+            node.engine.sent.insert(replica.clone(), length);
         }
-        for replica in behind {
-            self.send(master.as_str(), replica.as_str(), Body::Data(run.clone(), log.clone()));
+        for (replica, data) in behind {
+            self.send(master.as_str(), replica.as_str(), data);
         }
     }
 
@@ -75,7 +78,8 @@ impl World {
             }
         }
         self.replicate_from(&master);
-        self.look_after_link(instance, LOOK_MICROS);
+        let micros = if self.weather.is_some() { LOOK_SELDOM_MICROS } else { LOOK_MICROS };
+        self.look_after_link(instance, micros);
     }
 
     /// One look at the replica's link, once it is due; never two of them.
@@ -90,6 +94,7 @@ impl World {
         instance: &InstanceName,
         from: &str,
         run: &EngineRun,
+        start: usize,
         log: Vec<Entry>,
     ) {
         let endpoint =
@@ -98,8 +103,14 @@ impl World {
         if endpoint.is_none() || node.engine.follows != endpoint {
             return;
         }
+        if !node.engine.takes(run, start, log) {
+            // Something is missing in between: the link is given up, and the next one begins from the begin.
+            if let Some(master) = InstanceName::parse(from).ok().and_then(|name| self.nodes.get_mut(&name)) {
+                master.engine.attached.remove(instance);
+            }
+            return;
+        }
         node.engine.link_up = true;
-        node.engine.log = log;
         let length = node.engine.log.len();
         self.send(instance.as_str(), from, Body::Confirm(run.clone(), instance.clone(), length));
         // Chained replicas get it in turn.
@@ -114,11 +125,11 @@ impl World {
         length: usize,
     ) {
         let Some(node) = self.nodes.get_mut(master) else { return };
-        if !node.engine.running || node.engine.probe().run != *run {
+        if !node.engine.running || node.engine.name_of_run() != *run {
             return;
         }
         for write in node.engine.confirmed(replica, length) {
-            self.say(master.as_str(), &format!("acknowledges {write}"));
+            self.say(master.as_str(), format_args!("acknowledges {write}"));
             self.acknowledged(master, write);
         }
     }
@@ -127,7 +138,7 @@ impl World {
     pub(super) fn acknowledge_settled(&mut self, master: &InstanceName) {
         let Some(node) = self.nodes.get_mut(master).filter(|node| node.engine.running) else { return };
         for write in node.engine.settled() {
-            self.say(master.as_str(), &format!("acknowledges {write}"));
+            self.say(master.as_str(), format_args!("acknowledges {write}"));
             self.acknowledged(master, write);
         }
     }

@@ -23,7 +23,7 @@ impl World {
         let before = self.provider.durable.settings.clone();
         let settings = Box::new(Settings { lease_ttl, ..before.clone() });
         if settings.check().is_ok() {
-            self.say("operator", &format!("puts lease_ttl = {lease_ttl}"));
+            self.say("operator", format_args!("puts lease_ttl = {lease_ttl}"));
             let id = self.provider.next_id();
             let request = Request::PutSettings { expected: before.version, settings };
             self.board_step(BoardInput::Request { id, request });

@@ -7,8 +7,8 @@ use super::provider::BOARD;
 use super::{Due, World};
 use baton_core::arbiter::SessionId;
 use baton_core::guard::Input;
-use baton_core::ids::{CoordinatorName, InstanceName};
-use baton_core::message::{Hello, ToGuard};
+use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName};
+use baton_core::message::Hello;
 
 impl World {
     pub(super) fn read_provider(&mut self, instance: &InstanceName, run: u64) {
@@ -110,11 +110,13 @@ impl World {
         }
     }
 
-    pub(super) fn watch_heeding(&mut self, instance: &InstanceName, message: &ToGuard, changed: bool) {
-        let (incarnation, epoch) = match message {
-            ToGuard::Grant(grant) => (grant.incarnation, grant.epoch),
-            ToGuard::Directive(directive) => (directive.incarnation, directive.epoch),
-        };
+    pub(super) fn watch_heeding(
+        &mut self,
+        instance: &InstanceName,
+        incarnation: Incarnation,
+        epoch: Epoch,
+        changed: bool,
+    ) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         if node.incarnation() != incarnation {
             return;

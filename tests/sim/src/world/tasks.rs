@@ -85,7 +85,7 @@ impl World {
     pub fn drill(&mut self, asked: DrillAsked, timeout: Span) {
         match self.broken_rails(asked) {
             Ok(None) => self.change_master(None, timeout, Some(asked)),
-            Ok(Some(why)) | Err(why) => self.say("you", &format!("the drill is refused: {why}")),
+            Ok(Some(why)) | Err(why) => self.say("you", format_args!("the drill is refused: {why}")),
         }
     }
 
@@ -144,7 +144,7 @@ impl World {
         };
         let known = self.arbiters.get_mut(&name).and_then(|node| node.tasks.get_mut(&task));
         let Some(known) = known.filter(|known| known.version.is_some()) else {
-            self.say(&name, &format!("task {task} is not under way"));
+            self.say(&name, format_args!("task {task} is not under way"));
             return;
         };
         known.what.aborted = true;
@@ -213,7 +213,7 @@ impl World {
         node.tasks = kept.filter(|(_, kept)| kept.generation == generation).collect();
         let tasks: Vec<Resumed> = node.tasks.values().map(|kept| kept.what.clone()).collect();
         for resumed in &tasks {
-            self.say(name, &format!("task {}: taken up", resumed.task));
+            self.say(name, format_args!("task {}: taken up", resumed.task));
         }
         tasks
     }

@@ -2,17 +2,43 @@
 //!
 //! It must not know what a property makes of it.
 
-use super::World;
+use super::{Node, World};
+use baton_core::decision::Evidence;
 use baton_core::engine::DataState;
-use baton_core::guard::Guard;
-use baton_core::ids::{InstanceName, Term};
+use baton_core::ids::{Incarnation, InstanceName, Term};
 use baton_core::time::Span;
 use baton_oracle::{Lead, Seen, i3, intruder, rights};
+
+impl Node {
+    /// At which term its guard holds the right.
+    fn leads(&self) -> Option<(Incarnation, Term)> {
+        let (term, _) = self.guard.as_ref()?.right_until()?;
+        Some((self.incarnation(), term))
+    }
+
+    /// At which term its engine takes writes, where its guard has made it take them.
+    fn accepts(&self) -> Option<Term> {
+        self.engine.promoted.filter(|_| self.engine.running && self.engine.writable && !self.frozen)
+    }
+
+    /// Its engine takes writes by another hand, and its guard can see it.
+    fn is_intruder(&self) -> bool {
+        let works = self.guard.as_ref().is_some_and(|guard| guard.next_deadline().is_some());
+        let hears = self.swallowed != Some(self.connection);
+        let sees =
+            works && hears && !self.frozen && !self.guard_frozen && !self.engine_deaf && !self.engine.stalled;
+        self.engine.running && self.engine.writable && self.engine.promoted.is_none() && sees
+    }
+}
 
 impl World {
     /// Looks at every host.
     pub(super) fn watch(&mut self) {
-        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        let odd = |node: &&Node| {
+            node.leads() != node.remembered.leads || node.accepts() != node.remembered.writable
+        };
+        let odd = |node: &&Node| odd(node) || node.is_intruder() || node.remembered.intruder_since.is_some();
+        let names: Vec<_> = self.nodes.values().filter(odd).map(|node| node.name.clone()).collect();
         for instance in names {
             self.watch_one(&instance, None);
         }
@@ -28,8 +54,7 @@ impl World {
     fn watch_writable(&mut self, instance: &InstanceName, found: Option<DataState>) {
         let Some(node) = self.nodes.get(instance) else { return };
         let engine = &node.engine;
-        let accepts = engine.running && engine.writable && !node.frozen;
-        let now = engine.promoted.filter(|_| accepts);
+        let now = node.accepts();
         let before = node.remembered.writable;
         if now == before {
             return;
@@ -45,7 +70,7 @@ impl World {
             self.observe(Seen::NotWritable { replicaset: replicaset.clone(), instance: instance.clone() });
         }
         if let Some(term) = now {
-            self.say(instance.as_str(), &format!("accepts writes at term {term}"));
+            self.say(instance.as_str(), format_args!("accepts writes at term {term}"));
             let found = found.unwrap_or(data);
             let instance = instance.clone();
             self.observe(Seen::Writable { replicaset, instance: instance.clone(), term, found, holds });
@@ -71,8 +96,7 @@ impl World {
             // Whether the right goes on is told by whoever comes next.
             return;
         }
-        let incarnation = node.incarnation();
-        let leads = node.guard.as_ref().and_then(Guard::right_until).map(|(term, _)| (incarnation, term));
+        let leads = node.leads();
         let before = std::mem::replace(&mut node.remembered.leads, leads);
         let begins = leads.filter(|_| leads != before).and_then(|(incarnation, term)| {
             let guard = node.guard.as_ref()?;
@@ -92,15 +116,48 @@ impl World {
         let now = self.now;
         // By the longest lease that anybody may still know.
         let lease = self.timing.hold;
-        let allowed = lease / 2 + lease / 12 + Span::from_millis(10);
+        let allowed = lease / 2 + lease / 12;
+        // A slow clock counts it in more.
+        let allowed = allowed + allowed / 100 + Span::from_millis(10);
         let Some(node) = self.nodes.get_mut(instance) else { return };
-        let sees = node.guard.is_some() && !node.frozen && !node.guard_frozen && !node.engine_deaf;
-        let intruder = node.engine.running && node.engine.writable && node.engine.promoted.is_none() && sees;
-        if !intruder {
+        if !node.is_intruder() {
             node.remembered.intruder_since = None;
             return;
         }
         let since = *node.remembered.intruder_since.get_or_insert(now);
         self.check(intruder::check_span(instance, Span(now - since), allowed));
+    }
+
+    /// Which run of the master spoke when this arbiter began to replace it: a decision rests on what was said then, whoever
+    /// speaks by the time it is written.
+    pub(super) fn said_by(&mut self, name: &str, term: Term) -> Option<Incarnation> {
+        let machine = self.arbiters.get(name)?.machine.as_ref()?;
+        let key = (name.to_owned(), machine.epoch());
+        if let Some((_, said_by)) = self.accepted.get(&key).filter(|(known, _)| *known == term) {
+            return Some(*said_by);
+        }
+        let view = machine.set_view(self.arbiters.get(name)?.clock.read(self.now), &self.replicaset)?;
+        let master = view.record.filter(|record| record.term == term)?.master?;
+        let beat = view.members.into_iter().find(|member| member.listed.instance == master)?.beat?;
+        self.accepted.insert(key, (term, beat.incarnation));
+        Some(beat.incarnation)
+    }
+
+    pub(super) fn observe_evidence(&mut self, name: &str, decision: Option<&baton_core::decision::Decision>) {
+        let Some(decision) = decision else { return };
+        if !matches!(decision.evidence, Some(Evidence::Relinquished { .. })) {
+            return;
+        }
+        let Some(said_by) = self.said_by(name, decision.term_before) else { return };
+        let record = self.provider.record().filter(|record| record.term == decision.term_before);
+        if let Some(record) = record {
+            let seen = Seen::Relinquished {
+                replicaset: record.replicaset.clone(),
+                term: record.term,
+                holder: record.incarnation,
+                said_by,
+            };
+            self.observe(seen);
+        }
     }
 }

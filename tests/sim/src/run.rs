@@ -1,0 +1,184 @@
+//! One run of one seed: a safety phase under faults, and what was seen in it.
+//!
+//! It must not know which faults there are.
+
+use crate::fault::Fault;
+use crate::fixtures::name;
+use crate::strike::End;
+use crate::swarm::{SAFETY_MICROS, Script, Shape, script};
+use crate::world::{Setup, World};
+use baton_core::ids::{InstanceName, Zone};
+use baton_core::rules::Rules;
+use baton_core::time::Span;
+use baton_oracle::Violation;
+use std::collections::BTreeMap;
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The seed, which says everything that follows does not.
+    pub seed: u64,
+    /// Which rules the machines keep.
+    pub rules: Rules,
+    /// Which of the seed's faults happen, by their numbers; all of them if not set.
+    pub only: Option<Vec<usize>>,
+    /// Whether the journal is kept.
+    pub journal: bool,
+}
+
+impl Plan {
+    /// A run of this seed where every rule is kept.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// The same with other rules.
+    #[must_use]
+    pub fn with(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first property that was broken.
+    pub violation: Option<Violation>,
+    /// How much time was simulated.
+    pub simulated: Span,
+    /// How many faults took hold.
+    pub faults: u32,
+    /// How many lasted at the same moment, at most.
+    pub overlapping: u32,
+    /// How many times the term rose after the first appointment.
+    pub term_changes: u32,
+    /// What was told, where it was asked for.
+    pub journal: Vec<String>,
+}
+
+/// Runs a seed.
+#[must_use]
+pub fn run(plan: &Plan) -> Outcome {
+    let Script { shape, mut faults } = script(plan.seed);
+    if let Some(only) = &plan.only {
+        let mut number = 0;
+        faults.retain(|_| {
+            number += 1;
+            only.contains(&(number - 1))
+        });
+    }
+    let mut run = Run::begin(&shape, plan);
+    run.safety(&faults);
+    run.ended()
+}
+
+/// A run under way.
+struct Run {
+    world: World,
+    /// When the safety phase began.
+    began: u64,
+    /// What lasts: when it ends, and how.
+    lasting: BTreeMap<(u64, usize), End>,
+    faults: u32,
+    overlapping: u32,
+    first_term: u64,
+}
+
+impl Run {
+    fn begin(shape: &Shape, plan: &Plan) -> Self {
+        let mut world = World::new(setup(shape, plan)).expect("every shape has safe settings");
+        // A tenth of a millisecond apart from each other, so that nobody is always first.
+        world.advance(world.timing.lease_ttl * 2);
+        let now = world.now;
+        let names: Vec<InstanceName> = world.nodes.keys().cloned().collect();
+        for (number, host) in names.iter().enumerate() {
+            let zones = usize::from(shape.zones);
+            if let Some(node) = world.nodes.get_mut(host) {
+                node.clock.set_rate(now, shape.clocks[number]);
+                node.zone = (zones > 0).then(|| zone(number % zones));
+            }
+        }
+        for (number, arbiter) in (names.len()..).zip(world.arbiters.values_mut()) {
+            arbiter.clock.set_rate(now, shape.clocks[number]);
+        }
+        let first_term = term(&world);
+        Self { began: world.now, world, lasting: BTreeMap::new(), faults: 0, overlapping: 0, first_term }
+    }
+
+    /// Faults begin and end, in the order of their moments.
+    fn safety(&mut self, faults: &[Fault]) {
+        for (number, fault) in faults.iter().enumerate() {
+            self.until(self.began + fault.from);
+            if self.world.violation().is_some() {
+                return;
+            }
+            self.world.say("fault", format_args!("{:?} for {}", fault.what, Span(fault.lasts)));
+            let end = self.world.strike(fault);
+            self.faults += 1;
+            for host in self.world.nodes.keys().cloned().collect::<Vec<_>>() {
+                self.world.client_write(&host);
+            }
+            if let Some(end) = end {
+                self.lasting.insert((self.world.now + fault.lasts, number), end);
+            }
+            let now = u32::try_from(self.lasting.len()).unwrap_or(u32::MAX);
+            self.overlapping = self.overlapping.max(now);
+        }
+        self.until(self.began + SAFETY_MICROS);
+    }
+
+    /// Lets time pass until this moment, and ends what ends before it.
+    fn until(&mut self, moment: u64) {
+        while let Some(entry) = self.lasting.first_entry().filter(|entry| entry.key().0 <= moment) {
+            let ((at, _), end) = entry.remove_entry();
+            self.world.advance(Span(at.saturating_sub(self.world.now)));
+            if self.world.violation().is_some() {
+                return;
+            }
+            self.world.say("fault", format_args!("ends: {end:?}"));
+            self.world.end(end);
+        }
+        self.world.advance(Span(moment.saturating_sub(self.world.now)));
+    }
+
+    fn ended(mut self) -> Outcome {
+        let term_changes =
+            u32::try_from(term(&self.world).saturating_sub(self.first_term)).unwrap_or(u32::MAX);
+        let simulated = Span(self.world.now);
+        let (journal, violation) = self.world.take_lines();
+        Outcome {
+            violation,
+            simulated,
+            faults: self.faults,
+            overlapping: self.overlapping,
+            term_changes,
+            journal,
+        }
+    }
+}
+
+fn term(world: &World) -> u64 {
+    world.provider.record().map_or(0, |record| record.term.0)
+}
+
+fn zone(number: usize) -> Zone {
+    Zone::parse(&format!("z{number}")).expect("a good name")
+}
+
+fn setup(shape: &Shape, plan: &Plan) -> Setup {
+    let instances: Vec<InstanceName> =
+        (1..=shape.members).map(|number| name(&format!("a{number}"))).collect();
+    let priorities = instances.iter().cloned().zip((0..=110).rev().step_by(10)).collect();
+    Setup {
+        instances,
+        arbiters: (1..=shape.arbiters).map(|number| format!("b{number}")).collect(),
+        settings: shape.settings.clone(),
+        bootstrap_members: None,
+        data: BTreeMap::new(),
+        priorities,
+        rules: plan.rules,
+        weather: Some(shape.weather.clone()),
+        silent: !plan.journal,
+    }
+}

@@ -1,0 +1,208 @@
+//! What waits for its moment, and who is given it.
+//!
+//! It must not know what anybody makes of it.
+
+use super::World;
+use super::net::{Body, Packet};
+use super::provider::BOARD;
+use baton_board::RequestId;
+use baton_core::guard::{Input as GuardInput, Saved};
+use baton_core::ids::{InstanceName, OpId};
+use baton_core::time::Time;
+
+/// Something that happens at a moment.
+#[derive(Clone, Debug)]
+pub enum Due {
+    /// A message arrives.
+    Packet(Packet),
+    /// Something for a guard, of this run.
+    Guard(InstanceName, u64, Box<GuardInput>),
+    /// The engine's answer, over this connection.
+    Answer(InstanceName, u64, u64, Box<GuardInput>),
+    /// What the board asked its disk for first is durable, where its process is still this one.
+    BoardDisk(u64),
+    /// A guard's state is on disk.
+    Disk(InstanceName, u64, OpId, Box<Saved>),
+    /// The deadman hears of a deadline.
+    Arm(InstanceName, u64, OpId, Time),
+    /// The deadman hears that there is none.
+    Disarm(InstanceName),
+    /// A command reaches the engine over this connection.
+    Command(InstanceName, u64, OpId),
+    /// It should have been answered.
+    CommandTimeout(InstanceName, u64, OpId),
+    /// A connection to the engine stands.
+    EngineConnected(InstanceName, u64),
+    /// A starting guard asks the provider, again if it must.
+    ReadProvider(InstanceName, u64),
+    /// A guard without a stream tries once more.
+    AttachAgain(InstanceName),
+    /// A replica looks after its link.
+    Replication(InstanceName),
+    /// An arbiter whose campaign may have been lost.
+    CampaignAgain {
+        /// Whose.
+        arbiter: String,
+        /// Of which process.
+        run: u64,
+        /// Over which connection.
+        session: baton_board::SessionId,
+    },
+    /// An arbiter that resigned stands in line again.
+    Rejoin {
+        /// Which.
+        arbiter: String,
+        /// Of which process.
+        run: u64,
+    },
+    /// A knock has waited long enough.
+    KnockUnanswered {
+        /// Who knocked.
+        host: String,
+        /// Which knock.
+        number: u64,
+    },
+    /// A request to the board has waited long enough.
+    RequestTimeout {
+        /// Whose.
+        arbiter: String,
+        /// Of which process.
+        run: u64,
+        /// Which.
+        id: RequestId,
+    },
+}
+
+impl World {
+    pub(super) fn fall_due(&mut self, due: Due) {
+        let Some(due) = self.unless_frozen(due) else { return };
+        match due {
+            Due::Packet(packet) => self.deliver(packet),
+            Due::Guard(instance, run, input) => self.guard_hears(&instance, run, *input),
+            Due::Answer(instance, run, connection, input) => {
+                self.engine_answer(&instance, run, connection, *input);
+            }
+            Due::BoardDisk(run) => self.board_saved(run),
+            Due::Disk(instance, run, op, saved) => self.saved(&instance, run, op, *saved),
+            Due::Arm(instance, run, op, deadline) => self.armed(&instance, run, op, deadline),
+            Due::Disarm(instance) => {
+                if let Some(node) = self.nodes.get_mut(&instance) {
+                    node.deadman.deadline = None;
+                }
+            }
+            Due::Command(instance, connection, op) => self.engine_command(&instance, connection, op),
+            Due::CommandTimeout(instance, connection, op) => self.engine_timeout(&instance, connection, op),
+            Due::EngineConnected(instance, connection) => self.engine_connected(&instance, connection),
+            Due::ReadProvider(instance, run) => self.read_provider(&instance, run),
+            Due::AttachAgain(instance) => self.attach_again(&instance),
+            Due::Replication(instance) => self.replication(&instance),
+            Due::CampaignAgain { arbiter, run, session } => self.campaign_again(&arbiter, run, session),
+            Due::Rejoin { arbiter, run } => self.rejoin(&arbiter, run),
+            Due::KnockUnanswered { host, number } => self.knock_ended(&host, number, false),
+            Due::RequestTimeout { arbiter, run, id } => {
+                if self.arbiters.get(&arbiter).is_some_and(|node| node.run == run) {
+                    self.request_timed_out(&arbiter, id);
+                }
+            }
+        }
+    }
+
+    /// What happens on a frozen host waits until it is thawed.
+    fn unless_frozen(&mut self, due: Due) -> Option<Due> {
+        let stopped =
+            self.nodes.values().any(|node| node.frozen) || self.arbiters.values().any(|node| node.frozen);
+        if !stopped {
+            return Some(due);
+        }
+        let host = match &due {
+            Due::BoardDisk(_) => return Some(due),
+            Due::Packet(packet) => packet.to.to_string(),
+            Due::Guard(instance, ..)
+            | Due::Answer(instance, ..)
+            | Due::Disk(instance, ..)
+            | Due::Arm(instance, ..)
+            | Due::Disarm(instance)
+            | Due::Command(instance, ..)
+            | Due::CommandTimeout(instance, ..)
+            | Due::EngineConnected(instance, _)
+            | Due::ReadProvider(instance, _)
+            | Due::AttachAgain(instance)
+            | Due::Replication(instance) => instance.to_string(),
+            Due::KnockUnanswered { host, .. } => host.clone(),
+            Due::CampaignAgain { arbiter, .. }
+            | Due::Rejoin { arbiter, .. }
+            | Due::RequestTimeout { arbiter, .. } => arbiter.clone(),
+        };
+        let frozen = self.nodes.values_mut().find(|node| node.frozen && node.name.as_str() == host);
+        if let Some(node) = frozen {
+            node.backlog.push(due);
+            return None;
+        }
+        match self.arbiters.get_mut(host.as_str()).filter(|node| node.frozen) {
+            Some(node) => {
+                node.backlog.push(due);
+                None
+            }
+            None => Some(due),
+        }
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let Packet { from, to, body } = packet;
+        if *to == *BOARD {
+            match body {
+                Body::ToBoard(input) => self.board_hears(&from, *input),
+                Body::Read(run) => self.board_reads(&from, run),
+                _ => {}
+            }
+            return;
+        }
+        let body = match body {
+            Body::Lock(view) => return self.host_sees_lock(&to, &view),
+            Body::Knock(number, guards) => return self.knocked(&to, &from, number, guards),
+            Body::KnockHeard(number) => return self.knock_ended(&to, number, true),
+            body => body,
+        };
+        if self.arbiters.contains_key(&*to) {
+            self.arbiter_hears(&to, &from, body);
+            return;
+        }
+        let Ok(instance) = InstanceName::parse(&to) else { return };
+        match body {
+            Body::Data(run, start, log) => self.replica_receives(&instance, &from, &run, start, log),
+            Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
+            Body::Settings(generation, settings) => self.node_learns(&instance, generation, &settings),
+            Body::Ask(..) => self.node_is_asked(&instance, body),
+            Body::Promised(answer) => {
+                if let Ok(from) = InstanceName::parse(&from) {
+                    self.tell_guard(&instance, GuardInput::Answered { from, answer });
+                }
+            }
+            Body::Relayed { of, epoch, well, grant } => {
+                self.tell_guard(&instance, GuardInput::RelayAnswered { of, epoch, well, grant });
+            }
+            body => self.node_hears(&instance, body),
+        }
+    }
+
+    fn arbiter_hears(&mut self, name: &str, from: &str, body: Body) {
+        use baton_core::arbiter::Input;
+        match body {
+            Body::Hello(session, hello) => {
+                if self.arbiters.get(name).is_none_or(|node| node.machine.is_none()) {
+                    self.send(name, from, Body::Bye(session));
+                    return;
+                }
+                self.send(name, from, Body::Welcome(session));
+                self.arbiter_step(name, Input::Attached { session, guards: vec![*hello] });
+            }
+            Body::Bye(session) => self.arbiter_step(name, Input::Detached { session }),
+            Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
+            Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
+            Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
+            Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
+            Body::Settings(generation, settings) => self.arbiter_learns(name, generation, *settings),
+            _ => {}
+        }
+    }
+}

@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::operator::{OperatorCommand, Reply};
 use crate::report;
+use crate::surroundings;
 use crate::view::{ClusterView, TasksView};
 use baton_client::decision::DecisionRecord;
 use baton_core::arbiter::{
@@ -218,7 +219,7 @@ pub fn start(
 ) -> Result<tokio::task::JoinHandle<()>, baton_core::timing::BadTiming> {
     let config = ArbiterConfig {
         coordinator: parts.config.name.clone(),
-        seed: rand::random(),
+        seed: surroundings::chance(),
         rules: Rules::default(),
     };
     let live = Arc::clone(&parts.live.borrow());

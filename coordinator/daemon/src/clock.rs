@@ -1,12 +1,13 @@
 //! This node's clock: CLOCK_BOOTTIME, which counts suspension too. The only place of the daemon that reads it.
 
+use crate::surroundings;
 use baton_core::time::Time;
 use tokio::time::Instant;
 
 /// Now, for every step of a machine.
 #[must_use]
 pub fn now() -> Time {
-    Time(baton_engine::deadman::boottime_us())
+    surroundings::now()
 }
 
 /// The runtime's moment at which `time` will have come. After a suspension it comes late, which is safe: whatever must

@@ -31,6 +31,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where others reach this coordinator.
     pub address: String,
+    /// How many guards this host has.
+    pub guards: u32,
     /// The settings that hold.
     pub live: watch::Receiver<Arc<Live>>,
     /// Where a bid is put.
@@ -54,7 +56,7 @@ struct Shell {
 pub fn start(parts: Parts, stop: CancellationToken) -> watch::Receiver<Option<Time>> {
     let (campaign_from, told) = watch::channel(None);
     let (answers, heard) = mpsc::channel(1);
-    let guards = u32::try_from(parts.config.instances.len()).unwrap_or(u32::MAX);
+    let guards = parts.guards;
     let (name, contends) = (parts.config.name.clone(), parts.config.arbiter_enabled);
     let contender = Contender::new(clock::now(), name, guards, contends, &parts.live.borrow().timing);
     let shell = Shell { parts, contender, campaign_from, answers };
@@ -116,7 +118,7 @@ impl Shell {
             }
             Action::Knock { address } => {
                 let (peers, answers) = (Arc::clone(&self.parts.peers), self.answers.clone());
-                let guards = u32::try_from(self.parts.config.instances.len()).unwrap_or(u32::MAX);
+                let guards = self.parts.guards;
                 tokio::spawn(async move {
                     let heard = peers.knock(&address.0, guards).await;
                     if let Err(status) = &heard {

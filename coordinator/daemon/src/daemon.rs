@@ -25,17 +25,20 @@ use baton_core::time::Time;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
 use baton_proto::v1;
-use baton_provider::switching::MovingView;
+use baton_provider::switching::{MovingView, SwitchingProvider};
 use baton_provider::{LockView, ProviderError, StateProvider};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::server::Connected;
 
 /// Most beats of all local guards that wait for the link.
 const BEATS_MAX: usize = 4_096;
@@ -134,16 +137,51 @@ pub async fn run(
     shutdown: impl Into<Shutdown>,
     ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
+    // An embedded stateboard outlives everything that writes to it: a hand-over is a write.
+    let board_stop = CancellationToken::new();
+    let _board_ends = board_stop.clone().drop_guard();
+    let provider = provider::open(&config, board_stop).await?;
+    let Listeners { grpc, http, health } = listeners;
+    let address = grpc.local_addr()?;
+    let grpc = tonic::transport::server::TcpIncoming::from(grpc).with_nodelay(Some(true));
+    let doors = Doors { provider, address, grpc, web: Some((http, health)) };
+    run_on(doors, config, program, shutdown, ready).await
+}
+
+/// What a daemon reaches its provider by, and is reached by itself.
+pub struct Doors<I> {
+    /// The provider.
+    pub provider: SwitchingProvider,
+    /// Where `grpc` is reached.
+    pub address: SocketAddr,
+    /// The connections of guards, routers and operators.
+    pub grpc: I,
+    /// The ports of `http_listen` and, by instance, of `health_listen`; none where nobody asks them.
+    pub web: Option<(TcpListener, BTreeMap<InstanceName, TcpListener>)>,
+}
+
+/// The same on what is already open.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on<I, S>(
+    doors: Doors<I>,
+    config: Config,
+    program: PathBuf,
+    shutdown: impl Into<Shutdown>,
+    ready: impl FnOnce(),
+) -> anyhow::Result<()>
+where
+    I: Stream<Item = std::io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
+{
     let Shutdown { asked: shutdown, for_good } = shutdown.into();
     if !config.keep_engine {
         for_good.cancel();
     }
-    // An embedded stateboard outlives everything that writes to it: a hand-over is a write.
-    let board_stop = CancellationToken::new();
-    let _board_ends = board_stop.clone().drop_guard();
-    let Some(common) = prepare(Arc::new(config), &shutdown, board_stop).await? else { return Ok(()) };
-    let Listeners { grpc, http, health } = listeners;
-    let address = common.config.advertised(grpc.local_addr()?);
+    let Doors { provider, address, grpc, web } = doors;
+    let Some(common) = prepare(Arc::new(config), provider, &shutdown).await? else { return Ok(()) };
+    let address = common.config.advertised(address);
     let (ViewPublishers { masters, cluster, tasks, locals }, views) = channels(&common);
     let (events, event_queue) = mpsc::channel(arbiter_shell::EVENTS_MAX);
     let (commands, command_queue) = operator::channel();
@@ -175,7 +213,9 @@ pub async fn run(
         CoordinationService::new(Arc::clone(&common.config), events, inboxes, common.lock.clone(), knocks);
     let services = Services { common: &common, views: &views, commands, coordination };
     let mut grpc = tokio::spawn(services.serve(grpc, serve_stop.clone()).await?);
-    serve_http(&common, &views, http, health, &serve_stop, &ended);
+    if let Some((http, health)) = web {
+        serve_http(&common, &views, http, health, &serve_stop, &ended);
+    }
     drop(ended);
     ready();
 
@@ -195,13 +235,12 @@ pub async fn run(
     }
 }
 
-/// Makes the provider and waits for the cluster's settings; `None` where the shutdown comes first.
+/// Waits for the cluster's settings; `None` where the shutdown comes first.
 async fn prepare(
     config: Arc<Config>,
+    provider: SwitchingProvider,
     shutdown: &CancellationToken,
-    board_stop: CancellationToken,
 ) -> anyhow::Result<Option<Common>> {
-    let provider = provider::open(&config, board_stop).await?;
     let moving = provider.view();
     let provider: Arc<dyn StateProvider> = Arc::new(provider);
     let live = tokio::select! {
@@ -287,6 +326,7 @@ impl Common {
         let parts = contender::Parts {
             config: Arc::clone(&self.config),
             address: address.to_owned(),
+            guards: u32::try_from(self.config.instances.len()).unwrap_or(u32::MAX),
             live: self.live.clone(),
             provider: Arc::clone(&self.provider),
             lock: self.lock.clone(),
@@ -458,11 +498,15 @@ struct Services<'a> {
 }
 
 impl Services<'_> {
-    async fn serve(
+    async fn serve<I, S>(
         self,
-        listener: TcpListener,
+        incoming: I,
         stop: CancellationToken,
-    ) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<>> {
+    ) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<I, S>>
+    where
+        I: Stream<Item = std::io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
+    {
         let cluster = self.common.config.identity.cluster.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
@@ -487,7 +531,6 @@ impl Services<'_> {
             .add_service(operator)
             .add_optional_service(directory)
             .add_service(self.coordination.into_server());
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         Ok(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
     }
 }

@@ -18,6 +18,7 @@ pub mod notes;
 pub mod operator;
 pub mod provider;
 pub mod report;
+pub mod surroundings;
 pub mod view;
 
 /// Largest gRPC message that is taken from a coordinator: the beats, or the map of masters, of 10,000 instances fit.

@@ -64,6 +64,13 @@ impl Engines {
         }
     }
 
+    /// The names of those that accept writes now.
+    pub(crate) fn writable(&self) -> Vec<String> {
+        let all = self.all();
+        let writable = all.values().filter(|engine| engine.works() && engine.writable);
+        writable.map(|engine| engine.name.clone()).collect()
+    }
+
     /// Carries a command out and looks afterwards; `None` where nobody is there. With it: whether two engines of the set
     /// can be written now.
     pub(crate) fn obey(&self, at: &Endpoint, command: &EngineCommand) -> Option<(Probe, bool)> {

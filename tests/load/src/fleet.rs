@@ -12,16 +12,16 @@ use baton_coordinator::link::host::{Guarded, HostLink};
 use baton_coordinator::link::peers::Peers;
 use baton_coordinator::live::{self, Live};
 use baton_coordinator::view::MastersView;
-use baton_coordinator::{clock, provider};
+use baton_coordinator::{clock, contender, provider};
 use baton_core::guard::{Config as GuardConfig, Guard, Saved};
 use baton_core::ids::{CoordinatorName, Endpoint, Incarnation, InstanceName, ReplicaSetName, Zone};
 use baton_core::message::{Beat, Hello};
 use baton_core::rules::Rules;
-use baton_provider::switching::MovingView;
+use baton_provider::switching::{MovingView, SwitchingProvider};
 use baton_provider::{LockView, StateProvider};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -42,6 +42,18 @@ pub struct FleetConfig {
     pub plan: Plan,
     /// How fast what is acted is.
     pub pace: Pace,
+    /// Which rules the guards keep: all, unless a test wants to see one missed.
+    pub rules: Rules,
+    /// Whether an engine has a deadman. It has one, unless a test wants to see it missed.
+    pub deadman: bool,
+}
+
+impl FleetConfig {
+    /// A fleet as it should be.
+    #[must_use]
+    pub fn new(cluster: Config, plan: Plan, pace: Pace) -> Self {
+        Self { cluster, plan, pace, rules: Rules::default(), deadman: true }
+    }
 }
 
 /// What was counted since the start.
@@ -65,11 +77,30 @@ pub struct Fleet {
     frozen: BTreeMap<String, watch::Sender<bool>>,
     counts: Arc<Counts>,
     _stop: DropGuard,
+    _board: Option<DropGuard>,
+}
+
+/// The engines of all sets, of whatever fleets.
+#[derive(Clone, Debug, Default)]
+pub struct Sets(Arc<Mutex<BTreeMap<String, Arc<Engines>>>>);
+
+impl Sets {
+    /// The instances of a set whose engines accept writes now.
+    #[must_use]
+    pub fn writable(&self, replicaset: &str) -> Vec<String> {
+        self.of(replicaset).writable()
+    }
+
+    fn of(&self, replicaset: &str) -> Arc<Engines> {
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sets.entry(replicaset.to_owned()).or_default())
+    }
 }
 
 /// What the members of a fleet share.
 struct Common {
     config: FleetConfig,
+    provider: Arc<dyn StateProvider>,
     lock: watch::Receiver<Option<LockView>>,
     /// A host of this fleet takes the settings as they were when it was added.
     live: watch::Receiver<Arc<Live>>,
@@ -85,9 +116,27 @@ impl Fleet {
     /// # Errors
     /// The provider's configuration, or a timing that is not safe.
     pub async fn start(config: FleetConfig) -> anyhow::Result<Self> {
+        let board_stop = CancellationToken::new();
+        let guard = board_stop.clone().drop_guard();
+        let opened = provider::open(&config.cluster, board_stop).await?;
+        let fleet = Self::on(opened, config, &Sets::default(), |_| true).await?;
+        // An embedded stateboard ends with the fleet.
+        Ok(Self { _board: Some(guard), ..fleet })
+    }
+
+    /// Those of the plan's hosts that `here` names, once `opened` answers. Their engines replicate from those of other fleets
+    /// with the same `sets`.
+    ///
+    /// # Errors
+    /// A timing that is not safe.
+    pub async fn on(
+        opened: SwitchingProvider,
+        config: FleetConfig,
+        sets: &Sets,
+        here: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
-        let opened = provider::open(&config.cluster, stop.clone()).await?;
         let moving = opened.view();
         let provider: Arc<dyn StateProvider> = Arc::new(opened);
         let snapshot = loop {
@@ -97,12 +146,13 @@ impl Fleet {
                 Err(_) => tokio::time::sleep(AGAIN).await,
             }
         };
-        let seats = config.plan.seats();
+        let seats: Vec<_> = config.plan.seats().into_iter().filter(|seat| here(&seat.host)).collect();
         let (reads, asks) = mpsc::channel(seats.len().max(1));
         tokio::spawn(reads::answer(Arc::clone(&provider), asks));
         let live = Live::new(snapshot.lock.epoch.generation, snapshot.settings);
-        let followed = live::follow(provider, live.context("the settings in the provider")?);
+        let followed = live::follow(Arc::clone(&provider), live.context("the settings in the provider")?);
         let common = Common {
+            provider,
             lock: followed.lock,
             live: followed.live,
             moving,
@@ -112,18 +162,16 @@ impl Fleet {
             config,
         };
         let mut hosts: BTreeMap<String, Vec<Seat>> = BTreeMap::new();
-        let mut sets: BTreeMap<String, Arc<Engines>> = BTreeMap::new();
         for seat in seats {
-            sets.entry(seat.replicaset.clone()).or_default();
             hosts.entry(seat.host.clone()).or_default().push(seat);
         }
         let (mut orders, mut frozen) = (BTreeMap::new(), BTreeMap::new());
         for (name, seats) in hosts {
             let (still, stands_still) = watch::channel(false);
-            common.start_host(&name, &seats, &sets, &stands_still, &mut orders)?;
+            common.start_host(&name, &seats, sets, &stands_still, &mut orders)?;
             frozen.insert(name, still);
         }
-        Ok(Self { orders, frozen, counts: common.counts, _stop: guard })
+        Ok(Self { orders, frozen, counts: common.counts, _stop: guard, _board: None })
     }
 
     /// Ends engines, by their instances' names, as if their processes had crashed. Names of other fleets are skipped.
@@ -164,29 +212,34 @@ impl Common {
         &self,
         name: &str,
         seats: &[Seat],
-        sets: &BTreeMap<String, Arc<Engines>>,
+        sets: &Sets,
         frozen: &watch::Receiver<bool>,
         orders: &mut BTreeMap<String, mpsc::Sender<Order>>,
     ) -> anyhow::Result<()> {
-        let config = Arc::new(Config { name: CoordinatorName::parse(name)?, ..self.config.cluster.clone() });
+        let name = CoordinatorName::parse(name)?;
+        // They follow the lock, and take part in no other way.
+        let config = Arc::new(Config { name, arbiter_enabled: false, ..self.config.cluster.clone() });
         let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
         let mut guards = BTreeMap::new();
         for seat in seats {
-            let engines = sets.get(&seat.replicaset).context("every seat's set was made")?;
+            let engines = sets.of(&seat.replicaset);
             let (instance, order) = (InstanceName::parse(&seat.instance)?, mpsc::channel(1));
             let guarded =
-                self.start_member(&config.name, seat, engines, beats.clone(), (order.1, frozen.clone()))?;
+                self.start_member(&config.name, seat, &engines, beats.clone(), (order.1, frozen.clone()))?;
             orders.insert(seat.instance.clone(), order.0);
             guards.insert(instance, guarded);
         }
+        // Nobody serves there.
+        let address = format!("{}.invalid:1", config.name);
+        let peers = Arc::new(Peers::new(Arc::clone(&config), self.live.clone()));
+        self.start_contender(&config, &address, &peers, guards.len());
         let link = HostLink {
-            peers: Arc::new(Peers::new(Arc::clone(&config), self.live.clone())),
+            peers,
             config,
             live: self.live.clone(),
             guards,
             beats: beat_queue,
-            // Nobody serves there.
-            address: format!("{name}.invalid:1"),
+            address,
             lock: self.lock.clone(),
             moving: self.moving.clone(),
             masters: watch::Sender::new(Arc::new(MastersView::default())),
@@ -194,6 +247,21 @@ impl Common {
         };
         tokio::spawn(host::link(link, frozen.clone(), self.stop.clone()));
         Ok(())
+    }
+
+    /// It knocks where somebody bids for a lock whose holder does not hear this host.
+    fn start_contender(&self, config: &Arc<Config>, address: &str, peers: &Arc<Peers>, guards: usize) {
+        let parts = contender::Parts {
+            config: Arc::clone(config),
+            address: address.to_owned(),
+            guards: u32::try_from(guards).unwrap_or(u32::MAX),
+            live: self.live.clone(),
+            provider: Arc::clone(&self.provider),
+            lock: self.lock.clone(),
+            peers: Arc::clone(peers),
+            knocks: mpsc::channel(1).1,
+        };
+        contender::start(parts, self.stop.clone());
     }
 
     fn start_member(
@@ -214,7 +282,7 @@ impl Common {
             supervised: true,
             failsafe: live.settings.failsafe,
             timing: live.timing.clone(),
-            rules: Rules::default(),
+            rules: self.config.rules,
         };
         // A new member of a host that never promised anything.
         let mut guard = Guard::new(clock::now(), guard, Saved::default(), true);
@@ -228,6 +296,7 @@ impl Common {
             reads: self.reads.clone(),
             counts: Arc::clone(&self.counts),
             pace: self.config.pace,
+            armed: self.config.deadman,
         };
         let (inbox, link) = mpsc::channel(INBOX_MAX);
         let member = Member::new(parts).run(Inboxes { link, orders, frozen });

@@ -62,6 +62,7 @@ pub(crate) struct Member {
     pub(crate) reads: mpsc::Sender<reads::Ask>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) pace: Pace,
+    armed: bool,
     /// By when, then by the order in which they were put here.
     due: BTreeMap<(Time, u64), Due>,
     last_due: u64,
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) reads: mpsc::Sender<reads::Ask>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) pace: Pace,
+    /// Whether the deadman does what it is told.
+    pub(crate) armed: bool,
 }
 
 /// What wakes a member from outside.
@@ -92,7 +95,7 @@ pub(crate) struct Inboxes {
 
 impl Member {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { guard, replicaset, endpoint, engines, beats, reads, counts, pace } = parts;
+        let Parts { guard, replicaset, endpoint, engines, beats, reads, counts, pace, armed } = parts;
         Self {
             guard,
             replicaset,
@@ -102,6 +105,7 @@ impl Member {
             reads,
             counts,
             pace,
+            armed,
             due: BTreeMap::new(),
             last_due: 0,
             deadline: None,
@@ -252,7 +256,7 @@ impl Member {
             }
             Action::Engine { op, command, .. } => self.after(self.pace.engine, Due::Command(op, command)),
             Action::Arm { op, deadline } => {
-                self.deadline = Some(deadline);
+                self.deadline = self.armed.then_some(deadline);
                 self.after(Duration::ZERO, Due::Input(Box::new(Input::Armed(op))));
             }
             Action::Disarm => self.deadline = None,

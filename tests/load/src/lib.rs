@@ -11,7 +11,7 @@ mod plan;
 mod reads;
 mod router;
 
-pub use fleet::{Fleet, FleetConfig, Seen};
+pub use fleet::{Fleet, FleetConfig, Seen, Sets};
 pub use instance::Pace;
 pub use plan::{Plan, Seat};
 pub use router::{Changed, Router};

@@ -80,11 +80,9 @@ async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_is_replaced_exactly_once_and_nobody_else_is() {
     let cluster = Cluster::start().await;
-    let fleet = FleetConfig {
-        cluster: cluster.config.clone(),
-        plan: Plan { sets: 0..SETS, per_host: 10 },
-        pace: Pace { engine: Duration::from_millis(1), disk: Duration::from_millis(1) },
-    };
+    let pace = Pace { engine: Duration::from_millis(1), disk: Duration::from_millis(1) };
+    let plan = Plan { sets: 0..SETS, per_host: 10 };
+    let fleet = FleetConfig::new(cluster.config.clone(), plan, pace);
     let fleet = in_time("the start of the hosts", Fleet::start(fleet)).await.expect("the provider answers");
     let mut router = Router::start(&cluster.coordinator).expect("an address");
     in_time("the first appointments", router.until_active(SETS)).await;

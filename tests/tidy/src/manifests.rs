@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 20] = [
+const MAY_KNOW: [(&str, &[&str]); 21] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),
@@ -72,6 +72,8 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
             "baton-stateboard",
         ],
     ),
+    // Plays the hosts as `load` does, in a simulated network.
+    ("shells", &["baton-board", "baton-coordinator", "baton-core", "baton-oracle", "baton-provider", "load"]),
     // For the values in docs/timing.md.
     ("tidy", &["baton-core"]),
     // Chaos knows binaries and wire only, so that a wrong belief inside the code cannot excuse itself.
@@ -85,7 +87,7 @@ const PURE: [(&str, &[&str]); 3] =
 const NEVER_PURE: [&str; 6] = ["prost", "serde", "tokio", "tonic", "tracing", "rand"];
 
 /// Features that only test crates may switch on.
-const FOR_TESTS: [&str; 2] = ["break", "model"];
+const FOR_TESTS: [&str; 3] = ["break", "model", "simulated"];
 
 /// A crate of the workspace as its manifest describes it.
 struct Manifest<'tree> {

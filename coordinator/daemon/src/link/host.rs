@@ -12,6 +12,7 @@ use crate::directory;
 use crate::guard_shell::FromLink;
 use crate::live::Live;
 use crate::notes::{Note, Notes};
+use crate::surroundings;
 use crate::view::MastersView;
 use baton_core::ids::InstanceName;
 use baton_core::message::{Beat, Hello};
@@ -36,6 +37,12 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Most messages that wait to be sent to the arbiter.
 const OUT_MAX: usize = 64;
+
+/// Some part of `wait`.
+fn spread(wait: Duration) -> Duration {
+    let permille = u32::try_from(surroundings::chance() % 1_000).unwrap_or(0);
+    wait * permille / 1_000
+}
 
 /// One guard as the link sees it.
 pub struct Guarded {
@@ -93,7 +100,7 @@ impl HostLink {
                 () = stop.cancelled() => return,
                 _ = self.lock.changed() => wait = WAIT_MIN,
                 // Spread, so that the hosts of a large cluster do not come back in one moment.
-                () = tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())) => {}
+                () = tokio::time::sleep(wait / 2 + spread(wait)) => {}
             }
         }
     }
@@ -137,16 +144,14 @@ impl HostLink {
         // A connection keeps what it was made with: one that is broken is noticed a little later than it could be.
         let lease = self.live.borrow().timing.lease_ttl.as_duration();
         let refused = |error: tonic::transport::Error| tonic::Status::unavailable(error.to_string());
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(refused)?
             .connect_timeout(lease / 4)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(lease / 2)
             .keep_alive_timeout(lease / 2)
-            .keep_alive_while_idle(true)
-            .connect()
-            .await
-            .map_err(refused)?;
+            .keep_alive_while_idle(true);
+        let channel = surroundings::connect(endpoint).await.map_err(refused)?;
         let hello = v1::HostHello {
             cluster: self.config.identity.cluster.to_string(),
             identity: self.config.identity.secret_hash.to_vec(),

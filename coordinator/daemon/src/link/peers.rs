@@ -7,6 +7,7 @@ use super::wire;
 use super::wire::peer::{self, RelayAnswer};
 use crate::config::Config;
 use crate::live::Live;
+use crate::surroundings;
 use baton_core::ids::InstanceName;
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer};
 use baton_proto::v1;
@@ -151,11 +152,11 @@ impl Peers {
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| Status::invalid_argument(error.to_string()))?
             .connect_timeout(self.beat())
-            .tcp_nodelay(true)
-            .connect_lazy();
+            .tcp_nodelay(true);
+        let channel = surroundings::connect_lazy(&endpoint);
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

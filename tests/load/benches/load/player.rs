@@ -22,7 +22,7 @@ pub fn main(part: &str) -> anyhow::Result<()> {
     let mut word = || words.next().context("FIRST LAST PER_HOST CONFIG");
     let (first, last, per_host) = (word()?.parse()?, word()?.parse()?, word()?.parse()?);
     let cluster = Config::load(Path::new(word()?), [], &Overrides::default())?;
-    let config = FleetConfig { cluster, plan: Plan { sets: first..last, per_host }, pace: PACE };
+    let config = FleetConfig::new(cluster, Plan { sets: first..last, per_host }, PACE);
     let (lines, mut told) = mpsc::channel(16);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {

@@ -15,6 +15,8 @@ pub enum Keeper {
     Timing,
     /// The stateboard's state machine.
     Board,
+    /// The provider that keeps the state in etcd.
+    Etcd,
 }
 
 /// Declares the rules: what each demands, the name of its breach on a command line, and who keeps it.
@@ -68,6 +70,8 @@ rules! {
     SeverBinds = "severance-forgotten" of Guard,
     /// Messages of an epoch below the highest seen are ignored.
     IgnoreLowerEpoch = "stale-epoch-accepted" of Guard,
+    /// Directives below the highest version seen are ignored.
+    IgnoreLowerVersion = "unversioned-directive" of Guard,
     /// A master that has not lapsed is replaced only after its outer bound.
     WaitForOuterBound = "outer-bound-ignored" of Arbiter,
     /// No grant outlives the granter's lock.
@@ -86,8 +90,18 @@ rules! {
     SeverQuorum = "short-sever-quorum" of Arbiter,
     /// Whoever may still replicate from a master that is appointed anew counts among its replicas.
     CountStragglers = "straggler-forgotten" of Arbiter,
-    /// A write whose outcome is unknown is settled by a conditional write.
+    /// A write whose outcome is unknown is not taken for applied.
     SettleUnknown = "unknown-taken-for-applied" of Arbiter,
+    /// A write whose outcome is unknown is not taken for failed: the same change is asked for again.
+    RepeatUnknown = "unknown-taken-for-failed" of Arbiter,
+    /// The old version, read again, proves nothing of a write that may be on its way: only a later version does.
+    BurnVersion = "read-back-believed" of Arbiter,
+    /// No sound member is severed before there is evidence against its master.
+    EvidenceBeforeSever = "sever-before-evidence" of Arbiter,
+    /// A new term takes nobody into the in-sync set.
+    NarrowInSync = "set-widened-at-appointment" of Arbiter,
+    /// Where commits wait for replicas, a newcomer is recorded before it may replicate.
+    RecordBeforeCount = "counted-before-recorded" of Arbiter,
     /// An empty or foreign instance is never chosen.
     CheckIdentity = "foreign-data-taken" of Guard,
     /// An engine found writable without the right is fenced.
@@ -102,6 +116,14 @@ rules! {
     NeedEveryPromise = "one-promise-suffices" of Guard,
     /// A newcomer that the master has acknowledged counts among them.
     HonourNewcomer = "newcomer-not-asked" of Guard,
+    /// A newcomer is acknowledged once the right was extended with it.
+    RegrantBeforeGrow = "grow-on-old-right" of Guard,
+    /// A leaver's promise is needed until its leaving is recorded.
+    NeedLeaver = "promise-dropped-early" of Guard,
+    /// Whoever hears an arbiter passes a master's beat on, and promises nothing.
+    RelayInContact = "promise-in-contact" of Guard,
+    /// A report of a run that may have lost something is no report.
+    ReportWhole = "restarted-replica-counts" of Guard,
     /// Whoever takes the lock over knows that a pinned master has no shorter bound than its pin.
     BoundPin = "pin-forgotten" of Arbiter,
     /// A pin is recorded as ended only after the master has given it up.
@@ -131,8 +153,12 @@ rules! {
     SyncBeforeAnswer = "answer-before-sync" of Board,
     /// A new holder of the lock is told until when an earlier one could be believed.
     TellPredecessorBound = "predecessors-not-told" of Board,
+    /// A release ends the releaser's own part, and no bound of an earlier holder.
+    KeepEarlierBounds = "release-clears-all-bounds" of Board,
     /// A board whose state was moved away serves nobody.
     ServeUnmoved = "served-though-moved" of Board,
+    /// A write compares, in its own transaction, what it rests on with what is there.
+    CompareInWrite = "etcd-write-without-compare" of Etcd,
 }
 
 impl Rule {

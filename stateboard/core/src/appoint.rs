@@ -80,7 +80,8 @@ impl Board {
             BadChange::TermFell { .. } | BadChange::TermReused { .. } => {
                 !self.keep(Rule::UseTermOnce) || !self.keep(Rule::WriteFromVersion)
             }
-            BadChange::MasterNotInSync { .. } | BadChange::InSyncGrew { .. } | BadChange::Name(_) => false,
+            BadChange::InSyncGrew { .. } => !self.keep(Rule::NarrowInSync),
+            BadChange::MasterNotInSync { .. } | BadChange::Name(_) => false,
         }
     }
 

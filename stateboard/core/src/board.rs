@@ -70,11 +70,10 @@ impl Board {
         }
     }
 
-    /// The same with one rule broken, for tests of the checks.
-    #[cfg(feature = "break")]
+    /// The same, keeping these rules: all of them, outside tests.
     #[must_use]
-    pub fn without(mut self, rule: Rule) -> Self {
-        self.rules = Rules::without(rule);
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 

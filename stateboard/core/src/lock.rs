@@ -224,7 +224,8 @@ impl Board {
             // No grant outlives the granter's lock, so what is told is cut to what can be; less than told would be
             // unsafe, and the longest ttl is never less.
             let grant = last_grant_remaining.min(self.lock.durable.longest_ttl);
-            self.lock.bound = self.lock.bound.max(self.now + grant);
+            let earlier = if self.keep(Rule::KeepEarlierBounds) { self.lock.bound } else { self.now };
+            self.lock.bound = earlier.max(self.now + grant);
             self.lock.believed_until = self.now;
             self.lock.hold = Hold::Free;
             self.lock.durable.holder = None;

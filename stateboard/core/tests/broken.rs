@@ -4,7 +4,7 @@
 use crate::driver::{Driver, genesis, record};
 use baton_board::{Board, Limits};
 use baton_core::ids::{InstanceName, Term};
-use baton_core::rules::{Keeper, Rule};
+use baton_core::rules::{Keeper, Rule, Rules};
 use baton_core::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ enum Violation {
 fn story(rule: Option<Rule>) -> BTreeSet<Violation> {
     let board = Board::new(Time(0), genesis(), Limits::default());
     let board = match rule {
-        Some(rule) => board.without(rule),
+        Some(rule) => board.with_rules(Rules::without(rule)),
         None => board,
     };
     let mut driver = Driver::of(board);

@@ -1,11 +1,14 @@
 //! What must always hold, as functions over what was observed: one file for each invariant of the design, and one for
-//! each rule that a single machine owes (`appointments`, `epochs`, `evidence`, `identity`, `intruder`, `rights`).
+//! each rule that a single machine owes (`appointments`, `bounds`, `counted`, `epochs`, `evidence`, `identity`, `intruder`,
+//! `promises`, `rights`, `severances`, `versions`, `writes`).
 //!
 //! Model, scenarios, simulation and chaos feed the same properties. An observer that sees whole states calls the
 //! `check_…` functions on values; one that sees a history feeds its [`Event`]s to an [`Oracle`]. Nothing here knows how
 //! an observation was made, or what any machine holds inside.
 
 pub mod appointments;
+pub mod bounds;
+pub mod counted;
 pub mod epochs;
 pub mod event;
 pub mod evidence;
@@ -17,7 +20,11 @@ pub mod i5;
 pub mod i6;
 pub mod identity;
 pub mod intruder;
+pub mod promises;
 pub mod rights;
+pub mod severances;
+pub mod versions;
+pub mod writes;
 
 pub use event::{Event, Lead, Moment, Seen, WriteId};
 
@@ -67,10 +74,11 @@ pub struct Oracle {
     evidence: evidence::FromHolder,
     identity: identity::Identity,
     rights: rights::Rights,
+    writes: writes::Writes,
 }
 
 impl Oracle {
-    fn properties(&mut self) -> [&mut dyn Property; 11] {
+    fn properties(&mut self) -> [&mut dyn Property; 12] {
         [
             &mut self.i1,
             &mut self.i2,
@@ -83,6 +91,7 @@ impl Oracle {
             &mut self.evidence,
             &mut self.identity,
             &mut self.rights,
+            &mut self.writes,
         ]
     }
 }

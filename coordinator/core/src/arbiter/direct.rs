@@ -23,9 +23,11 @@ impl Arbiter {
         let Some(record) = set.record.clone().filter(|_| !set.held) else { return };
         // An order of a drill counts for three beats of its master: long enough to arrive, too short to surprise anybody.
         let within = self.timing.beat_master * 3;
+        // Where a commit waits for replicas, every connected one counts: it must be in the record before it connects.
+        let counts = record.ack_quorum > 0 && self.keep(Rule::RecordBeforeCount);
         let names: Vec<_> = set.guards.keys().cloned().collect();
         for instance in names {
-            let Some(order) = order_for(set, &record, &instance, within) else { continue };
+            let Some(order) = order_for(set, &record, &instance, within, counts) else { continue };
             let Some(guard) = set.guards.get_mut(&instance) else { continue };
             let Some(session) = guard.session else { continue };
             let sent = guard.sent.as_ref().is_some_and(|(version, last)| {
@@ -56,7 +58,7 @@ impl Arbiter {
     ) {
         let expected = set.record.as_ref().map(|record| record.version);
         let follows = record.check_follows(set.record.as_ref());
-        if self.keep(Rule::ChooseInSync) {
+        if self.keep(Rule::ChooseInSync) && self.keep(Rule::NarrowInSync) {
             assert_eq!(follows, Ok(()), "the arbiter writes only steps of the protocol");
         }
         let op = self.send_write(set, expected, &record, decision.as_deref());
@@ -95,6 +97,7 @@ impl Arbiter {
     pub(super) fn written(&mut self, now: Time, op: OpId, outcome: WriteOutcome) {
         let Some(name) = self.writes.remove(&op) else { return };
         let settle = self.keep(Rule::SettleUnknown);
+        let (repeat, burn) = (self.keep(Rule::RepeatUnknown), self.keep(Rule::BurnVersion));
         let Some(set) = self.sets.get_mut(&name) else { return };
         let Some(pending) = set.pending.take_if(|pending| pending.op == op) else { return };
         let ours = |current: &Option<Box<Record>>| {
@@ -112,6 +115,12 @@ impl Arbiter {
                 return;
             }
             WriteOutcome::Unknown if !settle => self.applied(now, &name, pending),
+            WriteOutcome::Unknown if !repeat => set.proposal = None,
+            WriteOutcome::Unknown if !burn => {
+                // What a read would show that overtakes the write.
+                let before = set.record.clone();
+                self.adopt(now, &name, before);
+            }
             WriteOutcome::NotApplied | WriteOutcome::Unknown => {
                 let retry_at = now + self.timing.lease_ttl / 60;
                 set.pending = Some(Pending { retry_at: Some(retry_at), ..pending });
@@ -176,7 +185,13 @@ fn same_but_for_reach(last: &Order, order: &Order) -> bool {
     }
 }
 
-fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: Span) -> Option<Order> {
+fn order_for(
+    set: &SetState,
+    record: &Record,
+    instance: &InstanceName,
+    within: Span,
+    counts: bool,
+) -> Option<Order> {
     let guard = set.guards.get(instance)?;
     if set.is_master(instance) {
         let holder = record.incarnation == Some(guard.hello.incarnation);
@@ -219,8 +234,6 @@ fn order_for(set: &SetState, record: &Record, instance: &InstanceName, within: S
         DataState::Marked { id, .. } => *id == data_id,
         DataState::Unmarked => beat.engine.follows.as_ref() == Some(&endpoint),
     };
-    // Where a commit waits for replicas, every connected one counts: it must be in the record before it connects.
-    let counts = record.ack_quorum > 0;
     if !related || counts && !record.in_sync.contains(instance) {
         return None;
     }

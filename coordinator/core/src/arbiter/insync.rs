@@ -10,6 +10,7 @@ use crate::engine::DataState;
 use crate::ids::InstanceName;
 use crate::message::Honoured;
 use crate::record::Record;
+use crate::rules::Rule;
 use crate::time::Time;
 use std::collections::BTreeSet;
 
@@ -31,6 +32,9 @@ impl Arbiter {
             return;
         }
         if self.is_suspect(now, set) {
+            if !self.keep(Rule::EvidenceBeforeSever) {
+                set.cutting = record.in_sync.iter().filter(|it| !set.is_master(it)).cloned().collect();
+            }
             return;
         }
         self.prepare_raise(now, set, &record);

@@ -93,9 +93,12 @@ impl Arbiter {
         let ack_quorum = beat.ack_quorum.unwrap_or(known);
         let mut stragglers = before.map(|before| before.stragglers.clone()).unwrap_or_default();
         if ack_quorum > 0 {
-            // They acknowledge, whatever is recorded here.
-            let followers = beat.needs.iter().map(|member| (member.clone(), beat.instance.clone()));
-            stragglers.extend(followers);
+            // Anybody may replicate from it: who had left its set, and was a straggler in the record that is lost, is told by
+            // no other trace.
+            let recorded = before.iter().flat_map(|before| &before.in_sync);
+            let known = set.members.keys().chain(set.guards.keys()).chain(recorded).chain(&beat.needs);
+            let others = known.filter(|member| **member != beat.instance);
+            stragglers.extend(others.map(|member| (member.clone(), beat.instance.clone())));
         }
         let same_term = before.filter(|before| before.term == term);
         Some(Record {

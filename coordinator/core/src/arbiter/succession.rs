@@ -266,8 +266,9 @@ impl Arbiter {
             };
             *instance == chosen || position.holds(&reported)
         };
+        let everybody = all_heard(set) || !self.keep(Rule::NarrowInSync);
         let members: BTreeSet<InstanceName> =
-            if all_heard(set) { set.guards.keys().cloned().collect() } else { record.in_sync.clone() };
+            if everybody { set.guards.keys().cloned().collect() } else { record.in_sync.clone() };
         let mut next: BTreeSet<_> = members.iter().filter(holds).cloned().collect();
         next.insert(chosen.clone());
         next

@@ -76,21 +76,25 @@ impl Promiser {
     }
 }
 
-impl Lead {
-    /// Whose promise this mastership needs beside its own: everybody who may be appointed after it, a newcomer from the
-    /// moment on at which the arbiter may record it on our word, a leaver until it is recorded as one.
-    fn needed(&self, own: &InstanceName, proposal: Option<&Proposal>) -> BTreeSet<InstanceName> {
-        let mut needed = self.in_sync.clone();
-        if let Some(Proposal::Grow { member, .. }) = proposal {
-            needed.insert(member.clone());
-        }
-        needed.remove(own);
-        needed
-    }
-}
-
 // The master's side.
 impl Guard {
+    /// Whose promise a mastership needs beside its own: everybody who may be appointed after it, a newcomer from the
+    /// moment on at which the arbiter may record it on our word, a leaver until it is recorded as one.
+    fn needed(&self, lead: &Lead) -> BTreeSet<InstanceName> {
+        let mut needed = lead.in_sync.clone();
+        match &self.proposal {
+            Some(Proposal::Grow { member, .. }) if self.keep(Rule::HonourNewcomer) => {
+                needed.insert(member.clone());
+            }
+            Some(Proposal::Shrink { member, .. }) if !self.keep(Rule::NeedLeaver) => {
+                needed.remove(member);
+            }
+            _ => {}
+        }
+        needed.remove(&self.config.instance);
+        needed
+    }
+
     /// With each beat of a master whose right is not being extended as it should: everybody that may be appointed is
     /// asked for a promise. Begun while two beats of patience are still left.
     pub(super) fn ask_for_promises(&mut self, now: Time, beat: &Beat) {
@@ -104,7 +108,7 @@ impl Guard {
             return;
         }
         let (term, ttl) = (lead.term, timing.lease_ttl);
-        let needed = lead.needed(&self.config.instance, self.honoured_newcomer());
+        let needed = self.needed(lead);
         if needed.is_empty() {
             // Nobody else may be appointed: its own word is enough, and counts from this beat.
             self.extend_on_promises(now);
@@ -151,7 +155,7 @@ impl Guard {
     fn extend_on_promises(&mut self, now: Time) {
         let every = self.keep(Rule::NeedEveryPromise);
         let Some(lead) = self.lead.as_ref().filter(|lead| lead.right.is_some()) else { return };
-        let needed = lead.needed(&self.config.instance, self.honoured_newcomer());
+        let needed = self.needed(lead);
         let timing = &self.config.timing;
         let alone = (now + timing.lease_ttl).back(timing.margin);
         let kept: Vec<_> = needed.iter().filter_map(|member| lead.promises.get(member)).collect();
@@ -174,12 +178,7 @@ impl Guard {
 
     /// The other members whose promise the mastership needs; of whoever leads nothing, none.
     pub(super) fn needs(&self) -> BTreeSet<InstanceName> {
-        let lead = self.lead.as_ref();
-        lead.map(|lead| lead.needed(&self.config.instance, self.honoured_newcomer())).unwrap_or_default()
-    }
-
-    fn honoured_newcomer(&self) -> Option<&Proposal> {
-        self.proposal.as_ref().filter(|_| self.keep(Rule::HonourNewcomer))
+        self.lead.as_ref().map(|lead| self.needed(lead)).unwrap_or_default()
     }
 
     pub(super) fn set_on_promises(&mut self, on: bool) {
@@ -200,9 +199,16 @@ impl Guard {
 // The member's side.
 impl Guard {
     /// Until when this guard may not promote its engine: promises of this run and of earlier ones.
-    pub(super) fn held_until(&self) -> Time {
+    #[must_use]
+    pub fn held_until(&self) -> Time {
         let promised = self.saved.promised.filter(|_| self.keep(Rule::HoldPromise));
         promised.map_or(self.hold_until, |promised| promised.until.max(self.hold_until))
+    }
+
+    /// What it has promised last.
+    #[must_use]
+    pub fn promised_last(&self) -> Option<Promised> {
+        self.saved.promised
     }
 
     pub(super) fn asked(&mut self, now: Time, from: InstanceName, ask: Ask) {
@@ -265,6 +271,9 @@ impl Guard {
     /// needs longer than a beat would keep every promise from leaving.
     pub(super) fn promise_due(&self) -> Option<Time> {
         let asked = self.promiser.asked.as_ref().filter(|_| self.promiser.unsent.is_none())?;
+        if !self.keep(Rule::RelayInContact) {
+            return Some(Time::default());
+        }
         let timing = &self.config.timing;
         // Of a master whose lease is shorter than ours a beat is shorter too, and that is what it can wait for.
         Some(self.promiser.silent_since? + timing.within(timing.beat_master, asked.ttl))

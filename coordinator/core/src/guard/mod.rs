@@ -385,6 +385,24 @@ impl Guard {
         self.floor
     }
 
+    /// The version of the highest directive that it has seen.
+    #[must_use]
+    pub fn directed_by(&self) -> Stamp {
+        self.seen
+    }
+
+    /// The highest epoch that it has seen.
+    #[must_use]
+    pub fn heard_epoch(&self) -> Epoch {
+        self.saved.highest_epoch
+    }
+
+    /// The timings in force.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.config.timing
+    }
+
     fn push(&mut self, action: Action) {
         self.actions.push_back(action);
     }

@@ -87,7 +87,7 @@ impl Guard {
     /// new generation) may have set versions back; within one they only rise.
     fn admit(&mut self, directive: &Directive) -> bool {
         let stamp = directive.stamp();
-        if stamp < self.seen {
+        if stamp < self.seen && self.keep(Rule::IgnoreLowerVersion) {
             return false;
         }
         let bound = self.severance.as_ref().is_some_and(|severance| stamp <= severance.stamp);
@@ -95,7 +95,7 @@ impl Guard {
         if bound && !sever && self.keep(Rule::SeverBinds) {
             return false;
         }
-        self.seen = stamp;
+        self.seen = self.seen.max(stamp);
         true
     }
 
@@ -234,6 +234,9 @@ impl Guard {
 
     /// Where no commit waits there is nothing to look for.
     pub(super) fn answer_proposal(&mut self, now: Time) {
+        if !self.keep(Rule::RegrantBeforeGrow) {
+            self.regranted(now);
+        }
         if matches!(&self.proposal, Some(Proposal::Shrink { ack_quorum: 0, .. })) {
             self.drop_leaver(now);
         }
@@ -259,7 +262,7 @@ impl Guard {
         }
         let position = self.engine.position();
         let run = self.engine.run().cloned();
-        let whole = run.is_some() && self.engine.whole == run;
+        let whole = run.is_some() && (self.engine.whole == run || !self.keep(Rule::ReportWhole));
         self.push(Action::Note(Note::Severed { version: stamp.version, position }));
         if let Some(severance) = &mut self.severance {
             severance.report = Some(Severed { stamp, position, run, whole });

@@ -79,7 +79,8 @@ impl Guard {
     }
 
     /// What is left of a pin, as it was granted.
-    pub(super) fn pinned_left(&self, now: Time) -> Span {
+    #[must_use]
+    pub fn pinned_left(&self, now: Time) -> Span {
         let until = self.lead.as_ref().and_then(|lead: &Lead| lead.pinned_until);
         until.map_or(Span::ZERO, |until| until.since(now))
     }

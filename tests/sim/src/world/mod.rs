@@ -7,6 +7,7 @@ mod arbiter;
 mod clock;
 mod contenders;
 mod due;
+mod duties;
 mod engine;
 mod net;
 mod node;
@@ -96,6 +97,8 @@ pub struct World {
     pub decisions: Vec<baton_core::decision::Decision>,
     /// Whether the fence command turns hosts off, or confirms nothing.
     pub fence_works: bool,
+    /// What single machines owe is looked at too, not only the invariants.
+    pub duties: bool,
     net: Net,
     rules: Rules,
     bootstrap_members: u32,
@@ -129,7 +132,7 @@ impl World {
     /// # Errors
     /// The settings are not safe together.
     pub fn new(setup: Setup) -> Result<Self, BadTiming> {
-        let timing = Timing::new(&setup.settings)?;
+        let timing = setup.rules.timed(Timing::new(&setup.settings)?);
         let count = u32::try_from(setup.instances.len()).unwrap_or(u32::MAX);
         let mut world = Self {
             now: 0,
@@ -141,6 +144,7 @@ impl World {
             timing,
             decisions: Vec::new(),
             fence_works: true,
+            duties: true,
             net: Net::default(),
             rules: setup.rules,
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),

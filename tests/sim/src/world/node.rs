@@ -3,6 +3,7 @@
 //! It must not know what the guard decides.
 
 use super::clock::Clock;
+use super::duties::{outdated, promised_until};
 use super::engine::{Engine, Entry};
 use super::net::Body;
 use super::process::Left;
@@ -42,6 +43,8 @@ pub(super) struct Remembered {
     pub(super) leads: Option<(Incarnation, Term)>,
     pub(super) intruder_since: Option<u64>,
     pub(super) heard_epoch: Epoch,
+    /// Since when it has heard nothing of an arbiter, by its clock.
+    pub(super) silent_since: Option<Time>,
 }
 
 /// One instance's host.
@@ -364,6 +367,7 @@ impl World {
 
     pub(super) fn guard_step(&mut self, instance: &InstanceName, input: Input) {
         let now = self.now;
+        self.note_contact(instance, &input);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let local = node.clock.read(now);
         let Some(guard) = &mut node.guard else { return };
@@ -378,18 +382,25 @@ impl World {
             node.remembered.heard_epoch = node.remembered.heard_epoch.max(*epoch);
         }
         let over = said.is_some_and(|(_, epoch)| epoch < highest);
-        let ticked = over.then(|| {
+        let behind = outdated(guard, &input);
+        let ticked = (over || behind.is_some()).then(|| {
             let mut twin = guard.clone();
             twin.step(local, Input::Tick);
             twin
         });
+        let promised = promised_until(guard);
         guard.step(local, input);
         let changed = ticked.is_some_and(|ticked| *guard != ticked);
+        if let Some(behind) = behind.filter(|_| changed && !over) {
+            self.watch_version(instance, behind);
+        }
         if let Some((to, epoch)) = said {
             self.watch_heeding(instance, to, epoch, changed);
         }
+        self.watch_silence(instance, promised);
         self.drain_guard(instance);
         self.watch_right(instance);
+        self.watch_promises();
         self.watch();
     }
 
@@ -471,6 +482,7 @@ impl World {
     }
 
     fn guard_acts(&mut self, instance: &InstanceName, action: Action) {
+        self.watch_action(instance, &action);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let (run, connection) = (node.run, node.connection);
         match action {

@@ -64,6 +64,7 @@ impl World {
         node.outstanding.clear();
         node.askers.clear();
         node.remembered.heard_epoch = node.disk.highest_epoch;
+        node.remembered.silent_since = Some(node.clock.read(now));
         let config = Config {
             instance: instance.clone(),
             replicaset,

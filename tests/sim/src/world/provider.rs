@@ -6,11 +6,11 @@ use super::net::Body;
 use super::{Due, World};
 use baton_board::{
     Action, AppointOutcome, Board, Durable, Identity, Input, Item, Limits, LockView, Persist, Reply, Request,
-    RequestId, SessionId, Write,
+    RequestId, SessionId, SessionMessage, Write,
 };
 use baton_core::ids::{ClusterName, Epoch};
 use baton_core::record::{Record, Settings};
-use baton_core::rules::{Rule, Rules};
+use baton_core::rules::Rules;
 use baton_core::time::Time;
 use baton_oracle::Seen;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -112,11 +112,7 @@ impl Provider {
 }
 
 fn new_board(now: u64, durable: Durable, rules: Rules) -> Board {
-    let board = Board::new(Time(now), durable, Limits::default());
-    match Rule::ALL.into_iter().find(|rule| !rules.keep(*rule)) {
-        Some(broken) => board.without(broken),
-        None => board,
-    }
+    Board::new(Time(now), durable, Limits::default()).with_rules(rules)
 }
 
 impl World {
@@ -155,14 +151,10 @@ impl World {
     }
 
     /// The disk is put back to an earlier copy, as a restore from a backup would; the generation rises.
-    pub fn restore_provider(&mut self, mut backup: Durable) {
+    pub fn restore_provider(&mut self, backup: Durable) {
         self.stop_provider();
-        let epoch = self.provider.durable.lock.epoch;
-        backup.lock.epoch = Epoch { generation: epoch.generation + 1, number: epoch.number };
-        backup.lock.holder = None;
-        backup.settings.longest_lease =
-            backup.settings.longest().max(self.provider.durable.settings.longest());
-        self.provider.durable = backup;
+        let (over, millis) = (&self.provider.durable, self.unix_millis());
+        self.provider.durable = backup.restored_over(Some(over), 0, millis, millis);
         self.start_provider();
         self.spread_settings();
         self.spread_lock();
@@ -256,6 +248,9 @@ impl World {
                     self.after(micros, Due::BoardDisk(self.provider.run));
                 }
                 Action::Session { session, message } => {
+                    if let SessionMessage::Granted { predecessor_bound, resumed: false, .. } = &message {
+                        self.watch_bound(*predecessor_bound);
+                    }
                     if let Some(arbiter) = self.provider.sessions.get(&session).cloned() {
                         self.send(BOARD, &arbiter, Body::FromBoard(session, message));
                     }
@@ -311,10 +306,12 @@ impl World {
         let durable = &mut self.provider.durable;
         durable.revision = persist.revision;
         let mut records = Vec::new();
+        let mut before = None;
         for write in persist.writes {
             match write {
                 Write::Lock(lock) => durable.lock = lock,
                 Write::Record(record) => {
+                    before = durable.records.get(&record.replicaset).cloned();
                     durable.records.insert(record.replicaset.clone(), record.as_ref().clone());
                     records.push(record);
                 }
@@ -335,6 +332,12 @@ impl World {
             }
         }
         let current = durable.lock.epoch;
+        if !records.is_empty() {
+            self.watch_promises();
+        }
+        if let (Some(before), Some(after)) = (before, records.last()) {
+            self.watch_replaced(&before, after);
+        }
         for record in records {
             let members: Vec<_> = record.in_sync.iter().map(ToString::to_string).collect();
             let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);

@@ -130,6 +130,7 @@ impl World {
         }
         for write in node.engine.confirmed(replica, length) {
             self.say(master.as_str(), format_args!("acknowledges {write}"));
+            self.watch_counted(master, replica);
             self.acknowledged(master, write);
         }
     }

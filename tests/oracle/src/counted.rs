@@ -1,0 +1,40 @@
+//! Who counts: where commits wait for replicas, only those acknowledge whose report a failover asks for.
+//!
+//! It must not know how an engine counts.
+
+use crate::{Violation, broken};
+use baton_core::ids::InstanceName;
+use baton_core::record::Record;
+
+/// The statement.
+pub const STATEMENT: &str =
+    "where commits wait for replicas, whoever acknowledges is in the recorded in-sync set or a straggler";
+
+/// Whether a replica's acknowledgement may count at the recorded master.
+///
+/// # Errors
+/// Nobody would ask for its report.
+pub fn check_counted(record: &Record, replica: &InstanceName) -> Result<(), Violation> {
+    let known = record.in_sync.contains(replica) || record.stragglers.contains_key(replica);
+    if record.ack_quorum == 0 || known {
+        return Ok(());
+    }
+    broken("counted", format!("{replica} acknowledges at term {} and is not in the record", record.term))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{instance, record};
+
+    #[test]
+    fn an_outsider_counts_only_where_nobody_waits() {
+        let mut record = record(2, "a1", 1);
+        assert_eq!(check_counted(&record, &instance("a2")), Ok(()), "nobody waits");
+        record.ack_quorum = 1;
+        let violation = check_counted(&record, &instance("a2")).expect_err("a2 is unknown");
+        assert_eq!(violation.text, "a2 acknowledges at term 2 and is not in the record");
+        record.stragglers.insert(instance("a2"), instance("a1"));
+        assert_eq!(check_counted(&record, &instance("a2")), Ok(()), "a straggler is asked too");
+    }
+}

@@ -1,0 +1,42 @@
+//! Severances: where no commit waits for replicas, nobody is cut off from a master that goes on: what it acknowledges from
+//! then on would be nowhere else.
+//!
+//! It must not know why somebody is severed.
+
+use crate::{Violation, broken};
+use baton_core::ids::InstanceName;
+use baton_core::record::Record;
+
+/// The statement.
+pub const STATEMENT: &str =
+    "no in-sync member is severed while its master goes on and no commit waits for it";
+
+/// Whether a member may be severed at the version of this record. `leads`: the recorded master accepts writes and holds the right to.
+///
+/// # Errors
+/// It is in the in-sync set of a master that goes on.
+pub fn check_severed(record: &Record, member: &InstanceName, leads: bool) -> Result<(), Violation> {
+    if !leads || record.ack_quorum > 0 || !record.in_sync.contains(member) {
+        return Ok(());
+    }
+    let master = record.master.as_ref().map(ToString::to_string).unwrap_or_default();
+    broken("severances", format!("{member} is severed from {master}, which leads at term {}", record.term))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{instance, record};
+
+    #[test]
+    fn a_member_of_a_master_that_leads_is_found_and_nobody_else() {
+        let mut record = record(2, "a1", 1);
+        record.in_sync.insert(instance("a2"));
+        let violation = check_severed(&record, &instance("a2"), true).expect_err("a1 leads");
+        assert_eq!(violation.text, "a2 is severed from a1, which leads at term 2");
+        assert_eq!(check_severed(&record, &instance("a2"), false), Ok(()), "it does not");
+        assert_eq!(check_severed(&record, &instance("a3"), true), Ok(()), "it is not in the set");
+        record.ack_quorum = 1;
+        assert_eq!(check_severed(&record, &instance("a2"), true), Ok(()), "commits wait meanwhile");
+    }
+}

@@ -128,6 +128,8 @@ rules! {
     BoundPin = "pin-forgotten" of Arbiter,
     /// A pin is recorded as ended only after the master has given it up.
     AwaitUnpin = "unpinned-unheard" of Arbiter,
+    /// A pin is recorded as ended only while the lock outlasts the lease that its master gave itself.
+    CoverUnpin = "unpinned-beyond-lock" of Arbiter,
     /// A higher `ack_quorum` is recorded only on the master's word that its commits wait for so many, and so many hold what was
     /// acknowledged before.
     QuorumMasterFirst = "quorum-recorded-first" of Arbiter,

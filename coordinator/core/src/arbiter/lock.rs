@@ -47,6 +47,11 @@ impl Arbiter {
         self.lock.as_ref().map_or(Span::ZERO, |lock| lock.valid_until.since(now))
     }
 
+    /// Whether nobody else can hold the lock before this moment.
+    pub(super) fn lock_covers(&self, until: Time) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.valid_until >= until)
+    }
+
     pub(super) fn lock_acquired(
         &mut self,
         now: Time,

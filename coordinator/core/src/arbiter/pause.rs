@@ -40,8 +40,14 @@ impl Arbiter {
             // From its word on it rests on leases. (The word is older than its receipt.)
             set.pin_bound = now;
             set.outer_bound = now + self.timing.hold;
+            set.leased_until = set.leased_until.max(set.outer_bound);
         }
-        let awaits = set.pin_wish == Some(PinWish::Unpin) && record.pinned.is_some() && now < set.pin_bound;
+        // The master gave itself that lease. Once the pin is out of the record, whoever takes the lock over knows of nothing but
+        // the end of ours.
+        let uncovered = given_up && !self.lock_covers(set.outer_bound) && self.keep(Rule::CoverUnpin);
+        let unheard = now < set.pin_bound;
+        let awaits =
+            set.pin_wish == Some(PinWish::Unpin) && record.pinned.is_some() && (unheard || uncovered);
         if awaits && self.keep(Rule::AwaitUnpin) {
             // A proposal on this version is dropped for nothing but a higher one.
             if set.confirmed && set.proposal.is_none() {

@@ -128,6 +128,18 @@ pub fn report_whole(world: &mut World) {
     world.millis(8_000);
 }
 
+/// A pause ends while the lock runs out, and the master is cut off once that is recorded.
+pub fn cover_unpin(world: &mut World) {
+    world.pause_set(None);
+    world.millis(2_000);
+    world.arbiters.get_mut("b1").expect("it is in the world").no_renewals = true;
+    world.millis(3_000);
+    world.resume_set();
+    world.millis(20);
+    world.isolate("a1");
+    world.millis(6_000);
+}
+
 /// Whoever takes the lock over gives it up before it has read anything.
 pub fn keep_earlier_bounds(world: &mut World) {
     let epoch = world.provider.epoch();

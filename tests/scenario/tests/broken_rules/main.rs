@@ -86,6 +86,7 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::ReportWhole => (waits_for_one, report_whole),
         Rule::KeepEarlierBounds => (rest, keep_earlier_bounds),
         Rule::KeepMargin => (rest, keep_margin),
+        Rule::CoverUnpin => (rest, cover_unpin),
         other => panic!("there is no story for {other:?}"),
     }
 }
@@ -112,6 +113,7 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::AwaitUnpin
         | Rule::ForceNeedsRefusal
         | Rule::AwaitRemovedMaster
+        | Rule::CoverUnpin
         | Rule::HandPromiseOver => "I2",
         Rule::RecordBeforeDirect | Rule::SettleUnknown => "I4",
         Rule::SeverBinds

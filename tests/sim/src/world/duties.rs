@@ -48,7 +48,7 @@ impl World {
 
     fn watch_severed(&mut self, instance: &InstanceName) {
         let Some(record) = self.settled_record().cloned() else { return };
-        let expelled = self.settings.members.get(instance).is_some_and(|member| member.expelled);
+        let expelled = self.expelled.contains(instance);
         let severed = self.nodes.get(instance).map(|node| node.disk.severed == Some(stamp_of(&record)));
         let master = record.master.as_ref().and_then(|master| self.nodes.get(master));
         let leads = master.is_some_and(|node| {

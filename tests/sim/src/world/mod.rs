@@ -41,7 +41,7 @@ use baton_core::time::Span;
 use baton_core::timing::{BadTiming, Timing};
 use baton_oracle::{Event, Moment, Oracle, Property, Seen, Violation};
 use net::Net;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// How long a message takes from one host to another, in microseconds.
@@ -99,6 +99,8 @@ pub struct World {
     pub fence_works: bool,
     /// What single machines owe is looked at too, not only the invariants.
     pub duties: bool,
+    /// Whom a person has ever expelled: an order to sever it may be on its way for long after.
+    expelled: BTreeSet<InstanceName>,
     net: Net,
     rules: Rules,
     bootstrap_members: u32,
@@ -145,6 +147,7 @@ impl World {
             decisions: Vec::new(),
             fence_works: true,
             duties: true,
+            expelled: BTreeSet::new(),
             net: Net::default(),
             rules: setup.rules,
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),

@@ -60,6 +60,8 @@ impl World {
         if let Ok(timing) = Timing::new(&settings) {
             self.timing = timing;
             self.settings = settings.clone();
+            let expelled = settings.members.iter().filter(|(_, member)| member.expelled);
+            self.expelled.extend(expelled.map(|(instance, _)| instance.clone()));
         }
         let hosts = self.nodes.keys().map(ToString::to_string).chain(self.arbiters.keys().cloned());
         for host in hosts.collect::<Vec<_>>() {

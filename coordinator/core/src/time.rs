@@ -24,7 +24,19 @@ impl Time {
     pub fn back(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
+
+    /// The same moment after a model has moved its clocks back. What is as good as never stays where it is, or every state
+    /// with such a moment would be another one.
+    #[cfg(feature = "model")]
+    #[must_use]
+    pub fn folded(self, by: Span) -> Self {
+        if self.0 >= AS_GOOD_AS_NEVER { self } else { self.back(by) }
+    }
 }
+
+/// Further ahead than any clock of a model ever comes, in its units; less than a second in those of production.
+#[cfg(feature = "model")]
+const AS_GOOD_AS_NEVER: u64 = 1_000_000;
 
 impl Span {
     /// No time at all.

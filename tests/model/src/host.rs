@@ -3,35 +3,12 @@
 //!
 //! It must not know the arbiter or the network; what leaves the host is handed back to the caller.
 
-use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
-use baton_core::guard::{Action, Guard, Input, Saved};
-use baton_core::ids::{DataId, Endpoint, EngineRun, InstanceName, OpId, Term};
+use crate::engine::{Engine, Peers};
+use baton_core::engine::{EngineCommand, EngineOutcome};
+use baton_core::guard::{Action, Guard, HandOver, Input, Saved};
+use baton_core::ids::{InstanceName, OpId};
 use baton_core::message::{Ask, Beat, PeerAnswer};
-use baton_core::position::Position;
 use baton_core::time::{Span, Time};
-
-/// An engine with just as much of a database as the protocol looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Engine {
-    /// Some process of it runs.
-    pub up: bool,
-    /// Counts its runs.
-    pub run: u64,
-    /// It accepts writes.
-    pub writable: bool,
-    /// The term of its last promotion in this run.
-    pub promoted: Term,
-    /// Whom it replicates from, by index.
-    pub follows: Option<usize>,
-    /// Its data's mark.
-    pub data: Option<(DataId, Term)>,
-    /// Asked over the guard's connection and not executed.
-    pub queue: Vec<(OpId, EngineCommand)>,
-    /// Asked over a connection that broke; it may still be read by the engine.
-    pub late: Option<EngineCommand>,
-    /// The guard has no connection, and is to open one.
-    pub reconnect: bool,
-}
 
 /// What the deadman's socket carries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +28,14 @@ pub struct Host {
     pub guard: Option<Guard>,
     /// Counts the runs of the guard.
     pub run: u64,
+    /// Counts the boots of the machine.
+    pub boot: u64,
+    /// On which boot its state file was written.
+    pub guard_boot: u64,
+    /// What a guard whose sidecar was restarted on purpose has left; a copy stays there for ever.
+    pub handed: Option<Box<HandOver>>,
+    /// How many of those were taken.
+    pub taken: u64,
     /// The state file.
     pub disk: Saved,
     /// The coordinator is stopped.
@@ -69,6 +54,19 @@ pub struct Host {
     pub reads: bool,
     /// `DeadmanUp` is owed to the guard.
     pub greets: bool,
+    /// What it has seen, for what a world has to show.
+    pub past: Past,
+}
+
+/// What happened to a host at some time. It tells states apart that are equal otherwise, so only what a world shows is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Past {
+    /// Its right rested on promises.
+    pub on_promises: bool,
+    /// It passed another's beat on and a grant back.
+    pub passed_on: bool,
+    /// Its right was pinned.
+    pub pinned: bool,
 }
 
 /// What leaves a host.
@@ -84,9 +82,6 @@ pub enum Sent {
     Relay(InstanceName, Box<Beat>),
 }
 
-/// What an engine sees of the others: which are up, and their data.
-pub type Peers = Vec<(bool, Option<(DataId, Term)>, Option<usize>)>;
-
 /// How a host of this world behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Manner {
@@ -98,85 +93,10 @@ pub struct Manner {
     pub slow_engine: bool,
     /// Masters ask for promises.
     pub failsafe: bool,
-}
-
-/// Where clients reach the engine of a host.
-#[must_use]
-pub fn endpoint(index: usize) -> Endpoint {
-    Endpoint(format!("a{}", index + 1).into())
-}
-
-fn host_of(endpoint: &Endpoint) -> Option<usize> {
-    endpoint.0.strip_prefix('a').and_then(|number| number.parse::<usize>().ok()).map(|number| number - 1)
-}
-
-impl Engine {
-    /// An engine that was started, fenced.
-    #[must_use]
-    pub fn fresh() -> Self {
-        Self {
-            up: true,
-            run: 1,
-            writable: false,
-            promoted: Term(0),
-            follows: None,
-            data: None,
-            queue: Vec::new(),
-            late: None,
-            reconnect: false,
-        }
-    }
-
-    fn probe(&self, index: usize, peers: &Peers) -> Probe {
-        let caught_up = peers.iter().filter(|(up, _, follows)| *up && *follows == Some(index)).count();
-        Probe {
-            run: EngineRun(self.run.to_string().into()),
-            writable: self.writable,
-            follows: self.follows.map(endpoint),
-            link_up: self.follows.is_some_and(|master| peers.get(master).is_some_and(|(up, ..)| *up)),
-            position: Position::at(self.data.as_ref().map_or(0, |(_, term)| term.0), 0),
-            data: self.data.clone().map_or(DataState::Empty, |(id, term)| DataState::Marked { id, term }),
-            replicas_caught_up: u32::try_from(caught_up).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// What an engine that is up does with a command.
-    fn execute(&mut self, command: &EngineCommand, peers: &Peers) {
-        match command {
-            EngineCommand::Probe | EngineCommand::Quorum { .. } => {}
-            EngineCommand::Fence => {
-                self.writable = false;
-                self.follows = None;
-            }
-            EngineCommand::Promote { term, data_id, .. } => {
-                self.writable = true;
-                self.follows = None;
-                self.promoted = *term;
-                self.data = Some((data_id.clone(), *term));
-            }
-            EngineCommand::Follow { endpoint } => {
-                self.writable = false;
-                self.follows = host_of(endpoint);
-            }
-        }
-        let master = self.follows.and_then(|master| peers.get(master));
-        if let Some((true, Some(data), _)) = master
-            && self.data.as_ref().is_none_or(|own| own.1 <= data.1)
-        {
-            self.data = Some(data.clone());
-        }
-    }
-
-    /// No process is left.
-    pub fn end(&mut self) {
-        self.up = false;
-        self.writable = false;
-        self.follows = None;
-        self.promoted = Term(0);
-        self.queue.clear();
-        self.late = None;
-        self.reconnect = false;
-    }
+    /// Clients write, and replicas copy a log.
+    pub logs: bool,
+    /// An engine that crashes loses the writes of its last term.
+    pub forgets: bool,
 }
 
 impl Host {
@@ -230,20 +150,20 @@ impl Host {
             Action::Engine { op, command, .. } => self.ask_engine(op, command, manner, peers),
             Action::Arm { op, deadline } => self.tell_deadman(ToDeadman::Arm(op, deadline), manner),
             Action::Disarm => self.tell_deadman(ToDeadman::Disarm, manner),
-            Action::KillEngine => self.kill_engine(),
+            Action::KillEngine => self.kill_engine(manner),
             Action::StartEngine => {
                 self.engine.up = true;
                 self.engine.run += 1;
-                self.connect(peers);
+                self.connect(manner, peers);
             }
             Action::StandDown | Action::Note(_) => {}
         }
     }
 
     /// Opens the guard's connection to a running engine.
-    pub fn connect(&mut self, peers: &Peers) {
+    pub fn connect(&mut self, manner: Manner, peers: &Peers) {
         self.engine.reconnect = false;
-        let probe = self.engine.probe(self.index, peers);
+        let probe = self.engine.probe(self.index, peers, manner.logs);
         self.inbox.push(Input::EngineConnected(probe));
     }
 
@@ -261,25 +181,25 @@ impl Host {
             manner.slow_engine && matches!(command, EngineCommand::Promote { .. } | EngineCommand::Fence);
         self.engine.queue.push((op, command));
         if !slow && self.engine.queue.len() == 1 {
-            self.execute_next(peers);
+            self.execute_next(manner, peers);
         }
     }
 
     /// The engine executes the next command of the guard's connection and answers.
-    pub fn execute_next(&mut self, peers: &Peers) {
+    pub fn execute_next(&mut self, manner: Manner, peers: &Peers) {
         if self.engine.queue.is_empty() {
             return;
         }
         let (op, command) = self.engine.queue.remove(0);
-        self.engine.execute(&command, peers);
-        let outcome = EngineOutcome::Done(self.engine.probe(self.index, peers));
+        self.engine.execute(&command, peers, manner.logs);
+        let outcome = EngineOutcome::Done(self.engine.probe(self.index, peers, manner.logs));
         self.inbox.push(Input::EngineDone { op, outcome });
     }
 
     /// The engine reads what an older connection carried.
-    pub fn execute_late(&mut self, peers: &Peers) {
+    pub fn execute_late(&mut self, manner: Manner, peers: &Peers) {
         if let Some(command) = self.engine.late.take() {
-            self.engine.execute(&command, peers);
+            self.engine.execute(&command, peers, manner.logs);
         }
     }
 
@@ -297,9 +217,9 @@ impl Host {
     }
 
     /// Every process of the engine is killed, or has crashed.
-    pub fn kill_engine(&mut self) {
+    pub fn kill_engine(&mut self, manner: Manner) {
         if self.engine.up {
-            self.engine.end();
+            self.engine.end(manner.forgets);
             self.deadline = None;
             self.pipe.clear();
             if self.guard.is_some() {
@@ -354,12 +274,29 @@ impl Host {
             guard.rebase_ops(down);
             self.rebase_ops(down);
         }
-        self.deadline.iter_mut().for_each(|time| *time = time.back(by));
+        self.deadline.iter_mut().for_each(|time| *time = time.folded(by));
         for message in &mut self.pipe {
             if let ToDeadman::Arm(_, deadline) = message {
-                *deadline = deadline.back(by);
+                *deadline = deadline.folded(by);
             }
         }
+        if let Some(promised) = &mut self.disk.promised {
+            promised.until = promised.until.folded(by);
+        }
+        if let Some(handed) = &mut self.handed {
+            handed.rebase(by);
+        }
+    }
+
+    /// The machine was turned off, or has lost its power: nothing is left but its disk.
+    pub fn turn_off(&mut self, manner: Manner) {
+        self.kill_engine(manner);
+        self.guard = None;
+        self.boot += 1;
+        self.deadline = None;
+        self.pipe.clear();
+        self.inbox.clear();
+        (self.paused, self.frozen, self.reads, self.greets) = (false, false, false, false);
     }
 
     fn rebase_ops(&mut self, down: OpId) {

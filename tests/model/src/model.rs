@@ -20,11 +20,14 @@ const WARM_UP_MOST: usize = 2_000;
 impl Checked {
     /// Goes on without faults until a master serves, everybody else is in its in-sync set, and nothing is due.
     fn warm_up(&self) -> State {
+        // Where clocks mean nothing nobody would ever come to rest.
+        let timed = Self { world: World { timeless: false, ..self.world.clone() } };
         let mut state = State::first(&self.world);
+        state.provider.timeless = false;
         let mut calm = 0;
         for _ in 0..WARM_UP_MOST {
             let mut out = Vec::new();
-            moves(&self.world, &state, &mut out);
+            moves(&timed.world, &state, &mut out);
             // Whatever is due comes before the clocks, and the slowest clock goes on first.
             let due = out.iter().find(|step| !matches!(step, Move::Advance(_))).copied();
             let slowest = out.iter().copied().min_by_key(|step| match step {
@@ -40,9 +43,10 @@ impl Checked {
             let even = state.clocks.iter().all(|time| *time == state.clocks[0]);
             calm += usize::from(steady && even && due.is_none());
             if calm > 2 {
+                state.provider.timeless = self.world.timeless;
                 return state;
             }
-            state = self.carried(&state, step);
+            state = timed.carried(&state, step);
         }
         panic!("the world {} does not come to rest without faults", self.world.name)
     }
@@ -50,7 +54,7 @@ impl Checked {
     fn carried(&self, state: &State, step: Move) -> State {
         let mut carrier = Carrier { world: &self.world, state: state.clone(), relayed: None };
         carrier.carry_out(step);
-        carrier.state.fold(&self.world);
+        carrier.state.fold(&self.world, Some(state));
         carrier.state
     }
 }
@@ -63,7 +67,7 @@ impl Model for Checked {
         let mut state = match self.world.start {
             Start::Empty => {
                 let mut state = State::first(&self.world);
-                state.fold(&self.world);
+                state.fold(&self.world, None);
                 state
             }
             Start::Steady => self.warm_up(),
@@ -80,7 +84,12 @@ impl Model for Checked {
         Some(self.carried(state, step))
     }
 
+    fn within_boundary(&self, state: &State) -> bool {
+        let version = state.provider.record.as_ref().map_or(0, |record| record.version.0);
+        self.world.versions_most.is_none_or(|most| version <= most)
+    }
+
     fn properties(&self) -> Vec<Property<Self>> {
-        properties(self.world.shows)
+        properties(&self.world)
     }
 }

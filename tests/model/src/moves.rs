@@ -5,8 +5,9 @@
 //! due at one instant happens in one order, faults strike before the steps that they change, and what may come at any time
 //! comes when nothing is due, unless the world says otherwise.
 
-use crate::state::{Letter, State, ToArbiter};
-use crate::world::{Faults, World};
+use crate::faults::{Fault, faults_of};
+use crate::state::{Letter, State};
+use crate::world::World;
 use baton_core::time::{Span, Time};
 
 /// One thing that happens.
@@ -32,6 +33,18 @@ pub enum Move {
     Post(usize),
     /// The host reaches the other guards again.
     MendPeers(usize),
+    /// A replica takes what its master has, and confirms it.
+    Replicate(usize),
+    /// A replica reaches its master's engine again.
+    MendReplica(usize),
+    /// The fence command turns the host off and says so.
+    TurnOff(usize),
+    /// A clock goes far on, so that everything of its node is long due.
+    Leap(usize),
+    /// The arbiter is started again.
+    RestartArbiter(usize),
+    /// The provider is started again.
+    RestartProvider,
     /// The engine executes what it was asked.
     Execute(usize),
     /// The engine executes what came over an older connection.
@@ -70,69 +83,6 @@ pub enum Move {
     Restart(usize),
 }
 
-/// What can go wrong; see [`Faults`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// Between a host and an arbiter.
-    Cut(usize, usize),
-    /// Between a host and all other guards.
-    CutPeers(usize),
-    /// Hold back what another guard says to this one.
-    DelayMail(usize),
-    /// Between an arbiter and the provider.
-    CutOff(usize),
-    /// The provider sees the arbiter's connection close.
-    Close(usize),
-    /// Stop the guard.
-    PauseGuard(usize),
-    /// Stop the arbiter.
-    PauseArbiter(usize),
-    /// Stop the host.
-    Freeze(usize),
-    /// Kill the guard.
-    CrashGuard(usize),
-    /// Kill the engine.
-    CrashEngine(usize),
-    /// Hold back the next message to the guard.
-    DelayDown(usize),
-    /// Hold back the next message from the host to the arbiter.
-    DelayUp(usize, usize),
-    /// Deliver the next message to the guard twice.
-    Duplicate(usize),
-    /// Apply the arbiter's write and lose the answer.
-    LoseAnswer(usize),
-    /// Leave the arbiter's write on its way.
-    LateWrite(usize),
-    /// Break the guard's connection to its engine.
-    BreakConnection(usize),
-    /// Ask the arbiter for a switchover.
-    Switchover(usize),
-}
-
-impl Fault {
-    /// What of the budget it takes.
-    pub fn budget(self, faults: &mut Faults) -> &mut u8 {
-        match self {
-            Self::Cut(..) => &mut faults.cut,
-            Self::CutPeers(_) => &mut faults.cut_peers,
-            Self::DelayMail(_) => &mut faults.delay_mail,
-            Self::CutOff(_) => &mut faults.cut_off,
-            Self::Close(_) => &mut faults.close,
-            Self::PauseGuard(_) => &mut faults.pause_guard,
-            Self::PauseArbiter(_) => &mut faults.pause_arbiter,
-            Self::Freeze(_) => &mut faults.freeze,
-            Self::CrashGuard(_) => &mut faults.crash_guard,
-            Self::CrashEngine(_) => &mut faults.crash_engine,
-            Self::DelayDown(_) | Self::DelayUp(..) => &mut faults.delay,
-            Self::Duplicate(_) => &mut faults.duplicate,
-            Self::LoseAnswer(_) => &mut faults.lose_answer,
-            Self::LateWrite(_) => &mut faults.late_write,
-            Self::BreakConnection(_) => &mut faults.break_connection,
-            Self::Switchover(_) => &mut faults.switchover,
-        }
-    }
-}
-
 /// Everything that can happen in a state, in an order that depends on nothing else.
 pub fn moves(world: &World, state: &State, out: &mut Vec<Move>) {
     for host in 0..state.hosts.len() {
@@ -146,45 +96,17 @@ pub fn moves(world: &World, state: &State, out: &mut Vec<Move>) {
     let calm = world.any_order || next.is_none();
     if calm {
         clocks(world, state, out);
-        any_time(state, out);
+        any_time(world, state, out);
     } else {
         out.truncate(1);
     }
-    if state.left.all > 0 {
-        let mut all = Vec::new();
-        faults(state, &mut all);
-        let mut left = state.left;
-        all.retain(|fault| *fault.budget(&mut left) > 0 && (world.any_order || matters(*fault, next)));
-        out.extend(all.into_iter().map(Move::Fault));
-    }
-}
-
-/// Whether a fault makes a difference at this very step: one that strikes a machine or a link earlier, but after its
-/// last step, leads to the same states. Nothing due: what strikes from outside.
-fn matters(fault: Fault, next: Option<Move>) -> bool {
-    let Some(next) = next else {
-        return matches!(fault, Fault::CrashEngine(_) | Fault::Close(_) | Fault::Switchover(_));
-    };
-    match fault {
-        Fault::Cut(host, arbiter) => next == Move::Hear(host) || next == Move::Deliver(host, arbiter),
-        Fault::CutPeers(_) => matches!(next, Move::Post(_)),
-        Fault::DelayMail(host) => next == Move::Post(host),
-        Fault::CutOff(arbiter) | Fault::Close(arbiter) => {
-            [Move::Renew(arbiter), Move::Load(arbiter), Move::Write(arbiter)].contains(&next)
-        }
-        Fault::PauseGuard(host) | Fault::Freeze(host) | Fault::CrashGuard(host) => next.host() == Some(host),
-        Fault::PauseArbiter(arbiter) => next.arbiter() == Some(arbiter),
-        Fault::DelayDown(host) | Fault::Duplicate(host) => next == Move::Hear(host),
-        Fault::DelayUp(host, arbiter) => next == Move::Deliver(host, arbiter),
-        Fault::LoseAnswer(arbiter) | Fault::LateWrite(arbiter) => next == Move::Write(arbiter),
-        Fault::BreakConnection(host) => next == Move::Execute(host),
-        Fault::CrashEngine(_) | Fault::Switchover(_) => false,
-    }
+    faults_of(world, state, next, out);
 }
 
 impl Move {
     /// The host that takes this step.
-    fn host(self) -> Option<usize> {
+    #[must_use]
+    pub fn host(self) -> Option<usize> {
         match self {
             Self::TickGuard(host)
             | Self::Settle(host)
@@ -201,7 +123,8 @@ impl Move {
     }
 
     /// The arbiter that takes this step.
-    fn arbiter(self) -> Option<usize> {
+    #[must_use]
+    pub fn arbiter(self) -> Option<usize> {
         match self {
             Self::TickArbiter(arbiter)
             | Self::Deliver(_, arbiter)
@@ -210,6 +133,12 @@ impl Move {
             | Self::Write(arbiter) => Some(arbiter),
             _ => None,
         }
+    }
+
+    /// Whether it brings an arbiter something of this host.
+    #[must_use]
+    pub fn is_from(self, host: usize) -> bool {
+        matches!(self, Self::Deliver(from, _) if from == host)
     }
 }
 
@@ -227,10 +156,14 @@ fn due_of_guard(world: &World, state: &State, index: usize, out: &mut Vec<Move>)
     if host.engine.reconnect && host.engine.up {
         out.push(Move::Connect(index));
     }
-    if host.reads {
+    if host.reads && !state.provider.down {
         out.push(Move::Read(index));
     }
-    if state.provider.holder.is_some_and(|holder| link.session != Some(holder) && !link.cut[holder]) {
+    if state
+        .provider
+        .holding()
+        .is_some_and(|holder| link.session != Some(holder) && link.may_attach(state, holder))
+    {
         out.push(Move::Attach(index));
     }
     if !link.down.is_empty() {
@@ -253,7 +186,11 @@ fn due_of_host(world: &World, state: &State, index: usize, out: &mut Vec<Move>) 
     if !host.engine.queue.is_empty() {
         out.push(Move::Execute(index));
     }
-    let due = host.deadline.is_some_and(|at| at <= now);
+    if world.manner.logs && state.takes_data(index) {
+        out.push(Move::Replicate(index));
+    }
+    // Where clocks mean nothing, a deadman is early or late; see `any_time`.
+    let due = host.deadline.is_some_and(|at| at <= now) && !world.timeless;
     if due && host.engine.up && !world.manner.no_deadman {
         out.push(Move::DeadmanKills(index));
     }
@@ -262,7 +199,7 @@ fn due_of_host(world: &World, state: &State, index: usize, out: &mut Vec<Move>) 
 fn due_of_arbiter(world: &World, state: &State, index: usize, out: &mut Vec<Move>) {
     let seat = &state.seats[index];
     let now = state.clocks[world.arbiter_clocks[index]];
-    if seat.paused {
+    if !seat.runs() {
         return;
     }
     for (host, link) in state.links.iter().enumerate() {
@@ -270,12 +207,11 @@ fn due_of_arbiter(world: &World, state: &State, index: usize, out: &mut Vec<Move
             out.push(Move::Deliver(host, index));
         }
     }
-    if !seat.cut_off {
-        let provider = &state.provider;
-        let there = state.clocks[world.provider_clock];
-        let wanted =
-            provider.holder == Some(index) || seat.machine.epoch().is_some() || provider.is_free(there);
-        if now >= seat.renew_at && wanted {
+    if seat.fence.is_some() {
+        out.push(Move::TurnOff(index));
+    }
+    if !seat.cut_off && !state.provider.down {
+        if now >= seat.renew_at && wants_lock(world, state, index) && !world.timeless {
             out.push(Move::Renew(index));
         }
         if seat.loads {
@@ -290,8 +226,21 @@ fn due_of_arbiter(world: &World, state: &State, index: usize, out: &mut Vec<Move
     }
 }
 
+fn wants_lock(world: &World, state: &State, index: usize) -> bool {
+    let (seat, provider) = (&state.seats[index], &state.provider);
+    let there = state.clocks[world.provider_clock];
+    provider.holding() == Some(index) || seat.machine.epoch().is_some() || provider.is_free(there)
+}
+
 fn clocks(world: &World, state: &State, out: &mut Vec<Move>) {
     for (clock, now) in state.clocks.iter().enumerate() {
+        if world.timeless {
+            if may_advance(world, state, clock, *now) && clock != world.provider_clock {
+                out.push(Move::Advance(clock));
+                out.push(Move::Leap(clock));
+            }
+            continue;
+        }
         let next = *now + Span(1);
         let others = state.clocks.iter().enumerate().filter(|(other, _)| *other != clock);
         let slowest = others.map(|(_, time)| *time).min().unwrap_or(next);
@@ -301,17 +250,30 @@ fn clocks(world: &World, state: &State, out: &mut Vec<Move>) {
     }
 }
 
+/// The next moment at which anything of a node is due by its own clock.
+#[must_use]
+pub fn next_due(world: &World, state: &State, clock: usize) -> Option<Time> {
+    let hosts = state.hosts.iter().filter(|host| world.host_clocks[host.index] == clock && host.runs());
+    let guards = hosts.filter_map(|host| host.guard.as_ref()?.next_deadline());
+    let seats = state.seats.iter().enumerate().filter(|(index, _)| world.arbiter_clocks[*index] == clock);
+    let arbiters = seats.filter_map(|(_, seat)| seat.machine.next_deadline().filter(|_| seat.runs()));
+    guards.chain(arbiters).min()
+}
+
 fn may_advance(world: &World, state: &State, clock: usize, next: Time) -> bool {
     let mut due = Vec::new();
     for index in (0..state.hosts.len()).filter(|index| world.host_clocks[*index] == clock) {
         due_of_guard(world, state, index, &mut due);
         // A kill takes up to its budget, and is done before the right ends.
         let host = &state.hosts[index];
-        let owed = host.deadline.is_some_and(|at| next >= at + world.timing.kill_budget);
+        let owed = host.deadline.is_some_and(|at| next >= at + world.timing.kill_budget) && !world.timeless;
         if owed && host.engine.up && !host.frozen && !world.manner.no_deadman {
             return false;
         }
         if !host.engine.queue.is_empty() && !host.frozen {
+            return false;
+        }
+        if world.manner.logs && state.takes_data(index) {
             return false;
         }
         // The deadman may be slow to hear a guard that stopped in between, not one that goes on talking to it.
@@ -325,7 +287,7 @@ fn may_advance(world: &World, state: &State, clock: usize, next: Time) -> bool {
     due.is_empty()
 }
 
-fn any_time(state: &State, out: &mut Vec<Move>) {
+fn any_time(world: &World, state: &State, out: &mut Vec<Move>) {
     for (index, host) in state.hosts.iter().enumerate() {
         if host.frozen {
             out.push(Move::Thaw(index));
@@ -346,82 +308,41 @@ fn any_time(state: &State, out: &mut Vec<Move>) {
         if state.links[index].alone {
             out.push(Move::MendPeers(index));
         }
-        let cut = state.links[index].cut.iter().enumerate().filter(|(_, cut)| **cut);
+        if state.links[index].replica_cut {
+            out.push(Move::MendReplica(index));
+        }
+        if world.timeless && host.deadline.is_some() && host.engine.up {
+            out.push(Move::DeadmanKills(index));
+        }
+        let cut = state.links[index].cut.iter().enumerate().filter(|(_, cut)| cut.up || cut.down);
         out.extend(cut.map(|(arbiter, _)| Move::Mend(index, arbiter)));
     }
     for (index, seat) in state.seats.iter().enumerate() {
         if seat.paused {
             out.push(Move::ResumeArbiter(index));
         }
+        if seat.dead {
+            out.push(Move::RestartArbiter(index));
+        }
         if seat.cut_off {
             out.push(Move::Rejoin(index));
+        } else if world.timeless && seat.runs() && !state.provider.down {
+            out.push(Move::Renew(index));
         }
+    }
+    if state.provider.down {
+        out.push(Move::RestartProvider);
     }
     for (index, letter) in state.letters.iter().enumerate() {
         let awake = match letter {
             Letter::Guard(host, _) => state.hosts[*host].runs(),
             Letter::Peer(mail) => state.hosts[mail.to].runs(),
-            Letter::Arbiter(_, arbiter, _) => !state.seats[*arbiter].paused,
+            Letter::Arbiter(_, arbiter, _) => state.seats[*arbiter].runs(),
+            Letter::Confirm { master, .. } => !state.hosts[*master].frozen,
         };
         if awake {
             out.push(Move::Late(index));
         }
     }
     out.extend((0..state.late_writes.len()).map(Move::LandLate));
-}
-
-fn faults(state: &State, out: &mut Vec<Fault>) {
-    for (index, host) in state.hosts.iter().enumerate() {
-        let link = &state.links[index];
-        for (arbiter, cut) in link.cut.iter().enumerate() {
-            if !cut {
-                out.push(Fault::Cut(index, arbiter));
-            }
-            let beat = link.up.iter().find(|(to, _)| *to == arbiter);
-            if matches!(beat, Some((_, ToArbiter::Beat(_)))) {
-                out.push(Fault::DelayUp(index, arbiter));
-            }
-        }
-        if host.frozen {
-            continue;
-        }
-        if !link.alone {
-            out.push(Fault::CutPeers(index));
-        }
-        if state.mail.iter().any(|mail| mail.to == index) {
-            out.push(Fault::DelayMail(index));
-        }
-        out.push(Fault::Freeze(index));
-        if host.runs() {
-            out.push(Fault::PauseGuard(index));
-            out.push(Fault::CrashGuard(index));
-        }
-        if host.engine.up {
-            out.push(Fault::CrashEngine(index));
-        }
-        if !link.down.is_empty() {
-            out.push(Fault::DelayDown(index));
-            out.push(Fault::Duplicate(index));
-        }
-        if !host.engine.queue.is_empty() {
-            out.push(Fault::BreakConnection(index));
-        }
-    }
-    for (index, seat) in state.seats.iter().enumerate() {
-        if seat.paused {
-            continue;
-        }
-        out.push(Fault::PauseArbiter(index));
-        if !seat.cut_off {
-            out.push(Fault::CutOff(index));
-            if state.provider.holder == Some(index) && !state.provider.closed {
-                out.push(Fault::Close(index));
-                out.push(Fault::Switchover(index));
-            }
-            if !seat.writes.is_empty() {
-                out.push(Fault::LoseAnswer(index));
-                out.push(Fault::LateWrite(index));
-            }
-        }
-    }
 }

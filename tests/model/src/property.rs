@@ -1,9 +1,11 @@
 //! What must hold in every state (by the functions of the oracle), and what must be seen in some, so that a world that
 //! holds is not an empty one.
 
+use crate::engine::Entry;
 use crate::host::Host;
 use crate::model::Checked;
 use crate::state::{State, incarnation, instance, set_name};
+use crate::world::World;
 use baton_core::time::Span;
 use baton_oracle::{Lead, i2, i3, i4};
 use stateright::Property;
@@ -12,7 +14,7 @@ use stateright::Property;
 type Shown = (&'static str, fn(&Checked, &State) -> bool);
 
 /// Everything that a world can be asked to show.
-pub const SOMETIMES: [Shown; 10] = [
+pub const SOMETIMES: [Shown; 27] = [
     ("a failover completes", a_failover_completes),
     ("a lease lapses", a_lease_lapses),
     ("the deadman kills", the_deadman_kills),
@@ -23,26 +25,61 @@ pub const SOMETIMES: [Shown; 10] = [
     ("a switchover completes", a_switchover_completes),
     ("the first master serves", the_first_master_serves),
     ("a master goes on by promises", a_master_goes_on_by_promises),
+    ("a failsafe is left", a_failsafe_is_left),
+    ("a beat is passed on", |_, state| state.hosts.iter().any(|host| host.past.passed_on)),
+    ("a switchover rolls back", a_switchover_rolls_back),
+    ("the set is paused", |_, state| is_paused(state)),
+    ("a pause ends", a_pause_ends),
+    ("an arbiter takes over in a pause", |model, state| {
+        is_paused(state) && an_arbiter_takes_over(model, state)
+    }),
+    ("a forced failover completes", a_forced_failover_completes),
+    ("a host is turned off", |_, state| state.hosts.iter().any(|host| host.boot > 1)),
+    ("a member leaves the in-sync set", a_member_leaves),
+    ("a member comes back", a_member_comes_back),
+    ("an arbiter returns", an_arbiter_returns),
+    ("an arbiter comes back from nothing", an_arbiter_comes_back_from_nothing),
+    ("a hand-over is taken", a_hand_over_is_taken),
+    ("the set is removed", |_, state| {
+        state.provider.record.as_ref().is_some_and(|record| record.master.is_none())
+    }),
+    ("a removed set begins anew", a_removed_set_begins_anew),
+    ("a promised write goes along", a_promised_write_goes_along),
+    ("two are writable at once", |_, state| !one_writable(state)),
 ];
 
 /// The invariants.
-pub const ALWAYS: [Shown; 6] = [
+pub const ALWAYS: [Shown; 7] = [
     ("I1 one master for a term", |_, state| !state.provider.broke_i1),
     ("I2 one writable instance", one_writable_instance),
     ("I3 no guard leads at a term that it read", only_new_terms_are_led),
     ("I4 no writable instance without a durable record", records_come_first),
+    ("I5 every promised write is in the data of every later master", |_, state| !state.watch.broke),
     ("I6 only the current epoch changes the record", |_, state| !state.provider.broke_i6),
     ("the record comes to rest", the_record_comes_to_rest),
 ];
 
+/// What rests on clocks, and is not asked where they mean nothing.
+const BY_CLOCKS: [&str; 3] = [
+    "I2 one writable instance",
+    "I5 every promised write is in the data of every later master",
+    "the record comes to rest",
+];
+
 /// The properties of a world.
-pub fn properties(shows: &[&'static str]) -> Vec<Property<Checked>> {
-    let always = ALWAYS.iter().map(|(name, holds)| Property::always(name, *holds));
+pub fn properties(world: &World) -> Vec<Property<Checked>> {
+    let shows = world.shows;
+    let asked = ALWAYS.iter().filter(|(name, _)| !world.timeless || !BY_CLOCKS.contains(name));
+    let always = asked.map(|(name, holds)| Property::always(name, *holds));
     let shown = SOMETIMES.iter().filter(|(name, _)| shows.contains(name));
     always.chain(shown.map(|(name, seen)| Property::sometimes(name, *seen))).collect()
 }
 
 fn one_writable_instance(_: &Checked, state: &State) -> bool {
+    one_writable(state)
+}
+
+fn one_writable(state: &State) -> bool {
     let writable = state.hosts.iter().filter(|host| host.accepts_writes());
     i2::check_now(writable.map(|host| instance(host.index)), &set_name(), &"one instant").is_ok()
 }
@@ -56,7 +93,7 @@ fn leads_lawfully(host: &Host) -> bool {
     let Some((term, _)) = guard.right_until() else { return true };
     let lead = Lead {
         instance: instance(host.index),
-        incarnation: incarnation(host.index, host.run),
+        incarnation: incarnation(host.index, host.boot, host.run),
         term,
         floor: guard.floor(),
         highest_seen: guard.highest_term(),
@@ -87,7 +124,7 @@ fn the_record_comes_to_rest(model: &Checked, state: &State) -> bool {
 
 fn master(state: &State) -> Option<&Host> {
     let master = state.provider.record.as_ref()?.master.as_ref()?;
-    state.hosts.iter().find(|host| instance(host.index) == *master)
+    state.hosts.iter().map(|host| &**host).find(|host| instance(host.index) == *master)
 }
 
 fn serves(state: &State, host: &Host) -> bool {
@@ -143,7 +180,7 @@ fn an_arbiter_takes_over(model: &Checked, state: &State) -> bool {
             && state.seats[index].machine.epoch() == Some(state.provider.epoch)
     };
     state.provider.epoch.number > 1
-        && state.provider.holder.is_some_and(active)
+        && state.provider.holding().is_some_and(active)
         && master(state).is_some_and(|host| serves(state, host))
 }
 
@@ -168,4 +205,78 @@ fn a_failover_completes_now(state: &State) -> bool {
         serves(state, host)
             && stand.is_some_and(|(_, right)| right.since(baton_core::time::Time(0)) > Span::ZERO)
     })
+}
+
+fn a_failsafe_is_left(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| {
+        let by_grants = host.guard.as_ref().is_some_and(|guard| !guard.rests_on_promises());
+        host.past.on_promises
+            && by_grants
+            && serves(state, host)
+            && Some(host.engine.promoted) == first_term(state)
+    })
+}
+
+fn reason(state: &State) -> &str {
+    state.provider.record.as_ref().map_or("", |record| &record.reason)
+}
+
+/// The first master was appointed again, at the next term, by a switchover.
+fn a_switchover_rolls_back(model: &Checked, state: &State) -> bool {
+    let first = state.provider.appointed.first().map(|(_, master)| master.clone());
+    let back = master(state).is_some_and(|host| Some(instance(host.index)) == first);
+    back && a_switchover_completes(model, state)
+}
+
+/// It leads by a right that is longer than any lease.
+fn is_paused(state: &State) -> bool {
+    let pinned = state.provider.record.as_ref().is_some_and(|record| record.pinned.is_some());
+    pinned && master(state).is_some_and(|host| host.past.pinned && serves(state, host))
+}
+
+fn a_pause_ends(_: &Checked, state: &State) -> bool {
+    reason(state) == "resume" && master(state).is_some_and(|host| host.past.pinned && serves(state, host))
+}
+
+fn a_forced_failover_completes(_: &Checked, state: &State) -> bool {
+    let forced = state.provider.record.as_ref().is_some_and(|record| record.forced);
+    forced && master(state).is_some_and(|host| serves(state, host))
+}
+
+fn a_member_leaves(_: &Checked, state: &State) -> bool {
+    reason(state).starts_with("shrink")
+}
+
+/// Not those of the beginning, who joined one after the other.
+fn a_member_comes_back(_: &Checked, state: &State) -> bool {
+    let version = state.provider.record.as_ref().map_or(0, |record| record.version.0);
+    reason(state).starts_with("grow") && version > state.hosts.len() as u64
+}
+
+/// The first holder holds the lock again, after another.
+fn an_arbiter_returns(model: &Checked, state: &State) -> bool {
+    state.provider.epoch.number > 2
+        && state.provider.holding() == Some(0)
+        && an_arbiter_takes_over(model, state)
+}
+
+fn an_arbiter_comes_back_from_nothing(model: &Checked, state: &State) -> bool {
+    let again = state.provider.holder.is_some_and(|holder| holder.run > 1);
+    again && an_arbiter_takes_over(model, state)
+}
+
+fn a_hand_over_is_taken(_: &Checked, state: &State) -> bool {
+    master(state).is_some_and(|host| {
+        host.taken > 0 && serves(state, host) && Some(host.engine.promoted) == first_term(state)
+    })
+}
+
+fn a_removed_set_begins_anew(model: &Checked, state: &State) -> bool {
+    reason(state) == "first-appointment" && a_failover_completes(model, state)
+}
+
+fn a_promised_write_goes_along(model: &Checked, state: &State) -> bool {
+    let waits = state.provider.record.as_ref().is_some_and(|record| record.ack_quorum > 0);
+    let holds = |host: &Host| host.engine.log.iter().any(|entry| matches!(entry, Entry::Write(_)));
+    waits && a_failover_completes(model, state) && master(state).is_some_and(holds)
 }

@@ -7,6 +7,7 @@
 use baton_core::arbiter::WriteOutcome;
 use baton_core::ids::{Epoch, InstanceName, Term, Version};
 use baton_core::record::Record;
+use baton_core::rules::{Rule, Rules};
 use baton_core::time::{Span, Time};
 use baton_oracle::{i1, i6};
 
@@ -30,6 +31,15 @@ pub struct Granted {
     pub predecessor_bound: Span,
 }
 
+/// One run of an arbiter: what it knew is gone with it, so that a later run is another contender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The arbiter, by its index.
+    pub arbiter: usize,
+    /// Counts its runs.
+    pub run: u64,
+}
+
 /// The state provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Provider {
@@ -39,45 +49,79 @@ pub struct Provider {
     pub appointed: Vec<(Term, InstanceName)>,
     /// The epoch that was given last.
     pub epoch: Epoch,
-    /// The arbiter that holds the lock, by its index.
-    pub holder: Option<usize>,
+    /// Who holds the lock.
+    pub holder: Option<Holder>,
     /// The holder's connection closed: whoever asks next has the lock.
     pub closed: bool,
+    /// It is down, and answers nobody.
+    pub down: bool,
     /// An applied change broke I1.
     pub broke_i1: bool,
     /// An applied change broke I6.
     pub broke_i6: bool,
     believed_until: Time,
     bound: Time,
-    ignores_epoch: bool,
+    rules: Rules,
+    /// A lock may be taken for expired at any moment.
+    pub timeless: bool,
 }
 
 impl Provider {
-    /// A provider that nobody used. `ignores_epoch` breaks it, so that a test sees I6 catch it.
+    /// A provider that nobody used. It keeps these rules. `timeless`: a lock may be
+    /// taken for expired at any moment, and nobody is waited for.
     #[must_use]
-    pub fn new(ignores_epoch: bool) -> Self {
+    pub fn new(rules: Rules, timeless: bool) -> Self {
         Self {
             record: None,
             appointed: Vec::new(),
             epoch: Epoch { generation: 1, number: 0 },
             holder: None,
             closed: false,
+            down: false,
             broke_i1: false,
             broke_i6: false,
             believed_until: Time(0),
             bound: Time(0),
-            ignores_epoch,
+            rules,
+            timeless,
         }
     }
 
     /// Whether the next contender would get the lock.
     #[must_use]
     pub fn is_free(&self, now: Time) -> bool {
-        self.holder.is_none() || self.closed || self.believed_until <= now
+        self.holder.is_none() || self.closed || self.believed_until <= now || self.timeless
+    }
+
+    /// The arbiter that holds the lock.
+    #[must_use]
+    pub fn holding(&self) -> Option<usize> {
+        self.holder.map(|holder| holder.arbiter)
+    }
+
+    /// Its holder gives the lock up, and says for how long its last grant lives.
+    pub fn resign(&mut self, now: Time, holder: Holder, last_grant: Span) {
+        if self.holder == Some(holder) {
+            let earlier = if self.rules.keep(Rule::KeepEarlierBounds) { self.bound } else { now };
+            self.bound = earlier.max(now + last_grant);
+            self.believed_until = now;
+            self.holder = None;
+            self.closed = false;
+        }
+    }
+
+    /// It comes back with what is durable: the holder, its epoch and the longest ttl, from which everything is counted anew.
+    pub fn restart(&mut self, now: Time, ttl: Span) {
+        self.down = false;
+        if self.holder.is_some() {
+            self.closed = false;
+            self.believed_until = now + ttl;
+        }
+        self.bound = self.bound.max(now + ttl);
     }
 
     /// Gives a free lock to `arbiter`, or back to the holder of the current epoch.
-    pub fn campaign(&mut self, now: Time, arbiter: usize, ttl: Span) -> Option<Granted> {
+    pub fn campaign(&mut self, now: Time, arbiter: Holder, ttl: Span) -> Option<Granted> {
         if self.holder != Some(arbiter) {
             if !self.is_free(now) {
                 return None;
@@ -89,11 +133,13 @@ impl Provider {
         }
         self.closed = false;
         self.believed_until = now + ttl;
-        Some(Granted { epoch: self.epoch, predecessor_bound: self.bound.since(now) })
+        let tells = !self.timeless && self.rules.keep(Rule::TellPredecessorBound);
+        let bound = if tells { self.bound.since(now) } else { Span::ZERO };
+        Some(Granted { epoch: self.epoch, predecessor_bound: bound })
     }
 
     /// Extends the holder's lock; `false` where it is another's, or must be asked for anew.
-    pub fn renew(&mut self, now: Time, arbiter: usize, ttl: Span) -> bool {
+    pub fn renew(&mut self, now: Time, arbiter: Holder, ttl: Span) -> bool {
         let held = self.holder == Some(arbiter) && !self.closed;
         if held {
             self.believed_until = now + ttl;
@@ -103,10 +149,11 @@ impl Provider {
 
     /// Applies a write on `(epoch is current) and (version is as expected)`.
     pub fn write(&mut self, request: Request) -> WriteOutcome {
-        if request.epoch != self.epoch && !self.ignores_epoch {
+        if request.epoch != self.epoch && self.rules.keep(Rule::WriteUnderEpoch) {
             return WriteOutcome::StaleEpoch;
         }
-        if self.record.as_ref().map(|record| record.version) != request.expected {
+        let stands = self.record.as_ref().map(|record| record.version) == request.expected;
+        if !stands && self.rules.keep(Rule::WriteFromVersion) {
             return WriteOutcome::Conflict(self.record.clone().map(Box::new));
         }
         let record = request.record;
@@ -124,7 +171,7 @@ impl Provider {
 
     /// Moves every time back.
     pub fn rebase(&mut self, by: Span) {
-        self.believed_until = self.believed_until.back(by);
-        self.bound = self.bound.back(by);
+        self.believed_until = self.believed_until.folded(by);
+        self.bound = self.bound.folded(by);
     }
 }

@@ -1,14 +1,16 @@
 //! The whole of a world at one instant, and how equal states are folded.
 
-use crate::host::{Engine, Host, Peers};
-use crate::provider::{Provider, Request};
-use crate::world::{Faults, World};
+use crate::engine::{Engine, Peers};
+use crate::faults::Faults;
+use crate::host::{Host, Past};
+use crate::provider::{Holder, Provider, Request};
+use crate::shared::Shared;
+use crate::watch::Watch;
+use crate::world::World;
 use baton_core::arbiter::{self, Arbiter};
 use baton_core::guard::{self, Guard, Saved};
-use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName, OpId, ReplicaSetName};
+use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName, OpId, ReplicaSetName, Term};
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer, ToGuard};
-use baton_core::record::Settings;
-use baton_core::rules::Rule;
 use baton_core::time::{Span, Time};
 
 /// What a host's stream brings to an arbiter.
@@ -31,6 +33,17 @@ pub enum Letter {
     Arbiter(usize, usize, Box<Beat>),
     /// From one guard to another.
     Peer(Mail),
+    /// A replica has so much of its master's log, of this run.
+    Confirm {
+        /// Whose log.
+        master: usize,
+        /// Of which run.
+        run: u64,
+        /// The replica.
+        replica: usize,
+        /// How much.
+        length: usize,
+    },
 }
 
 /// What a guard says to another.
@@ -58,8 +71,12 @@ pub enum ToPeer {
 pub struct Seat {
     /// The machine.
     pub machine: Arbiter,
+    /// Counts its runs.
+    pub run: u64,
     /// Its process is stopped.
     pub paused: bool,
+    /// Its process is gone.
+    pub dead: bool,
     /// It does not reach the provider.
     pub cut_off: bool,
     /// When it asks for its lock next.
@@ -68,6 +85,25 @@ pub struct Seat {
     pub loads: bool,
     /// Writes without an answer.
     pub writes: Vec<(OpId, Request)>,
+    /// The fence command runs against the holder of this term, on this host.
+    pub fence: Option<(Term, usize)>,
+}
+
+impl Seat {
+    /// Whether it can take a step.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.paused && !self.dead
+    }
+}
+
+/// What is lost between a host and an arbiter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cut {
+    /// What the host says.
+    pub up: bool,
+    /// What the arbiter says.
+    pub down: bool,
 }
 
 /// A stream between a host and an arbiter.
@@ -75,14 +111,24 @@ pub struct Seat {
 pub struct Link {
     /// The arbiter that the host is attached to.
     pub session: Option<usize>,
-    /// Whom it does not reach.
-    pub cut: Vec<bool>,
+    /// What is lost between it and each arbiter.
+    pub cut: Vec<Cut>,
     /// On the way to the guard.
     pub down: Vec<ToGuard>,
     /// On the way to an arbiter, with its number.
     pub up: Vec<(usize, ToArbiter)>,
     /// It reaches no other guard.
     pub alone: bool,
+    /// Its engine gets nothing from its master's.
+    pub replica_cut: bool,
+}
+
+impl Link {
+    /// Whether a stream to this arbiter can be opened.
+    #[must_use]
+    pub fn may_attach(&self, state: &State, arbiter: usize) -> bool {
+        !self.cut[arbiter].up && !self.cut[arbiter].down && !state.seats[arbiter].dead
+    }
 }
 
 /// Everything.
@@ -91,13 +137,17 @@ pub struct State {
     /// The clocks.
     pub clocks: Vec<Time>,
     /// The hosts.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<Shared<Host>>,
     /// Each host's stream.
-    pub links: Vec<Link>,
+    pub links: Vec<Shared<Link>>,
     /// The arbiters.
-    pub seats: Vec<Seat>,
+    pub seats: Vec<Shared<Seat>>,
     /// The provider.
-    pub provider: Provider,
+    pub provider: Shared<Provider>,
+    /// What clients were promised.
+    pub watch: Shared<Watch>,
+    /// Counts the clients' writes.
+    pub last_write: u64,
     /// Held back, in the order in which they were sent.
     pub letters: Vec<Letter>,
     /// On the way from guard to guard, in order.
@@ -126,8 +176,8 @@ fn coordinator(index: usize) -> CoordinatorName {
 
 /// The run of a host's guard.
 #[must_use]
-pub fn incarnation(host: usize, run: u64) -> Incarnation {
-    Incarnation { home: host as u64 + 1, boot: 1, run }
+pub fn incarnation(host: usize, boot: u64, run: u64) -> Incarnation {
+    Incarnation { home: host as u64 + 1, boot, run }
 }
 
 /// The name of the cluster, for people.
@@ -136,19 +186,18 @@ pub fn cluster() -> ClusterName {
     ClusterName::parse("model").expect("letters are a name")
 }
 
-/// A guard as a world starts it.
+/// What the guard of a host is made from.
 #[must_use]
-pub fn new_guard(world: &World, now: Time, host: usize, run: u64, saved: Saved) -> Guard {
-    let config = guard::Config {
+pub fn guard_config(world: &World, host: usize, boot: u64, run: u64) -> guard::Config {
+    guard::Config {
         instance: instance(host),
         replicaset: set_name(),
-        incarnation: incarnation(host, run),
+        incarnation: incarnation(host, boot, run),
         supervised: true,
         failsafe: world.manner.failsafe,
         timing: world.timing.clone(),
         rules: world.rules(),
-    };
-    Guard::new(now, config, saved, true)
+    }
 }
 
 /// What a host says when it attaches.
@@ -157,9 +206,9 @@ pub fn hello(world: &World, host: &Host) -> Hello {
     Hello {
         instance: instance(host.index),
         replicaset: set_name(),
-        incarnation: incarnation(host.index, host.run),
+        incarnation: incarnation(host.index, host.boot, host.run),
         coordinator: coordinator(host.index),
-        endpoint: crate::host::endpoint(host.index),
+        endpoint: crate::engine::endpoint(host.index),
         zone: None,
         priority: 10 - u32::try_from(host.index).unwrap_or(0),
         electable: true,
@@ -173,36 +222,19 @@ impl State {
     #[must_use]
     pub fn first(world: &World) -> Self {
         let now = Time(world.horizon().0);
-        let hosts = (0..world.host_clocks.len()).map(|index| Host {
-            index,
-            guard: Some(new_guard(world, now, index, 1, Saved::default())),
-            run: 1,
-            disk: Saved::default(),
-            paused: false,
-            frozen: false,
-            engine: Engine { reconnect: true, ..Engine::fresh() },
-            deadline: None,
-            pipe: Vec::new(),
-            inbox: Vec::new(),
-            reads: false,
-            greets: true,
-        });
-        let arbiters = world.arbiter_clocks.len();
-        let seats = (0..arbiters).map(|index| Seat {
-            machine: new_arbiter(world, index),
-            paused: false,
-            cut_off: false,
-            renew_at: now,
-            loads: false,
-            writes: Vec::new(),
-        });
         let clocks = world.host_clocks.iter().chain(&world.arbiter_clocks).chain([&world.provider_clock]);
+        let link = Link { cut: vec![Cut::default(); world.arbiter_clocks.len()], ..Link::default() };
+        let seats = (0..world.arbiter_clocks.len()).map(|index| Shared::new(new_seat(world, now, index, 1)));
         Self {
             clocks: vec![now; clocks.max().map_or(0, |most| most + 1)],
-            links: vec![Link { cut: vec![false; arbiters], ..Link::default() }; world.host_clocks.len()],
-            hosts: hosts.collect(),
+            links: vec![Shared::new(link); world.host_clocks.len()],
+            hosts: (0..world.host_clocks.len())
+                .map(|index| Shared::new(first_host(world, now, index)))
+                .collect(),
             seats: seats.collect(),
-            provider: Provider::new(world.broken == Some(Rule::WriteUnderEpoch)),
+            provider: Shared::new(Provider::new(world.rules(), world.timeless)),
+            watch: Shared::new(Watch::default()),
+            last_write: 0,
             letters: Vec::new(),
             mail: Vec::new(),
             late_writes: Vec::new(),
@@ -217,37 +249,141 @@ impl State {
         engines.map(|engine| (engine.up, engine.data.clone(), engine.follows)).collect()
     }
 
+    /// Whose data this host's engine would take now, where it lacks any of it or has not confirmed it.
+    #[must_use]
+    pub fn takes_data(&self, replica: usize) -> bool {
+        let (host, link) = (&self.hosts[replica], &self.links[replica]);
+        let Some(master) = host.engine.follows.filter(|_| host.engine.up && !host.frozen) else {
+            return false;
+        };
+        let there = &self.hosts[master];
+        // An engine that has just started serves nobody its data: it is a replica of nowhere.
+        let serves = there.engine.up && (there.engine.promoted > Term(0) || there.engine.follows.is_some());
+        let alone = link.replica_cut || link.alone || self.links[master].alone;
+        let open = serves && !there.frozen && !alone;
+        let confirmed = there.engine.attached.get(&replica).copied();
+        let confirming = self.letters.iter().any(
+            |letter| matches!(letter, Letter::Confirm { replica: of, run, .. } if *of == replica && *run == there.engine.run),
+        );
+        let behind = host.engine.log != there.engine.log || host.engine.data != there.engine.data;
+        open && (behind || (confirmed != Some(there.engine.log.len()) && !confirming))
+    }
+
+    /// The arbiter of a seat as the provider knows it.
+    #[must_use]
+    pub fn holder(&self, arbiter: usize) -> Holder {
+        Holder { arbiter, run: self.seats[arbiter].run }
+    }
+
     /// Folds what differs only by when it happened: the slowest clock is set to the horizon, and what is further back
-    /// than that from it is only "long ago".
-    pub fn fold(&mut self, world: &World) {
+    /// than that from it is only "long ago". Where clocks mean nothing each is folded by itself. What is as it was in
+    /// `before`, and is not moved, was folded then.
+    pub fn fold(&mut self, world: &World, before: Option<&Self>) {
+        let horizon = Time(world.horizon().0);
         let slowest = self.clocks.iter().min().copied().unwrap_or_default();
-        let by = slowest.since(Time(world.horizon().0));
-        self.clocks.iter_mut().for_each(|time| *time = time.back(by));
-        self.hosts.iter_mut().for_each(|host| host.rebase(by));
-        self.provider.rebase(by);
-        for seat in &mut self.seats {
-            rebase_seat(seat, by);
+        let by: Vec<Span> = self
+            .clocks
+            .iter()
+            .map(|clock| if world.timeless { clock.since(horizon) } else { slowest.since(horizon) })
+            .collect();
+        for (clock, by) in self.clocks.iter_mut().zip(&by) {
+            *clock = clock.back(*by);
         }
-        for link in &mut self.links {
-            link.down.iter_mut().for_each(|message| rebase_to_guard(message, by));
-            for (_, message) in &mut link.up {
-                if let ToArbiter::Beat(beat) = message {
-                    beat.sent_at = beat.sent_at.back(by);
-                }
+        let of_host = |host: usize| by[world.host_clocks[host]];
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            if of_host(index) > Span::ZERO || before.is_none_or(|before| !host.is(&before.hosts[index])) {
+                host.rebase(of_host(index));
+            }
+        }
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let by = by[world.arbiter_clocks[index]];
+            if by > Span::ZERO || before.is_none_or(|before| !seat.is(&before.seats[index])) {
+                rebase_seat(seat, by);
+            }
+        }
+        let by_provider = by[world.provider_clock];
+        if by_provider > Span::ZERO {
+            self.provider.rebase(by_provider);
+        }
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if of_host(index) > Span::ZERO && !(link.down.is_empty() && link.up.is_empty()) {
+                link.rebase(of_host(index));
             }
         }
         for letter in &mut self.letters {
             match letter {
-                Letter::Guard(_, message) => rebase_to_guard(message, by),
-                Letter::Arbiter(_, _, beat) => beat.sent_at = beat.sent_at.back(by),
-                Letter::Peer(mail) => mail.rebase(by),
+                Letter::Guard(host, message) => rebase_to_guard(message, of_host(*host)),
+                Letter::Arbiter(host, _, beat) => beat.sent_at = beat.sent_at.folded(of_host(*host)),
+                Letter::Peer(mail) => mail.rebase(of_host(mail.clock_of())),
+                Letter::Confirm { .. } => {}
             }
         }
-        self.mail.iter_mut().for_each(|mail| mail.rebase(by));
+        for mail in &mut self.mail {
+            mail.rebase(of_host(mail.clock_of()));
+        }
+    }
+}
+
+fn first_host(world: &World, now: Time, index: usize) -> Host {
+    Host {
+        index,
+        guard: Some(Guard::new(now, guard_config(world, index, 1, 1), Saved::default(), true)),
+        run: 1,
+        boot: 1,
+        guard_boot: 1,
+        handed: None,
+        taken: 0,
+        disk: Saved::default(),
+        paused: false,
+        frozen: false,
+        engine: Engine { reconnect: true, ..Engine::fresh() },
+        deadline: None,
+        pipe: Vec::new(),
+        inbox: Vec::new(),
+        reads: false,
+        greets: true,
+        past: Past::default(),
+    }
+}
+
+/// An arbiter's process that was just started.
+#[must_use]
+pub fn new_seat(world: &World, now: Time, index: usize, run: u64) -> Seat {
+    let config = arbiter::Config { coordinator: coordinator(10 + index), seed: 1, rules: world.rules() };
+    let machine = Arbiter::with_timing(config, world.settings(), world.timing.clone()).without_calls();
+    Seat {
+        machine,
+        run,
+        paused: false,
+        dead: false,
+        cut_off: false,
+        renew_at: now,
+        loads: false,
+        writes: Vec::new(),
+        fence: None,
+    }
+}
+
+impl Link {
+    fn rebase(&mut self, by: Span) {
+        self.down.iter_mut().for_each(|message| rebase_to_guard(message, by));
+        for (_, message) in &mut self.up {
+            if let ToArbiter::Beat(beat) = message {
+                beat.sent_at = beat.sent_at.folded(by);
+            }
+        }
     }
 }
 
 impl Mail {
+    /// Whose clock its time is of: an answer echoes the time of whoever asked.
+    fn clock_of(&self) -> usize {
+        match self.what {
+            ToPeer::Ask(_) => self.from,
+            ToPeer::Answer(_) => self.to,
+        }
+    }
+
     fn rebase(&mut self, by: Span) {
         let time = match &mut self.what {
             ToPeer::Ask(ask) => &mut ask.beat.sent_at,
@@ -257,19 +393,14 @@ impl Mail {
                 PeerAnswer::Refused(_) => return,
             },
         };
-        *time = time.back(by);
+        *time = time.folded(by);
     }
-}
-
-fn new_arbiter(world: &World, index: usize) -> Arbiter {
-    let config = arbiter::Config { coordinator: coordinator(10 + index), seed: 1, rules: world.rules() };
-    Arbiter::with_timing(config, Settings::default(), world.timing.clone()).without_calls()
 }
 
 fn rebase_seat(seat: &mut Seat, by: Span) {
     seat.machine.rebase(by);
     seat.machine.forget_stories();
-    seat.renew_at = seat.renew_at.back(by);
+    seat.renew_at = seat.renew_at.folded(by);
     let lowest = seat.writes.iter().map(|(op, _)| *op).min();
     let down = lowest.map_or(seat.machine.last_op(), |lowest| OpId(lowest.0 - 1));
     seat.machine.rebase_ops(down);
@@ -278,6 +409,6 @@ fn rebase_seat(seat: &mut Seat, by: Span) {
 
 fn rebase_to_guard(message: &mut ToGuard, by: Span) {
     if let ToGuard::Grant(grant) = message {
-        grant.beat = grant.beat.back(by);
+        grant.beat = grant.beat.folded(by);
     }
 }

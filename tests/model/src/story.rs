@@ -24,7 +24,7 @@ pub fn story(world: &World, path: &[(State, Option<Move>)]) -> Vec<String> {
 }
 
 fn glance(world: &World, state: &State) -> String {
-    let hosts = state.hosts.iter().map(host_glance);
+    let hosts = state.hosts.iter().map(|host| host_glance(host));
     let hosts: Vec<String> = hosts.collect();
     let clocks: Vec<String> = state.clocks.iter().map(|time| time.0.to_string()).collect();
     let arbiters: Vec<String> = state

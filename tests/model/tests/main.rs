@@ -2,7 +2,7 @@
 //! small world can show, searched until the rule's breach is found.
 
 use baton_core::rules::Rule;
-use model::search::search;
+use model::search::{search, search_deep};
 use model::world::World;
 
 const I2: &str = "I2 one writable instance";
@@ -11,7 +11,7 @@ const I6: &str = "I6 only the current epoch changes the record";
 const REST: &str = "the record comes to rest";
 
 /// How many states each world has. Another number means another model, or another protocol: look which, then pin it.
-const STATES: [(&str, usize); 14] = [
+const STATES: [(&str, usize); 28] = [
     ("lease", 21_693),
     ("late", 284_586),
     ("stale", 95_571),
@@ -19,18 +19,32 @@ const STATES: [(&str, usize); 14] = [
     ("again", 71_741),
     ("bare", 5_430),
     ("deadman", 21_801),
+    ("one-way", 442_154),
     ("lock", 187_163),
     ("crash", 15_966),
     ("engine", 1_341),
+    ("resign", 933_644),
+    ("restart", 759_934),
+    ("hand-over", 510_776),
     ("unknown", 50_683),
     ("first", 71_059),
     ("switchover", 374_286),
-    ("promise", 1_694_611),
+    ("rollback", 51_054),
+    ("remove", 368_813),
+    ("pause", 1_078_480),
+    ("pause-ends", 785_893),
+    ("pause-moves", 275_284),
+    ("force", 2_338_460),
+    ("promise", 1_732_641),
+    ("relay", 184_580),
+    ("data", 77_586),
+    ("members", 103_354),
+    ("timeless", 468_508),
 ];
 
 fn holds(name: &str) {
     let world = World::named(name).expect("the table names worlds that there are");
-    let found = search(&world, 2, |_, _| {});
+    let found = search_deep(&world, None, |_, _| {});
     assert_eq!(found.violation.map(|(broken, _)| broken), None, "{name}");
     assert!(found.unseen.is_empty(), "{name} never shows {:?}", found.unseen);
     let pinned = STATES.iter().find(|(pinned, _)| *pinned == name).map(|(_, states)| *states);
@@ -40,7 +54,7 @@ fn holds(name: &str) {
 fn breaks(name: &str, rule: &str, expected: &str) {
     let broken = Rule::named(rule).expect("a known rule");
     let world = World::named(name).expect("a known world").breaking(broken);
-    let found = search(&world, 1, |_, _| {});
+    let found = search(&world, 1, None, |_, _| {});
     let property = found.violation.map(|(property, _)| property);
     assert_eq!(property, Some(expected), "{name} without {rule}");
 }
@@ -76,6 +90,20 @@ worlds! {
     first_holds: "first",
     switchover_holds: "switchover",
     promise_holds: "promise",
+    one_way_holds: "one-way",
+    resign_holds: "resign",
+    restart_holds: "restart",
+    hand_over_holds: "hand-over",
+    rollback_holds: "rollback",
+    remove_holds: "remove",
+    pause_holds: "pause",
+    pause_ends_holds: "pause-ends",
+    pause_moves_holds: "pause-moves",
+    force_holds: "force",
+    relay_holds: "relay",
+    data_holds: "data",
+    members_holds: "members",
+    timeless_holds: "timeless",
 }
 
 macro_rules! rules {

@@ -33,7 +33,7 @@ pub fn check_data(
 }
 
 /// The property over a history.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct I5 {
     acknowledged: BTreeMap<ReplicaSetName, BTreeSet<WriteId>>,
     /// Sets of which the record says that no commit waits, its term, and what was acknowledged at it.

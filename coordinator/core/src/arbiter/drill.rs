@@ -79,7 +79,7 @@ impl Drill {
 
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
-        let shift = |time: &mut Time| *time = time.back(by);
+        let shift = |time: &mut Time| *time = time.folded(by);
         shift(&mut self.deadline);
         shift(&mut self.check_until);
         if let Stage::Struck { at, .. } = &mut self.stage {

@@ -25,7 +25,7 @@ impl Lock {
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
         for time in [&mut self.valid_until, &mut self.predecessor_bound, &mut self.taken_at] {
-            *time = time.back(by);
+            *time = time.folded(by);
         }
     }
 }

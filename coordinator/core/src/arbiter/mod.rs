@@ -304,10 +304,10 @@ impl Arbiter {
         for set in self.sets.values_mut() {
             set.rebase(by);
         }
-        self.paced_from = self.paced_from.back(by);
-        self.wall = self.wall.map(|(at, millis)| (at.back(by), millis));
+        self.paced_from = self.paced_from.folded(by);
+        self.wall = self.wall.map(|(at, millis)| (at.folded(by), millis));
         self.reach.rebase(by);
-        self.alarms = self.alarms.iter().map(|(at, name)| (at.back(by), name.clone())).collect();
+        self.alarms = self.alarms.iter().map(|(at, name)| (at.folded(by), name.clone())).collect();
     }
 
     /// The operation that was asked for last.

@@ -35,7 +35,7 @@ impl Reach {
     pub(super) fn rebase(&mut self, by: Span) {
         let times = [&mut self.look_at, &mut self.few_since, &mut self.gave_up_at];
         for time in times.into_iter().flatten().chain(self.standing.as_mut().map(|(_, at)| at)) {
-            *time = time.back(by);
+            *time = time.folded(by);
         }
     }
 }

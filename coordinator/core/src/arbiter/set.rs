@@ -331,7 +331,7 @@ impl SetState {
 
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
-        let shift = |time: &mut Time| *time = time.back(by);
+        let shift = |time: &mut Time| *time = time.folded(by);
         shift(&mut self.outer_bound);
         shift(&mut self.leased_until);
         shift(&mut self.patience);

@@ -102,7 +102,7 @@ impl EngineState {
 
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
-        let shift = |time: &mut Time| *time = time.back(by);
+        let shift = |time: &mut Time| *time = time.folded(by);
         shift(&mut self.next_probe);
         shift(&mut self.follow_at);
         self.unreachable_since.iter_mut().for_each(shift);

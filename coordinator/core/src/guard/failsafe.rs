@@ -68,7 +68,7 @@ impl Promiser {
 
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
-        let shift = |time: &mut Time| *time = time.back(by);
+        let shift = |time: &mut Time| *time = time.folded(by);
         self.silent_since.iter_mut().for_each(shift);
         if let Some(unsent) = &mut self.unsent {
             shift(&mut unsent.until);

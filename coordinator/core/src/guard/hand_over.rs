@@ -182,6 +182,21 @@ impl HandOver {
     }
 }
 
+#[cfg(feature = "model")]
+impl HandOver {
+    /// Moves every time back, as [`Guard::rebase`] does.
+    pub fn rebase(&mut self, by: crate::time::Span) {
+        self.hold_until = self.hold_until.folded(by);
+        self.armed = self.armed.map(|deadline| deadline.folded(by));
+        if let Some(lead) = &mut self.lead {
+            lead.rebase(by);
+        }
+        if let Some(promised) = &mut self.saved.promised {
+            promised.until = promised.until.folded(by);
+        }
+    }
+}
+
 impl Guard {
     /// The guard that goes on from a hand-over which fits (see [`HandOver::fits`]): the same run, at the same term. It has no
     /// connection to anybody yet; what was asked for before and not answered is not waited for.

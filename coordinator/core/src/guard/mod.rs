@@ -446,15 +446,22 @@ fn command_span(timing: &Timing) -> Span {
 }
 
 #[cfg(feature = "model")]
+impl Lead {
+    pub(crate) fn rebase(&mut self, by: Span) {
+        let shift = |time: &mut Time| *time = time.folded(by);
+        self.right.iter_mut().for_each(shift);
+        self.pinned_until.iter_mut().for_each(shift);
+        self.promises.values_mut().for_each(|kept| shift(&mut kept.end));
+    }
+}
+
+#[cfg(feature = "model")]
 impl Guard {
     /// Moves every time of this machine `by` back, so that states that differ only by when they are fold into one.
     pub fn rebase(&mut self, by: Span) {
-        let shift = |time: &mut Time| *time = time.back(by);
+        let shift = |time: &mut Time| *time = time.folded(by);
         shift(&mut self.hold_until);
         shift(&mut self.next_beat);
-        if let Some(right) = self.lead.as_mut().and_then(|lead| lead.right.as_mut()) {
-            shift(right);
-        }
         self.armed.iter_mut().for_each(shift);
         if let Some((_, deadline)) = &mut self.arming {
             shift(deadline);
@@ -466,8 +473,7 @@ impl Guard {
             }
         }
         if let Some(lead) = &mut self.lead {
-            lead.pinned_until.iter_mut().for_each(shift);
-            lead.promises.values_mut().for_each(|kept| shift(&mut kept.end));
+            lead.rebase(by);
         }
         self.promiser.rebase(by);
         self.engine.rebase(by);

@@ -7,6 +7,7 @@ use crate::forecast::ForecastStatus;
 use crate::refusal;
 use crate::status::{ClusterStatus, IssueStatus};
 use crate::wire;
+use baton_core::arbiter::Forcing;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
 use baton_proto::v1::{
@@ -194,7 +195,7 @@ impl OperatorClient {
     pub async fn failover(
         &self,
         asked: &SwitchoverAsked,
-        fence: bool,
+        forcing: Forcing,
         wait: Duration,
     ) -> Result<OperatorTask, OperatorError> {
         let request = FailoverRequest {
@@ -204,7 +205,8 @@ impl OperatorClient {
             timeout_us: micros(asked.timeout),
             wait_us: micros(wait),
             asked_by: asked.by.clone(),
-            fence,
+            fence: forcing.fence,
+            others_off: forcing.others_off,
         };
         let longer = Self { timeout: self.timeout + wait, ..self.clone() };
         longer

@@ -29,6 +29,9 @@ pub struct TaskRecord {
     /// Of a failover: whether the fence command may be run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fence: bool,
+    /// Of a failover: the asker's word that every instance of the set which is not attached is off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub others_off: bool,
     /// Who asked, as they say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
@@ -169,6 +172,7 @@ mod tests {
             format: FORMAT,
             kind: Kind::Switchover,
             fence: false,
+            others_off: false,
             state: State::Aborted,
             replicaset: "orders-1".into(),
             to: Some("a2".into()),

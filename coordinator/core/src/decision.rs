@@ -95,6 +95,8 @@ pub enum Evidence {
     Fenced,
     /// After a restore of the provider: every member is heard, and none leads.
     AllHeard,
+    /// After a restore of the provider: none that is heard leads, and a person vouches that the others are off.
+    Vouched,
 }
 
 impl fmt::Display for Evidence {
@@ -112,6 +114,9 @@ impl fmt::Display for Evidence {
             Self::AllHeard => {
                 f.write_str("the provider was restored, and every member is heard and leads nothing")
             }
+            Self::Vouched => f.write_str(
+                "the provider was restored, no member that is heard leads, and a person vouches that the others are off",
+            ),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::args::{Cli, DrillArgs, FailoverArgs, SwitchoverArgs, TaskArgs};
 use baton_client::decision::DecisionRecord;
 use baton_client::drill::DrillAsked;
 use baton_client::{OperatorClient, OperatorError, SwitchoverAsked, refusal};
+use baton_core::arbiter::Forcing;
 use baton_proto::v1::OperatorTask;
 use baton_proto::v1::operator_task::State;
 use std::future::Future;
@@ -77,7 +78,8 @@ pub(crate) async fn failover(
         by: user(),
     };
     let until = Some(Instant::now() + args.timeout + SLACK);
-    let task = client.failover(&asked, args.fence, Duration::ZERO).await?;
+    let forcing = Forcing { fence: args.fence, others_off: args.others_off };
+    let task = client.failover(&asked, forcing, Duration::ZERO).await?;
     let task = follow(io, client, task, until).await?;
     show(cli, io, &task, false)?;
     Ok(exit_of(&task, false))

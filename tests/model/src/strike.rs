@@ -123,7 +123,8 @@ impl Carrier<'_> {
                 let others = (0..self.state.hosts.len()).map(crate::state::instance);
                 let target = others.rev().find(|name| Some(name) != master.as_ref());
                 let timeout = self.world.timing.lease_ttl * 2;
-                arbiter::Input::Failover { task: TASK, replicaset, target, timeout, fence: self.world.fences }
+                let forcing = arbiter::Forcing { fence: self.world.fences, others_off: false };
+                arbiter::Input::Failover { task: TASK, replicaset, target, timeout, forcing }
             }
             _ => arbiter::Input::RemoveSet { replicaset },
         };

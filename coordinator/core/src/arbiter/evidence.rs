@@ -76,6 +76,6 @@ fn classify(set: &SetState, evidence: Evidence) -> Class {
         Evidence::Relinquished { ended: true, .. } => Class::Crashed,
         Evidence::Relinquished { ended: false, .. } => Class::Lapsed,
         Evidence::OuterBound { .. } | Evidence::Fenced => Class::Silent,
-        Evidence::AllHeard => Class::Restored,
+        Evidence::AllHeard | Evidence::Vouched => Class::Restored,
     }
 }

@@ -8,7 +8,7 @@
 //! It must not know how the preview is shown.
 
 use super::Arbiter;
-use super::io::{Action, TaskId, TaskState};
+use super::io::{Action, Forcing, TaskId, TaskState};
 use super::select::Choice;
 use super::set::{SetState, Task};
 use super::succession::{hold_left, severed};
@@ -38,9 +38,9 @@ impl Arbiter {
         name: ReplicaSetName,
         target: Option<InstanceName>,
         timeout: Span,
-        fence: bool,
+        forcing: Forcing,
     ) {
-        let begun = self.begin_failover(now, id, &name, target, timeout, fence);
+        let begun = self.begin_failover(now, id, &name, target, timeout, forcing);
         self.task_begun(now, id, &name, begun);
     }
 
@@ -51,7 +51,7 @@ impl Arbiter {
         name: &ReplicaSetName,
         target: Option<InstanceName>,
         timeout: Span,
-        fence: bool,
+        forcing: Forcing,
     ) -> Result<(), String> {
         if !self.is_active(now) {
             return Err("this coordinator is not the active arbiter".to_owned());
@@ -59,11 +59,11 @@ impl Arbiter {
         let Some(set) = self.sets.get_mut(name) else {
             return Err(format!("there is no replica set {name}"));
         };
-        let old_master = check_failover(set, target.as_ref())?;
+        let old_master = check_failover(set, target.as_ref(), forcing)?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;
         let task = Task::new(id, Class::Forced, target, old_master, term_before, now + timeout);
-        set.task = Some(Task { fence, ..task });
+        set.task = Some(Task { forcing, ..task });
         if let Some((_, class)) = &mut set.evidence {
             *class = Class::Forced;
         }
@@ -87,7 +87,10 @@ impl Arbiter {
             return true;
         }
         match set.evidence {
-            Some((Evidence::Relinquished { .. } | Evidence::Fenced | Evidence::AllHeard, _)) => true,
+            Some((
+                Evidence::Relinquished { .. } | Evidence::Fenced | Evidence::AllHeard | Evidence::Vouched,
+                _,
+            )) => true,
             Some((Evidence::OuterBound { .. }, _)) => {
                 record.in_sync.iter().any(refuses) || !self.keep(Rule::ForceNeedsRefusal)
             }
@@ -110,7 +113,7 @@ impl Arbiter {
 
     /// Asks for evidence 3 where a person allowed it and there is none yet.
     pub(super) fn ask_for_fence(&mut self, now: Time, set: &mut SetState) {
-        let allowed = set.task.as_ref().is_some_and(|task| task.fence);
+        let allowed = set.task.as_ref().is_some_and(|task| task.forcing.fence);
         let Some((term, instance)) =
             set.record.as_ref().and_then(|record| Some((record.term, record.master.clone()?)))
         else {
@@ -140,15 +143,19 @@ impl Arbiter {
 }
 
 /// Whether a forced failover can begin; the old master if so, the reason for people if not.
-pub(super) fn check_failover(set: &SetState, target: Option<&InstanceName>) -> Result<InstanceName, String> {
+pub(super) fn check_failover(
+    set: &SetState,
+    target: Option<&InstanceName>,
+    forcing: Forcing,
+) -> Result<InstanceName, String> {
     let name = &set.name;
     let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
     let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
     if set.task.as_ref().is_some_and(Task::is_persons) {
         return Err(format!("another switchover or failover of {name} is under way"));
     }
-    if set.held {
-        return Err(format!("the provider was restored, and {name} is held until its last master is known"));
+    if set.held && !forcing.others_off {
+        return Err(held(set));
     }
     let Some(target) = target else { return Ok(master) };
     let guard = set.guards.get(target).ok_or_else(|| format!("{name} has no member {target}"))?;
@@ -159,6 +166,19 @@ pub(super) fn check_failover(set: &SetState, target: Option<&InstanceName>) -> R
     } else {
         Ok(master)
     }
+}
+
+fn held(set: &SetState) -> String {
+    let attached =
+        |instance: &&InstanceName| set.guards.get(*instance).is_some_and(|guard| guard.session.is_some());
+    let away: Vec<_> =
+        set.members.keys().filter(|instance| !attached(instance)).map(InstanceName::as_str).collect();
+    let name = &set.name;
+    format!(
+        "the provider was restored, and {name} is held until its last master is known (not attached: {}). Where that never comes \
+         back, a person can vouch that every instance of {name} which is not attached is off: --others-off",
+        if away.is_empty() { "none that is listed".to_owned() } else { away.join(", ") },
+    )
 }
 
 /// What is lost, as far as anybody knows, in words for the history.

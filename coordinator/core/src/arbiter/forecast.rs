@@ -5,6 +5,7 @@
 
 use super::Arbiter;
 use super::forced::{check_failover, loss};
+use super::io::Forcing;
 use super::rails::Rail;
 use super::select::{Candidate, Question, choose};
 use super::set::{GuardState, SetState};
@@ -167,7 +168,7 @@ impl Arbiter {
         })
     }
 
-    /// What would become of one set if a failover were forced now.
+    /// What would become of one set if a failover were forced now, with what a person adds to it.
     ///
     /// # Errors
     /// Why it would be refused at once, for people.
@@ -176,9 +177,10 @@ impl Arbiter {
         now: Time,
         name: &ReplicaSetName,
         target: Option<&InstanceName>,
+        forcing: Forcing,
     ) -> Result<Forecast, String> {
         let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
-        let master = check_failover(set, target)?;
+        let master = check_failover(set, target, forcing)?;
         let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
         let lost = BTreeSet::new();
         let question = Question {

@@ -97,8 +97,8 @@ pub enum Input {
         target: Option<InstanceName>,
         /// How long evidence and candidate may take.
         timeout: Span,
-        /// Whether the fence command may be run against the master.
-        fence: bool,
+        /// What the person allows and vouches for.
+        forcing: Forcing,
     },
     /// The fence command has confirmed that the holder of this term is off, or has not.
     Fenced {
@@ -189,6 +189,16 @@ pub enum Input {
     },
 }
 
+/// What a person adds to a forced failover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Forcing {
+    /// The fence command may be run against a master that is not heard.
+    pub fence: bool,
+    /// Their word that every instance of the set which is not attached is off, and stays off: it ends the hold after a
+    /// restore of the provider.
+    pub others_off: bool,
+}
+
 /// A planned change of master that an earlier arbiter had begun: what it was asked for, not how far it came.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resumed {
@@ -206,8 +216,8 @@ pub struct Resumed {
     pub timeout: Span,
     /// It was aborted.
     pub aborted: bool,
-    /// It is a forced failover; inside, whether the fence command may be run.
-    pub forced: Option<bool>,
+    /// It is a forced failover; inside, what the person allows and vouches for.
+    pub forced: Option<Forcing>,
     /// It is a drill.
     pub drill: Option<DrillAsked>,
 }

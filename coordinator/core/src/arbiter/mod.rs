@@ -34,7 +34,7 @@ mod wishes;
 
 pub use drill::Outage;
 pub use forecast::{Fate, Forecast, Loss};
-pub use io::{Action, Input, RelayId, Resumed, SessionId, TaskId, TaskState, WriteOutcome};
+pub use io::{Action, Forcing, Input, RelayId, Resumed, SessionId, TaskId, TaskState, WriteOutcome};
 pub use issues::{Issue, Norms, Severity, issues_of};
 pub use rails::{DrillAsked, Fault, Ground, Rail, broken, rails_of};
 pub use task::{TaskPhase, TaskView};
@@ -141,8 +141,8 @@ impl Arbiter {
             Input::Settings { settings, unix_millis } => self.settings_changed(now, *settings, unix_millis),
             Input::Pause { replicaset, pin } => self.pause_asked(now, &replicaset, pin),
             Input::Resume { replicaset } => self.resume_asked(now, replicaset),
-            Input::Failover { task, replicaset, target, timeout, fence } => {
-                self.failover_asked(now, task, replicaset, target, timeout, fence);
+            Input::Failover { task, replicaset, target, timeout, forcing } => {
+                self.failover_asked(now, task, replicaset, target, timeout, forcing);
             }
             Input::Fenced { replicaset, term, confirmed } => {
                 self.fenced(now, &replicaset, term, confirmed);

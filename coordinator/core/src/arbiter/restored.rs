@@ -4,12 +4,13 @@
 //! Such a set is held: nobody is appointed on the word of an old record. A master of a later term may go on, unheard, by
 //! promises of members that the old record does not name, or be a member itself that the old state does not list. The
 //! hold ends when the master of the highest known term is heard, and its record written back, or when every member is
-//! heard and leads nothing, the master of that term among them.
+//! heard and leads nothing, the master of that term among them; or when a person vouches that whoever is not heard is off.
 //!
 //! It must not know how a restore is made.
 
 use super::Arbiter;
 use super::set::{GuardState, SetState};
+use super::succession::all_heard;
 use crate::decision::{Class, Evidence};
 use crate::engine::DataState;
 use crate::ids::{Term, Version};
@@ -36,9 +37,24 @@ impl Arbiter {
         if let Some(record) = self.leader(now, set).and_then(|guard| self.written_back(set, guard)) {
             self.write(now, set, record, None);
         } else if nobody_leads(set) && is_accounted_for(set) {
-            set.evidence = Some((Evidence::AllHeard, Class::Restored));
-            set.proposal = None;
-            self.succeed(now, set);
+            self.decide_restored(now, set, Evidence::AllHeard, Class::Restored);
+        } else if vouched_for(set) && nobody_attached_leads(set) {
+            self.decide_restored(now, set, Evidence::Vouched, Class::Forced);
+        } else {
+            self.give_up_forced(now, set, "a member that is attached leads, or is starting");
+        }
+    }
+
+    fn decide_restored(&mut self, now: Time, set: &mut SetState, evidence: Evidence, class: Class) {
+        set.evidence = Some((evidence, class));
+        set.proposal = None;
+        self.succeed(now, set);
+    }
+
+    /// While nobody is appointed yet somebody may come who was vouched for, or was never listed, and leads: the set is held again.
+    pub(super) fn doubt_restored(&self, set: &mut SetState) {
+        if all_heard(set) && !nobody_attached_leads(set) {
+            (set.evidence, set.succession) = (None, None);
         }
     }
 
@@ -143,15 +159,27 @@ pub(super) fn highest_term(set: &SetState) -> Term {
     seen.max(set.record.as_ref().map(|record| record.term).unwrap_or_default())
 }
 
+/// It is attached, has read the provider, and has no right.
+fn is_fenced(guard: &GuardState) -> bool {
+    let stand = guard.beat.as_ref().map(|beat| beat.stand);
+    guard.session.is_some() && matches!(stand, Some(Stand::Standby | Stand::Candidate(_)))
+}
+
 /// Every member that is listed or ever came is heard, has read the provider, and has no right.
 fn nobody_leads(set: &SetState) -> bool {
-    let fenced = |guard: &GuardState| {
-        let stand = guard.beat.as_ref().map(|beat| beat.stand);
-        let no_right = matches!(stand, Some(Stand::Standby | Stand::Candidate(_)));
-        guard.session.is_some() && no_right
-    };
     let listed = set.members.keys().all(|instance| set.guards.contains_key(instance));
-    listed && !set.guards.is_empty() && set.guards.values().all(fenced)
+    listed && !set.guards.is_empty() && set.guards.values().all(is_fenced)
+}
+
+/// Whether a person's word stands for whoever is not attached.
+fn vouched_for(set: &SetState) -> bool {
+    set.task.as_ref().is_some_and(|task| task.forcing.others_off && task.aborted.is_none())
+}
+
+/// Of those that are there to be asked, every one has read the provider, and has no right.
+fn nobody_attached_leads(set: &SetState) -> bool {
+    let mut attached = set.guards.values().filter(|guard| guard.session.is_some()).peekable();
+    attached.peek().is_some() && attached.all(is_fenced)
 }
 
 /// The master of the highest known term is among those who are heard: a member that joined after the state that the provider

@@ -1,7 +1,7 @@
 //! What the arbiter knows of one replica set. State only; the rules are elsewhere.
 
 use super::drill::Drill;
-use super::io::{SessionId, TaskId};
+use super::io::{Forcing, SessionId, TaskId};
 use super::view::MasterState;
 use crate::decision::{Class, Decision, Evidence};
 use crate::ids::{Endpoint, InstanceName, OpId, ReplicaSetName, Term, Version};
@@ -121,8 +121,8 @@ pub(super) struct Task {
     pub(super) id: TaskId,
     /// By whom and how.
     pub(super) class: Class,
-    /// Whether the fence command may be run.
-    pub(super) fence: bool,
+    /// Of a forced failover: what the person allows and vouches for.
+    pub(super) forcing: Forcing,
     pub(super) target: Option<InstanceName>,
     pub(super) old_master: InstanceName,
     pub(super) term_before: Term,
@@ -145,7 +145,7 @@ impl Task {
         Self {
             id,
             class,
-            fence: false,
+            forcing: Forcing::default(),
             target,
             old_master,
             term_before,

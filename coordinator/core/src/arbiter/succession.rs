@@ -37,6 +37,7 @@ pub(super) fn next_term(highest: Term, appointed_in: u64, epoch: Epoch) -> Term 
 impl Arbiter {
     /// One look at a set whose master may be replaced.
     pub(super) fn succeed(&mut self, now: Time, set: &mut SetState) {
+        self.doubt_restored(set);
         let Some((evidence, class)) = set.evidence else { return };
         if set.succession.is_none() {
             let reach = switchover_reach(set, evidence, class);
@@ -136,7 +137,9 @@ impl Arbiter {
             start: record.start,
             reach: reach.filter(|_| in_time.is_some()),
             target: back.or_else(|| in_time.or(forced).and_then(|task| task.target.clone())),
-            spare_old_master: in_time.is_some() || forced.is_some_and(|task| task.target.as_ref() != old),
+            // Whom an old record names is one like the others.
+            spare_old_master: in_time.is_some()
+                || forced.is_some_and(|task| task.target.as_ref() != old && !all_heard(set)),
             max_lag_bytes: policy.max_lag_bytes,
             zone: old.and_then(|old| set.guards.get(old)).and_then(|guard| guard.hello.zone.clone()),
             zone_policy: policy.zone_policy,
@@ -342,9 +345,9 @@ impl Arbiter {
     }
 }
 
-/// Whether the decision rests on every member's word rather than on the record.
-fn all_heard(set: &SetState) -> bool {
-    matches!(set.evidence, Some((Evidence::AllHeard, _)))
+/// Whether the decision rests on the word of the members, or of a person for them, rather than on the record.
+pub(super) fn all_heard(set: &SetState) -> bool {
+    matches!(set.evidence, Some((Evidence::AllHeard | Evidence::Vouched, _)))
 }
 
 /// Where commits wait for replicas and nobody knows which counted: the chosen one must hold what each member reported.

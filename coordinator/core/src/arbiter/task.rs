@@ -155,9 +155,9 @@ impl Arbiter {
                 Some(set) => {
                     let waits = true;
                     let class = if forced.is_some() { Class::Forced } else { Class::Switchover };
-                    let fence = forced.unwrap_or_default();
+                    let forcing = forced.unwrap_or_default();
                     let begun = Task::new(task, class, target, old_master, term_before, deadline);
-                    set.task = Some(Task { waits, aborted, fence, ..begun });
+                    set.task = Some(Task { waits, aborted, forcing, ..begun });
                 }
                 None => {
                     let why = "the set is gone, or another task of it is under way".to_owned();

@@ -1,6 +1,7 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
 mod hand_over;
+mod vouched;
 
 use super::succession::next_term;
 use super::{Action, Arbiter, Config, Input, SessionId, WriteOutcome};

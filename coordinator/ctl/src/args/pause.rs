@@ -55,6 +55,10 @@ pub struct FailoverArgs {
     /// Run the fence command (setting fence_command) against a master that is not heard
     #[arg(long, requires = "force")]
     pub fence: bool,
+    /// Vouch that every instance of the set which is not attached is off and stays off: ends the hold after a restore of the
+    /// provider, where the last master never comes back
+    #[arg(long, requires = "force")]
+    pub others_off: bool,
     /// How long the proof that the old master is over, and a member that can be appointed, may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub timeout: Duration,

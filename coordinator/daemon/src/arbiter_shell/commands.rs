@@ -4,7 +4,7 @@ use super::tasks::Asked;
 use super::{Shell, writes};
 use crate::clock;
 use crate::operator::{Imagined, OperatorCommand, Refused, RefusedKind};
-use baton_core::arbiter::{Forecast, Input};
+use baton_core::arbiter::{Forcing, Forecast, Input};
 use std::sync::Arc;
 
 impl Shell {
@@ -81,7 +81,8 @@ impl Shell {
                 forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
             Imagined::Failover { replicaset, to } => {
-                let forecast = self.arbiter.forecast_failover(now, replicaset, to.as_ref());
+                let forecast =
+                    self.arbiter.forecast_failover(now, replicaset, to.as_ref(), Forcing::default());
                 forecast.map(|forecast| vec![forecast]).map_err(refused)
             }
         }

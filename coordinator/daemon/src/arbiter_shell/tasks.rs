@@ -16,7 +16,7 @@ use crate::view::TasksView;
 use baton_client::decision::DecisionRecord;
 use baton_client::drill::{DrillOutage, LastDrill};
 use baton_client::task::{Before, FORMAT, Kind, Outcome, PhaseBegan, State, TaskRecord};
-use baton_core::arbiter::{Input, Outage, Rail, Resumed, TaskId, TaskState, broken};
+use baton_core::arbiter::{Forcing, Input, Outage, Rail, Resumed, TaskId, TaskState, broken};
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -143,10 +143,11 @@ impl Shell {
             format: FORMAT,
             kind: match asked.how {
                 How::Planned => Kind::Switchover,
-                How::Forced { .. } => Kind::Failover,
+                How::Forced(_) => Kind::Failover,
                 How::Drill(_) => Kind::Drill,
             },
-            fence: asked.how == How::Forced { fence: true },
+            fence: matches!(asked.how, How::Forced(Forcing { fence: true, .. })),
+            others_off: matches!(asked.how, How::Forced(Forcing { others_off: true, .. })),
             state: State::Planned,
             replicaset: asked.replicaset.to_string(),
             to: asked.to.as_ref().map(ToString::to_string),
@@ -162,7 +163,7 @@ impl Shell {
             outcome: None,
             drill: match &asked.how {
                 How::Drill(asked) => Some(entry::drill_record(asked)),
-                How::Planned | How::Forced { .. } => None,
+                How::Planned | How::Forced(_) => None,
             },
             decision: None,
         };
@@ -213,7 +214,10 @@ impl Shell {
         }
         let possible = match record.kind {
             Kind::Switchover => self.arbiter.forecast_switchover(clock::now(), &set, to.as_ref()),
-            Kind::Failover => self.arbiter.forecast_failover(clock::now(), &set, to.as_ref()),
+            Kind::Failover => {
+                let forcing = Forcing { fence: record.fence, others_off: record.others_off };
+                self.arbiter.forecast_failover(clock::now(), &set, to.as_ref(), forcing)
+            }
             Kind::Drill => match record.drill.as_ref().and_then(entry::drill_asked) {
                 Some(asked) => self.arbiter.forecast_drill(clock::now(), &set, asked),
                 None => Err("what the drill is about cannot be understood".to_owned()),
@@ -287,7 +291,7 @@ impl Shell {
         self.step(match (drill, forced) {
             (Some(asked), _) => Input::Drill { task, replicaset, asked, timeout },
             (None, None) => Input::Switchover { task, replicaset, target, timeout },
-            (None, Some(fence)) => Input::Failover { task, replicaset, target, timeout, fence },
+            (None, Some(forcing)) => Input::Failover { task, replicaset, target, timeout, forcing },
         });
     }
 

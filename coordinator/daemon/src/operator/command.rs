@@ -2,7 +2,7 @@
 //! consumes them and answers each exactly once.
 
 use baton_client::decision::DecisionRecord;
-use baton_core::arbiter::{DrillAsked, Forecast, Loss};
+use baton_core::arbiter::{DrillAsked, Forcing, Forecast, Loss};
 use baton_core::ids::{InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::{HistoryEntry, Pin};
 use baton_core::time::Span;
@@ -99,10 +99,7 @@ pub enum How {
     /// By plan: nothing may be lost.
     Planned,
     /// Whatever may be lost.
-    Forced {
-        /// Whether the fence command may be run.
-        fence: bool,
-    },
+    Forced(Forcing),
     /// By a fault that is brought about on purpose.
     Drill(DrillAsked),
 }

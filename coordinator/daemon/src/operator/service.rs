@@ -8,6 +8,7 @@ use baton_client::decision::DecisionRecord;
 use baton_client::refusal;
 use baton_client::status::{ClusterStatus, IssueStatus, ReplicaSetStatus, rfc3339};
 use baton_client::wire;
+use baton_core::arbiter::Forcing;
 use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName, TaskId};
 use baton_core::record::HistoryEntry;
 use baton_core::time::Span;
@@ -291,7 +292,7 @@ impl Operator for OperatorService {
         request: Request<v1::FailoverRequest>,
     ) -> Result<Response<v1::OperatorTask>, Status> {
         let request = request.into_inner();
-        let how = How::Forced { fence: request.fence };
+        let how = How::Forced(Forcing { fence: request.fence, others_off: request.others_off });
         let request = v1::SwitchoverRequest {
             cluster: request.cluster,
             replicaset: request.replicaset,

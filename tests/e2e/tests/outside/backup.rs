@@ -105,3 +105,38 @@ fn a_restored_stateboard_under_a_live_cluster_gets_a_new_arbiter_of_the_next_gen
         assert_eq!(store::get(port, "kept").as_deref(), Ok("yes"));
     });
 }
+
+#[test]
+fn where_the_last_master_never_comes_back_after_a_restore_a_person_vouches_for_it() {
+    let restored: &[e2e::logs::Allowed] = &[
+        ("restored from a backup", "the test did it"),
+        ("the arbiter's lock cannot be renewed", "its connection was closed by the restore"),
+        ("accepting what may be lost", "a person asked for it"),
+    ];
+    play(&[restored, e2e::logs::COORDINATOR_ENDS, e2e::logs::CHANGE_OF_MASTER], |stage| {
+        let before = stage.trio();
+        assert_eq!(before.master.as_deref(), Some("a1"));
+        let backup = stage.path().join("orders.batonbak").display().to_string();
+        assert_eq!(stage.ctl_board(&["backup", &backup]).code, 0);
+        let dead = stage.instance(0);
+        let (engine, deadman) = (stage.engine(&dead), stage.deadman(&dead));
+        stage.daemon(0).process().kill();
+        deadman.kill();
+        engine.kill();
+        stage.daemon(0).ended_within(poll::PATIENCE);
+        let said = stage.ctl_board(&["restore", &backup, "--force", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+
+        let refused = poll::until("a refusal that says what a person can do", || {
+            let said = stage.ctl(&["failover", "orders", "--force"]);
+            if said.err.contains("not attached: a1") { Ok(said) } else { Err(format!("{said:?}")) }
+        });
+        assert!(refused.code == 1 && refused.err.contains("--others-off"), "{refused:?}");
+        let done = stage.ctl(&["failover", "orders", "--force", "--others-off", "--json"]);
+        assert_eq!(done.code, 0, "{done:?}");
+        let after = stage.next_master("orders", before.term);
+        assert_ne!(after.master.as_deref(), Some("a1"));
+        let port = stage.instance(stage.host_of(after.master.as_deref().expect("there is one"))).port;
+        poll::until("it accepts", || store::set(port, "more", "yes"));
+    });
+}

@@ -2,13 +2,13 @@
 //!
 //! `client-write a1`, `switchover` or `switchover to=a2 timeout=2s`, `drill fault=kill_engine` or `drill fault=switchover spares=2
 //! timeout=9s accept-loss return`, `drill-rails` (the same words: every guard rail), `abort` (the last task), `pause-set` or
-//! `pause-set for=10s`, `resume-set`, `remove-set`, `force` or `force to=a2 fence`, `fence-command fails`, `maintain a1 for=60s`,
+//! `pause-set for=10s`, `resume-set`, `remove-set`, `force` or `force to=a2 fence others-off`, `fence-command fails`, `maintain a1 for=60s`,
 //! `settings autoreturn=true drained=east` (as `batonctl settings set` takes them), `set-writable a1` (an operator's hand),
 //! `set-read-only a1`, `resign b1`, `next-write lost`, `next-write unanswered`, `next-write delayed`, `delayed-write`
 
 use super::{StoryError, Words, span};
 use crate::world::{Answer, NextWrite, World};
-use baton_core::arbiter::{DrillAsked, Fault};
+use baton_core::arbiter::{DrillAsked, Fault, Forcing};
 use baton_core::ids::InstanceName;
 use baton_core::time::Span;
 
@@ -42,7 +42,9 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             let target = words.value("to")?.map(|name| InstanceName::parse(&name)).transpose()?;
             let timeout = words.value("timeout")?.map(|text| span(&text)).transpose()?;
             let fence = words.0.take_flag("fence")?;
-            world.force(target, timeout.unwrap_or(Span::from_secs(10)), fence);
+            let others_off = words.0.take_flag("others-off")?;
+            let forcing = Forcing { fence, others_off };
+            world.force_with(target, timeout.unwrap_or(Span::from_secs(10)), forcing);
         }
         "fence-command" => world.fence_works = words.one()? == "works",
         "maintain" => {

@@ -4,7 +4,7 @@
 
 use super::World;
 use baton_board::{Input as BoardInput, Request, RequestId};
-use baton_core::arbiter::{Input, TaskId};
+use baton_core::arbiter::{Forcing, Input, TaskId};
 use baton_core::ids::InstanceName;
 use baton_core::record::{Pin, Settings};
 use baton_core::time::Span;
@@ -64,9 +64,14 @@ impl World {
 
     /// A person forces a failover.
     pub fn force(&mut self, target: Option<InstanceName>, timeout: Span, fence: bool) {
+        self.force_with(target, timeout, Forcing { fence, others_off: false });
+    }
+
+    /// The same, with everything that a person may add.
+    pub fn force_with(&mut self, target: Option<InstanceName>, timeout: Span, forcing: Forcing) {
         self.last_task += 1;
         let (task, replicaset) = (TaskId(self.last_task), self.replicaset.clone());
-        self.tell_arbiter(Input::Failover { task, replicaset, target, timeout, fence });
+        self.tell_arbiter(Input::Failover { task, replicaset, target, timeout, forcing });
     }
 
     /// The wall clock, the same everywhere.

@@ -5,7 +5,7 @@ use crate::operator::{RefusedKind, Reply};
 use baton_client::drill::{DrillOutage, DrillRecord, LastDrill};
 use baton_client::status::rfc3339;
 use baton_client::task::{Kind, Outcome, PhaseBegan, State, TaskRecord};
-use baton_core::arbiter::{DrillAsked, Fault, Resumed, TaskId, TaskState};
+use baton_core::arbiter::{DrillAsked, Fault, Forcing, Resumed, TaskId, TaskState};
 use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
@@ -204,7 +204,8 @@ impl Entry {
                 (Kind::Drill, drill) => Some(drill_asked(drill.as_ref()?)?),
                 (Kind::Switchover | Kind::Failover, _) => None,
             },
-            forced: (self.wanted.kind == Kind::Failover).then_some(self.wanted.fence),
+            forced: (self.wanted.kind == Kind::Failover)
+                .then_some(Forcing { fence: self.wanted.fence, others_off: self.wanted.others_off }),
         })
     }
 
@@ -353,6 +354,7 @@ mod tests {
             format: FORMAT,
             kind: Kind::Switchover,
             fence: false,
+            others_off: false,
             state,
             replicaset: "orders-1".into(),
             to: None,

@@ -1,0 +1,68 @@
+//! A person's word for those that nobody hears, after the provider was restored.
+
+use super::*;
+use crate::arbiter::{Forcing, TaskId, TaskState};
+
+/// Somebody else was master of the highest term, and is not there.
+fn waits_for_a_stranger() -> Arbiter {
+    let mut arbiter = after_a_restore(Time(0));
+    let stranger = InstanceName::parse("a9").expect("a good name");
+    let beat = Beat { known_master: Some((Term(5), stranger)), ..beat(Term(5)) };
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+    assert_eq!(written_terms(&mut arbiter), [], "its master may lead");
+    arbiter
+}
+
+fn ask(arbiter: &mut Arbiter, others_off: bool) {
+    let forcing = Forcing { fence: false, others_off };
+    let (task, replicaset, target) = (TaskId(1), replicaset(), None);
+    let timeout = Span::from_secs(10);
+    arbiter.step(Time(20), Input::Failover { task, replicaset, target, timeout, forcing });
+}
+
+#[test]
+fn only_a_persons_word_for_the_others_ends_the_hold() {
+    let mut arbiter = waits_for_a_stranger();
+    ask(&mut arbiter, false);
+    let refused = std::iter::from_fn(|| arbiter.pop_action()).any(
+        |action| matches!(action, Action::Task { state: TaskState::Failed { why, .. }, .. } if why.contains("--others-off")),
+    );
+    assert!(refused, "and it is said what a person can do");
+
+    let mut arbiter = waits_for_a_stranger();
+    ask(&mut arbiter, true);
+    assert_eq!(written_terms(&mut arbiter), [Term(1_005)]);
+}
+
+#[test]
+fn no_word_stands_against_one_that_leads() {
+    let a2 = InstanceName::parse("a2").expect("a good name");
+    let leads = |instance, term| {
+        let stand = Stand::Leading { term, writable: true };
+        Box::new(Beat { instance, stand, relinquished: None, ..beat(term) })
+    };
+    for there_before in [true, false] {
+        let mut arbiter = waits_for_a_stranger();
+        // It has not severed yet, and is waited for.
+        let late = Hello { instance: InstanceName::parse("a3").expect("a good name"), ..hello() };
+        let guards = vec![hello(), late.clone(), Hello { instance: a2.clone(), ..hello() }];
+        arbiter.step(Time(11), Input::Attached { session: SESSION, guards });
+        let known = Beat { relinquished: None, ..beat(Term(5)) };
+        for instance in [instance(), late.instance] {
+            let beat = Box::new(Beat { instance, ..known.clone() });
+            arbiter.step(Time(12), Input::Beat { session: SESSION, beat });
+        }
+        let other = if there_before {
+            leads(a2.clone(), Term(4))
+        } else {
+            Box::new(Beat { instance: a2.clone(), ..known })
+        };
+        arbiter.step(Time(13), Input::Beat { session: SESSION, beat: other });
+        ask(&mut arbiter, true);
+        let at_once = written_terms(&mut arbiter);
+        arbiter.step(Time(30), Input::Beat { session: SESSION, beat: leads(a2.clone(), Term(4)) });
+        arbiter.step(Time(5_000_000), Input::Tick);
+        assert_eq!((at_once, written_terms(&mut arbiter)), (vec![], vec![]), "there before: {there_before}");
+        assert!(arbiter.sets[&replicaset()].held, "it is held again");
+    }
+}

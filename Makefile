@@ -27,7 +27,7 @@ help:
 	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make test     everything that CI runs [SUITES="tidy unit"]'
 	@echo 'make nightly  the tests that have a size, at theirs for a night: seeds, kills, minutes without the provider'
-	@echo 'make model    search one world of the model [WORLD=name] [BREAK=rule] [JSON=1]'
+	@echo 'make model    search one world of the model, or all: [WORLD=name|all] [BREAK=rule] [MOST=states] [JSON=1]'
 	@echo 'make bench    the figures of the README [ATTEMPTS=10] [LEASE_TTLS=3s,1s,300ms] [JSON=1]'
 	@echo 'make bench-load  one arbiter over many replica sets [SETS=1000] [VICTIMS=300] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make build    release binaries, in $(BIN)'
@@ -83,7 +83,7 @@ bench-load:
 
 model:
 	@scripts/deps build >&2
-	@cargo run --release -p model -- $(if $(WORLD),--world '$(WORLD)') $(if $(BREAK),--break '$(BREAK)') $(if $(JSON),--json)
+	@cargo run --release -p model -- $(if $(WORLD),--world '$(WORLD)') $(if $(BREAK),--break '$(BREAK)') $(if $(MOST),--most '$(MOST)') $(if $(JSON),--json)
 
 fmt:
 	cargo fmt --all

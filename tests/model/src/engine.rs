@@ -66,7 +66,7 @@ pub type Peers = Vec<(bool, Option<(DataId, Term)>, Option<usize>)>;
 /// Where clients reach the engine of a host.
 #[must_use]
 pub fn endpoint(index: usize) -> Endpoint {
-    Endpoint(format!("a{}", index + 1).into())
+    Endpoint(crate::state::instance(index).as_str().into())
 }
 
 fn host_of(endpoint: &Endpoint) -> Option<usize> {

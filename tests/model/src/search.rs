@@ -150,6 +150,9 @@ impl<'a> Dive<'a> {
             return;
         }
         for property in &self.properties {
+            if self.seen.contains(property.name) {
+                continue;
+            }
             let met = (property.condition)(self.model, &state);
             match property.expectation {
                 Expectation::Always if !met => self.violation = self.violation.or(Some(property.name)),

@@ -12,6 +12,7 @@ use baton_core::guard::{self, Guard, Saved};
 use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName, OpId, ReplicaSetName, Term};
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer, ToGuard};
 use baton_core::time::{Span, Time};
+use std::sync::LazyLock;
 
 /// What a host's stream brings to an arbiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -161,13 +162,23 @@ pub struct State {
 /// The one replica set of every world.
 #[must_use]
 pub fn set_name() -> ReplicaSetName {
-    ReplicaSetName::parse("s").expect("a letter is a name")
+    static NAME: LazyLock<ReplicaSetName> =
+        LazyLock::new(|| ReplicaSetName::parse("s").expect("a letter is a name"));
+    NAME.clone()
 }
+
+/// Most instances of a world.
+const INSTANCES_MOST: usize = 9;
 
 /// The name of an instance.
 #[must_use]
 pub fn instance(index: usize) -> InstanceName {
-    InstanceName::parse(&format!("a{}", index + 1)).expect("a letter and a number are a name")
+    // Made once: every state is asked for it, and a name that is made takes memory.
+    static NAMES: LazyLock<Vec<InstanceName>> = LazyLock::new(|| {
+        let named = |index| InstanceName::parse(&format!("a{}", index + 1));
+        (0..INSTANCES_MOST).map(|index| named(index).expect("a letter and a number are a name")).collect()
+    });
+    NAMES[index].clone()
 }
 
 fn coordinator(index: usize) -> CoordinatorName {

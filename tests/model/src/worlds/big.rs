@@ -1,6 +1,7 @@
 //! Worlds that are too big for the gate.
 
 use crate::faults::Faults;
+use crate::host::Manner;
 use crate::world::{Start, World, tiny_timing};
 
 /// All of them.
@@ -8,6 +9,7 @@ use crate::world::{Start, World, tiny_timing};
 pub fn all() -> Vec<World> {
     let mut worlds = bigger();
     worlds.extend(deeper());
+    worlds.extend(unheard());
     worlds.extend([super::promises::late(), super::data::three()]);
     worlds.extend(super::timeless::wide());
     worlds
@@ -109,6 +111,16 @@ fn deeper() -> Vec<World> {
             )
         },
             World {
+            timing: tiny_timing(),
+            shows: &["the set is paused", "a pause ends", "an arbiter takes over in a pause", "a failover completes"],
+            ..World::new(
+                "pause-unheard",
+                "a pause and its end, of which the master does not hear, and the lock moves",
+                Faults { all: 4, pin: 1, unpin: 1, close: 1, cut: 1, ..Faults::default() },
+            )
+            .on_one_clock(2, 2)
+        },
+        World {
             fences: true,
             timing: tiny_timing(),
             shows: &["a forced failover completes", "a member leaves the in-sync set", "a host is turned off"],
@@ -118,6 +130,54 @@ fn deeper() -> Vec<World> {
                 Faults { all: 4, cut: 2, force: 1, fence_fails: 1, crash_guard: 1, ..Faults::default() },
             )
             .on_one_clock(2, 1)
+        },
+    ]
+}
+
+/// Masters that nobody hears, and that go on by promises or alone.
+fn unheard() -> Vec<World> {
+    let none = Faults::default();
+    let manner = Manner { failsafe: true, ..Manner::default() };
+    vec![
+        World {
+            manner,
+            shows: &["a member leaves the in-sync set", "a master goes on by promises"],
+            ..World::new(
+                "force-alone",
+                "a member leaves the set, its master goes on alone and unheard, and a person forces without a fence command",
+                Faults { all: 3, cut: 2, force: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
+        World {
+            manner,
+            shows: &["a member leaves the in-sync set", "a master goes on by promises", "the set is removed"],
+            ..World::new(
+                "remove-alone",
+                "a member leaves the set, its master goes on alone and unheard, the set is removed, and the member comes under its name",
+                Faults { all: 4, cut: 2, part: 1, crash_guard: 1, remove: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
+        World {
+            manner,
+            shows: &["a member leaves the in-sync set", "a member comes back", "a master goes on by promises"],
+            ..World::new(
+                "promise-members",
+                "a member leaves the set and comes back while the arbiter loses the provider and the master everybody",
+                Faults { all: 4, cut: 2, cut_off: 1, cut_peers: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
+        World {
+            manner,
+            shows: &["a failover completes", "a master goes on by promises"],
+            ..World::new(
+                "promise-three",
+                "three instances, the arbiter loses the provider, and guards lose each other and the arbiter",
+                Faults { all: 3, cut_off: 1, cut: 1, cut_peers: 1, ..none },
+            )
+            .on_one_clock(3, 1)
         },
     ]
 }

@@ -7,6 +7,7 @@ use crate::stateboard::Stateboard;
 use baton_board::{Durable, Limits};
 use baton_core::ids::{ClusterName, Version};
 use baton_core::record::Settings;
+use baton_core::rules::Rules;
 use baton_core::time::{Span, Time};
 use baton_core::timing::Timing;
 use baton_provider::etcd::{EtcdOptions, EtcdProvider};
@@ -263,6 +264,26 @@ impl World {
     pub async fn route(&self) -> Route {
         let identity = Self::identity();
         Route::new(&self.addresses(), |roads| self.connect(&roads, identity, IMPATIENT)).await
+    }
+
+    /// A client of etcd that keeps these rules, with roads of its own.
+    ///
+    /// # Panics
+    /// Where the world is no etcd.
+    pub async fn route_of_etcd(&self, rules: Rules) -> Route {
+        let Backend::Etcd { prefix, .. } = &self.backend else {
+            panic!("only etcd's provider has a rule to break")
+        };
+        let client = |roads: Vec<SocketAddr>| -> Arc<dyn StateProvider> {
+            let endpoints = roads.iter().map(|address| format!("http://{address}")).collect();
+            let options = EtcdOptions {
+                prefix: prefix.clone(),
+                rules,
+                ..EtcdOptions::new(endpoints, Self::identity(), PATIENT)
+            };
+            Arc::new(EtcdProvider::new(options).expect("good endpoints"))
+        };
+        Route::new(&self.addresses(), client).await
     }
 
     /// Addresses of all nodes; none where there is no network.

@@ -9,6 +9,7 @@ mod etcd;
 mod flaky;
 mod identity;
 mod killed;
+mod late;
 mod lock;
 mod moving;
 mod quorum;

@@ -57,7 +57,10 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("sim", &["baton-board", "baton-client", "baton-core", "baton-oracle"]),
     ("scenario", &["baton-core", "baton-oracle", "baton-settings", "sim"]),
     ("model", &["baton-board", "baton-core", "baton-oracle"]),
-    ("contract", &["baton-board", "baton-core", "baton-proto", "baton-provider", "baton-stateboard"]),
+    (
+        "contract",
+        &["baton-board", "baton-core", "baton-oracle", "baton-proto", "baton-provider", "baton-stateboard"],
+    ),
     ("e2e", &["baton-client", "baton-core", "baton-proto"]),
     // Plays the hosts with the daemon's own link, and watches as a router does.
     (

@@ -15,6 +15,7 @@ use crate::password::Password;
 use crate::stateboard::Address;
 use crate::stateboard::channel::{Stream, check_scheme, connect_one};
 use crate::tls::TlsFiles;
+use baton_core::rules::Rules;
 use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -51,6 +52,7 @@ pub(super) struct Endpoints {
     /// The member that is asked first.
     preferred: AtomicUsize,
     timeout: Duration,
+    rules: Rules,
 }
 
 struct Member {
@@ -89,7 +91,17 @@ impl Endpoints {
         }
         // Many coordinators must not all begin with the first member.
         let first = rand::random_range(0..members.len());
-        Ok(Self { members, preferred: AtomicUsize::new(first), timeout: options.request_timeout })
+        Ok(Self {
+            members,
+            preferred: AtomicUsize::new(first),
+            timeout: options.request_timeout,
+            rules: options.rules,
+        })
+    }
+
+    /// Which rules whoever asks keeps.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// How long one call may take.

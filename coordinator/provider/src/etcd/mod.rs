@@ -51,6 +51,7 @@ use baton_board::{
 use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
 use baton_core::record::{Change, HistoryEntry, Member, Move, Settings};
+use baton_core::rules::Rules;
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
@@ -84,6 +85,8 @@ pub struct EtcdOptions {
     pub found: bool,
     /// How much is kept and taken.
     pub limits: Limits,
+    /// Which rules are kept (all, outside tests).
+    pub rules: Rules,
 }
 
 impl EtcdOptions {
@@ -101,6 +104,7 @@ impl EtcdOptions {
             seed_settings: Settings::default(),
             found: true,
             limits: Limits::default(),
+            rules: Rules::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::endpoints::{Endpoints, Repeat};
 use super::keys::end_of;
 use super::outcome::{Failure, of_error};
 use crate::error::{FatalError, ProviderError};
+use baton_core::rules::Rule;
 use etcd_client::proto::{PbKeyValue, PbTxnOpResponse};
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, SortOrder, SortTarget, Txn, TxnOp,
@@ -205,8 +206,8 @@ pub(super) async fn write(
     ops: &[Do],
 ) -> Result<Answer, ProviderError> {
     let call = |client| {
-        let compares: Vec<Compare> = unchanged
-            .iter()
+        let compared = unchanged.iter().filter(|_| endpoints.rules().keep(Rule::CompareInWrite));
+        let compares: Vec<Compare> = compared
             .map(|it| Compare::mod_revision(it.key.as_str(), CompareOp::Equal, it.modified))
             .collect();
         let ops: Vec<TxnOp> = ops.iter().cloned().map(Do::op).collect();

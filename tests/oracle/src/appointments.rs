@@ -43,6 +43,21 @@ impl Property for Appointments {
     }
 }
 
+/// Whether a new term may follow a record from before a restore of the provider. `all_heard`: every member was heard, and leads
+/// nothing.
+///
+/// # Errors
+/// The record may be an older one than what was appointed.
+pub fn check_restored(before: &Record, after: &Record, all_heard: bool) -> Result<(), Violation> {
+    let older = before.epoch.generation < after.epoch.generation && before.master.is_some();
+    if !older || all_heard {
+        return Ok(());
+    }
+    let text =
+        format!("term {} follows term {}, which a restore may have brought back", after.term, before.term);
+    broken("appointments", text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +85,14 @@ mod tests {
         assert_eq!(check_asked(Some(&before), &forced), Ok(()));
         forced.in_sync.insert(instance("a3"));
         assert!(check_asked(Some(&before), &forced).is_err(), "nobody comes along");
+    }
+
+    #[test]
+    fn a_record_from_before_a_restore_is_believed_only_where_all_are_heard() {
+        let (before, mut after) = (record(1, "a1", 1), record(2, "a1", 1));
+        assert_eq!(check_restored(&before, &after, false), Ok(()), "there was no restore");
+        after.epoch.generation += 1;
+        assert!(check_restored(&before, &after, false).is_err());
+        assert_eq!(check_restored(&before, &after, true), Ok(()));
     }
 }

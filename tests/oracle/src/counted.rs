@@ -22,6 +22,18 @@ pub fn check_counted(record: &Record, replica: &InstanceName) -> Result<(), Viol
     broken("counted", format!("{replica} acknowledges at term {} and is not in the record", record.term))
 }
 
+/// Whether a higher number may be recorded: for how many replicas the master waits in truth.
+///
+/// # Errors
+/// It waits for fewer, and a failover would ask for too few reports.
+pub fn check_raised(record: &Record, waits_for: u32) -> Result<(), Violation> {
+    if waits_for >= record.ack_quorum {
+        return Ok(());
+    }
+    let text = format!("commits wait for {} by the record, and for {waits_for} in truth", record.ack_quorum);
+    broken("counted", text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +48,12 @@ mod tests {
         assert_eq!(violation.text, "a2 acknowledges at term 2 and is not in the record");
         record.stragglers.insert(instance("a2"), instance("a1"));
         assert_eq!(check_counted(&record, &instance("a2")), Ok(()), "a straggler is asked too");
+    }
+
+    #[test]
+    fn a_number_that_nobody_waits_for_is_found() {
+        let record = Record { ack_quorum: 1, ..record(2, "a1", 1) };
+        assert_eq!(check_raised(&record, 1), Ok(()));
+        assert!(check_raised(&record, 0).is_err());
     }
 }

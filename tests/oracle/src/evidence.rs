@@ -4,7 +4,7 @@
 
 use crate::event::{Event, Seen};
 use crate::{Property, Violation, broken};
-use baton_core::ids::{Incarnation, Term};
+use baton_core::ids::{Incarnation, InstanceName, Term};
 
 /// The statement.
 pub const STATEMENT: &str =
@@ -37,6 +37,17 @@ impl Property for FromHolder {
     }
 }
 
+/// Whether a master may be granted its right at a term. `over`: the granter has accepted evidence against it.
+///
+/// # Errors
+/// It has, and may have a successor by now.
+pub fn check_granted(master: &InstanceName, term: Term, over: bool) -> Result<(), Violation> {
+    if !over {
+        return Ok(());
+    }
+    broken("evidence", format!("{master} is granted its right at term {term} after evidence against it"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +62,12 @@ mod tests {
         assert!(check_speaker(term, holder, Incarnation { home: 2, ..run(5) }).is_err(), "another host");
         assert!(check_speaker(term, holder, Incarnation { boot: 2, ..run(5) }).is_err(), "another boot");
         assert!(check_speaker(term, None, run(5)).is_err(), "nobody holds it");
+    }
+
+    #[test]
+    fn nobody_is_granted_anything_after_evidence() {
+        let a1 = crate::fixtures::instance("a1");
+        assert_eq!(check_granted(&a1, Term(3), false), Ok(()));
+        assert!(check_granted(&a1, Term(3), true).is_err());
     }
 }

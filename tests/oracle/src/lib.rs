@@ -1,6 +1,6 @@
 //! What must always hold, as functions over what was observed: one file for each invariant of the design, and one for
 //! each rule that a single machine owes (`appointments`, `bounds`, `counted`, `epochs`, `evidence`, `identity`, `intruder`,
-//! `promises`, `rights`, `severances`, `versions`, `writes`).
+//! `promises`, `reports`, `rights`, `severances`, `versions`, `writes`).
 //!
 //! Model, scenarios, simulation and chaos feed the same properties. An observer that sees whole states calls the
 //! `check_…` functions on values; one that sees a history feeds its [`Event`]s to an [`Oracle`]. Nothing here knows how
@@ -21,6 +21,7 @@ pub mod i6;
 pub mod identity;
 pub mod intruder;
 pub mod promises;
+pub mod reports;
 pub mod rights;
 pub mod severances;
 pub mod versions;

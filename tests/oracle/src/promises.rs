@@ -6,7 +6,8 @@
 use crate::event::Moment;
 use crate::{Violation, broken};
 use baton_core::ids::InstanceName;
-use baton_core::time::Span;
+use baton_core::time::{Span, Time};
+use std::collections::BTreeSet;
 
 /// The statement.
 pub const STATEMENT: &str = "a right that rests on promises ends before any recorded in-sync member may lead, and nobody who hears an arbiter promises";
@@ -40,6 +41,35 @@ pub fn check_silence(member: &InstanceName, heard: Span, patience: Span) -> Resu
     broken("promises", format!("{member} promises {heard} after an arbiter answered it"))
 }
 
+/// Whether a promise that leaves is on disk: until when the member has promised, and until when its disk has it.
+///
+/// # Errors
+/// A crash now would make the member forget it.
+pub fn check_kept(member: &InstanceName, promised: Time, on_disk: Option<Time>) -> Result<(), Violation> {
+    if on_disk >= Some(promised) {
+        return Ok(());
+    }
+    broken("promises", format!("{member} answers with a promise that is not on disk"))
+}
+
+/// Whether a master needs the promise of everybody who may be appointed after it.
+///
+/// # Errors
+/// Somebody is in the recorded in-sync set whom it would not ask.
+pub fn check_needed(
+    master: &InstanceName,
+    in_sync: &BTreeSet<InstanceName>,
+    needs: &BTreeSet<InstanceName>,
+) -> Result<(), Violation> {
+    match in_sync.iter().find(|member| *member != master && !needs.contains(*member)) {
+        Some(member) => broken(
+            "promises",
+            format!("{master} does not need the promise of {member}, which may be appointed"),
+        ),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +89,20 @@ mod tests {
         assert_eq!(check_silence(&instance("a2"), patience, patience), Ok(()));
         let violation = check_silence(&instance("a2"), Span::from_millis(499), patience).expect_err("heard");
         assert_eq!(violation.text, "a2 promises 499ms after an arbiter answered it");
+    }
+
+    #[test]
+    fn a_promise_that_is_not_on_disk_is_found() {
+        let a2 = instance("a2");
+        assert_eq!(check_kept(&a2, Time(5), Some(Time(5))), Ok(()));
+        assert!(check_kept(&a2, Time(5), Some(Time(4))).is_err(), "an earlier one");
+        assert!(check_kept(&a2, Time(5), None).is_err(), "none");
+    }
+
+    #[test]
+    fn whoever_may_be_appointed_and_is_not_asked_is_found() {
+        let (all, one) = (["a1", "a2"].map(instance).into(), [instance("a2")].into());
+        assert_eq!(check_needed(&instance("a1"), &all, &one), Ok(()));
+        assert!(check_needed(&instance("a1"), &all, &BTreeSet::new()).is_err());
     }
 }

@@ -68,6 +68,31 @@ impl Property for Rights {
     }
 }
 
+/// Whether a term may be relinquished. `waits`: a promotion for it waits in a socket of the engine that was given up.
+///
+/// # Errors
+/// The engine may carry the promotion out at any time, and nobody would fence it.
+pub fn check_relinquished(instance: &dyn Display, term: Term, waits: bool) -> Result<(), Violation> {
+    if !waits {
+        return Ok(());
+    }
+    broken(
+        "rights",
+        format!("{instance} has relinquished term {term}, for which its engine may yet be promoted"),
+    )
+}
+
+/// Whether a hand-over may be taken: how many its home had taken when it was written, and now.
+///
+/// # Errors
+/// It, or a later one, was taken already.
+pub fn check_taken(instance: &dyn Display, written_at: u64, taken: u64) -> Result<(), Violation> {
+    if written_at >= taken {
+        return Ok(());
+    }
+    broken("rights", format!("{instance} goes on from a hand-over that was taken before"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +128,17 @@ mod tests {
         );
         assert_eq!(check_armed(&"a1", Some(Time(3))), Ok(()));
         assert!(check_armed(&"a1", None).is_err());
+    }
+
+    #[test]
+    fn a_promotion_that_waits_is_no_end_of_a_term() {
+        assert_eq!(check_relinquished(&"a1", Term(3), false), Ok(()));
+        assert!(check_relinquished(&"a1", Term(3), true).is_err());
+    }
+
+    #[test]
+    fn a_hand_over_that_comes_back_is_found() {
+        assert_eq!(check_taken(&"a1", 2, 2), Ok(()));
+        assert!(check_taken(&"a1", 1, 2).is_err());
     }
 }

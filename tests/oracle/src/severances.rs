@@ -4,7 +4,7 @@
 //! It must not know why somebody is severed.
 
 use crate::{Violation, broken};
-use baton_core::ids::InstanceName;
+use baton_core::ids::{InstanceName, Stamp};
 use baton_core::record::Record;
 
 /// The statement.
@@ -23,10 +23,24 @@ pub fn check_severed(record: &Record, member: &InstanceName, leads: bool) -> Res
     broken("severances", format!("{member} is severed from {master}, which leads at term {}", record.term))
 }
 
+/// Whether a member may replicate again that was severed at `severed`, after nothing later than `seen`.
+///
+/// # Errors
+/// It was bound, and is not any more.
+pub fn check_lifted(member: &InstanceName, severed: Stamp, seen: Stamp) -> Result<(), Violation> {
+    if seen > severed {
+        return Ok(());
+    }
+    let text =
+        format!("{member} was severed by version {} and obeys version {}", severed.version, seen.version);
+    broken("severances", text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixtures::{instance, record};
+    use baton_core::ids::Version;
 
     #[test]
     fn a_member_of_a_master_that_leads_is_found_and_nobody_else() {
@@ -38,5 +52,13 @@ mod tests {
         assert_eq!(check_severed(&record, &instance("a3"), true), Ok(()), "it is not in the set");
         record.ack_quorum = 1;
         assert_eq!(check_severed(&record, &instance("a2"), true), Ok(()), "commits wait meanwhile");
+    }
+
+    #[test]
+    fn only_a_later_version_lifts_a_severance() {
+        let stamp = |version| Stamp { generation: 1, version: Version(version) };
+        assert_eq!(check_lifted(&instance("a2"), stamp(3), stamp(4)), Ok(()));
+        let violation = check_lifted(&instance("a2"), stamp(3), stamp(3)).expect_err("it is bound");
+        assert_eq!(violation.text, "a2 was severed by version 3 and obeys version 3");
     }
 }

@@ -75,6 +75,8 @@ pub enum What {
     BreakConnection(Who),
     /// An engine hears nothing; what was asked may be carried out late.
     DeafEngine(Who, bool),
+    /// An engine hears nothing any more from its next promotion on; that may be carried out late.
+    SlowPromotion(Who, bool),
     /// An engine finishes no write.
     StallEngine(Who),
     /// A deadman's process ends.
@@ -99,7 +101,7 @@ pub enum What {
     Drift(Place, i64),
     /// A sidecar is restarted on purpose.
     HandOver(Who),
-    /// Somebody copies what a sidecar left, or puts a copy back.
+    /// A sidecar is restarted on purpose; later somebody puts a copy of what it left back.
     CopyHandOver(Who),
     /// A planned change of master.
     Switchover(Option<Who>, Span),
@@ -139,6 +141,7 @@ impl What {
             | Self::CloseStream(who)
             | Self::BreakConnection(who)
             | Self::DeafEngine(who, _)
+            | Self::SlowPromotion(who, _)
             | Self::StallEngine(who)
             | Self::KillDeadman(who)
             | Self::DeafDeadman(who)
@@ -252,7 +255,7 @@ pub fn draw(kind: u64, drift: u64, dice: &mut Dice) -> What {
             let ppm = i64::try_from(dice.below(2 * drift + 1)).unwrap_or(0);
             What::Drift(place(dice), ppm - i64::try_from(drift).unwrap_or(0))
         }
-        30 => What::Hold(place(dice), place(dice), dice.pick(&KINDS)),
+        30 => What::SlowPromotion(who(dice), dice.chance(700)),
         _ => by_people(kind, dice),
     }
 }

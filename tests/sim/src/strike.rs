@@ -18,6 +18,8 @@ use baton_core::timing::LEASE_TTL_MIN;
 pub enum End {
     /// A guard's process starts.
     Start(InstanceName),
+    /// A guard's process ends, a copy of an earlier hand-over is put back, and its process starts.
+    PutBack(InstanceName),
     /// A host goes on.
     Thaw(InstanceName),
     /// A guard goes on.
@@ -228,11 +230,14 @@ impl World {
             }
             What::HandOver(_) => return self.hand_over(&host).then_some(End::Start(host)),
             What::CopyHandOver(_) => {
-                let node = self.nodes.get_mut(&host)?;
-                match node.left.clone() {
-                    Some(left) => node.copy = Some(left),
-                    None => node.left = node.copy.clone(),
+                let lies = self.nodes.get(&host).is_some_and(|node| node.left.is_some());
+                if !lies && !self.hand_over(&host) {
+                    return None;
                 }
+                let node = self.nodes.get_mut(&host)?;
+                node.copy = node.left.clone();
+                self.start_guard(&host);
+                return Some(End::PutBack(host));
             }
             What::ByHand(_) => {
                 let running =
@@ -272,6 +277,10 @@ impl World {
                 node.engine.stalled = true;
                 self.tell_guard(&host, Input::WritePath { finished: false });
                 Some(End::Unstall(host))
+            }
+            What::SlowPromotion(_, late) => {
+                node.hangs_in_promotion = true;
+                Some(End::Hear(host, *late))
             }
             What::DeafDeadman(_) => {
                 node.deadman.deaf = true;
@@ -366,6 +375,14 @@ impl World {
                 // Nothing starts on a host that stands still.
                 self.thaw(&host);
                 self.crash_guard(&host);
+                self.start_guard(&host);
+            }
+            End::PutBack(host) => {
+                self.thaw(&host);
+                self.crash_guard(&host);
+                if let Some(node) = self.nodes.get_mut(&host) {
+                    node.left = node.copy.take();
+                }
                 self.start_guard(&host);
             }
             End::Thaw(host) => self.thaw(&host),

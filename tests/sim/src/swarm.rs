@@ -210,6 +210,6 @@ mod tests {
                 seen.insert(text.split(['(', ' ']).next().unwrap_or_default().to_owned());
             }
         }
-        assert_eq!(seen.len(), 42, "{seen:?}");
+        assert_eq!(seen.len(), 43, "{seen:?}");
     }
 }

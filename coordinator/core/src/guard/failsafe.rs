@@ -177,7 +177,8 @@ impl Guard {
     }
 
     /// The other members whose promise the mastership needs; of whoever leads nothing, none.
-    pub(super) fn needs(&self) -> BTreeSet<InstanceName> {
+    #[must_use]
+    pub fn needs(&self) -> BTreeSet<InstanceName> {
         self.lead.as_ref().map(|lead| self.needed(lead)).unwrap_or_default()
     }
 

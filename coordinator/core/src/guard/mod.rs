@@ -391,6 +391,12 @@ impl Guard {
         self.seen
     }
 
+    /// The version of the directive that severs it, and binds it until a later one.
+    #[must_use]
+    pub fn severed_by(&self) -> Option<Stamp> {
+        self.saved.severed
+    }
+
     /// The highest epoch that it has seen.
     #[must_use]
     pub fn heard_epoch(&self) -> Epoch {

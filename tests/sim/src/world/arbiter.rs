@@ -62,6 +62,8 @@ pub struct ArbiterNode {
     pub no_renewals: bool,
     /// Not before this is it given a tick again: a broken rule may leave a deadline in the past.
     not_before: u64,
+    /// Until when it was told to wait for those who held the lock before; by its clock.
+    pub(super) bound: Time,
 }
 
 impl ArbiterNode {
@@ -82,6 +84,7 @@ impl ArbiterNode {
             tasks: BTreeMap::new(),
             no_renewals: false,
             not_before: 0,
+            bound: Time::default(),
         }
     }
 
@@ -288,6 +291,10 @@ impl World {
                 let Some(token) = node.token else { return };
                 match node.granted.take() {
                     Some(predecessor_bound) => {
+                        let known = node.machine.as_ref().and_then(Arbiter::epoch);
+                        if known != Some(token.epoch) {
+                            node.bound = predecessor_bound;
+                        }
                         let wait = predecessor_bound.since(local);
                         let epoch = token.epoch;
                         let text = if wait == Span::ZERO {
@@ -375,6 +382,7 @@ impl World {
 
     pub(super) fn arbiter_step(&mut self, name: &str, input: Input) {
         let now = self.now;
+        let accused = self.accused(name);
         let Some(node) = self.arbiters.get_mut(name) else { return };
         let local = node.clock.read(now);
         let token = node.token;
@@ -385,6 +393,9 @@ impl World {
             actions.push(action);
         }
         for action in actions {
+            if let Action::Send { instance, message: ToGuard::Grant(grant), .. } = &action {
+                self.watch_grant(accused.as_ref(), instance, grant);
+            }
             self.arbiter_acts(name, token, action);
         }
     }
@@ -397,6 +408,10 @@ impl World {
                 self.observe_evidence(name, decision.as_deref());
                 let before = self.provider.record().filter(|before| Some(before.version) == expected);
                 let before = before.cloned().map(Box::new);
+                if let Some(before) = &before {
+                    let why = decision.as_ref().and_then(|decision| decision.evidence);
+                    self.watch_appointment(name, before, &record, why);
+                }
                 self.observe(Seen::Asked { before, record: record.clone() });
                 let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
                 let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
@@ -418,6 +433,7 @@ impl World {
                     self.say(name, &line);
                 }
                 self.observe_evidence(name, Some(&decision));
+                self.watch_evidence(&decision);
                 self.decisions.push(*decision);
             }
             Action::Publish(_) => self.published(name),

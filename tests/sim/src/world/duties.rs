@@ -2,19 +2,105 @@
 //!
 //! It must not know what a property makes of it.
 
-use super::World;
-use baton_core::guard::{Action, Guard, Input, Note};
-use baton_core::ids::{InstanceName, Stamp};
-use baton_core::message::{Order, ToGuard};
+use super::{Node, World};
+use baton_core::arbiter::MasterState;
+use baton_core::decision::{Decision, Evidence};
+use baton_core::engine::EngineCommand;
+use baton_core::guard::{Action, Guard, HandOver, Input, Note};
+use baton_core::ids::{InstanceName, Stamp, Term};
+use baton_core::message::{Grant, Order, PeerAnswer, ToGuard};
 use baton_core::record::Record;
 use baton_core::time::{Span, Time};
-use baton_oracle::{Moment, Violation, bounds, counted, promises, severances, versions};
+use baton_oracle::{
+    Moment, Violation, appointments, bounds, counted, evidence, promises, reports, rights, severances,
+    versions,
+};
 
 impl World {
     /// A guard is about to do something.
     pub(super) fn watch_action(&mut self, instance: &InstanceName, action: &Action) {
-        if matches!(action, Action::Note(Note::Severed { .. })) {
-            self.watch_severed(instance);
+        match action {
+            Action::Note(Note::Severed { .. }) => self.watch_severed(instance),
+            Action::Note(Note::Relinquished { term, .. }) => {
+                let waits = |command: &EngineCommand| matches!(command, EngineCommand::Promote { term: promoted, .. } if promoted == term);
+                let node = self.nodes.get(instance).filter(|node| node.engine.running);
+                let waits = node.is_some_and(|node| node.unheard.iter().any(waits));
+                self.owe(rights::check_relinquished(instance, *term, waits));
+            }
+            Action::Answer { answer, .. } => {
+                let PeerAnswer::Promise(promise) = answer.as_ref() else { return };
+                let Some(node) = self.nodes.get(instance) else { return };
+                let on_disk = node.disk.promised.map(|promised| promised.until);
+                let Some(promised) = node.guard.as_ref().and_then(promised_until) else { return };
+                // With a slow disk the step that answers with one promise may make the next.
+                let made_now = Some(promised) > node.remembered.promised;
+                if made_now && node.remembered.asked_at == Some(promise.asked_at) {
+                    self.owe(promises::check_kept(instance, promised, on_disk));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A step of a guard is over, before which it was severed.
+    pub(super) fn watch_lifted(&mut self, instance: &InstanceName, severed: Stamp) {
+        let Some(guard) = self.nodes.get(instance).and_then(|node| node.guard.as_ref()) else { return };
+        if guard.severed_by() < Some(severed) {
+            self.owe(severances::check_lifted(instance, severed, guard.directed_by()));
+        }
+    }
+
+    /// Against whom an arbiter has accepted evidence, at which term.
+    pub(super) fn accused(&self, arbiter: &str) -> Option<(InstanceName, Term)> {
+        let machine = self.arbiters.get(arbiter)?.machine.as_ref()?;
+        let (record, state) = machine.master_of(&self.replicaset)?;
+        let settled = machine.epoch().is_some_and(|epoch| epoch.generation == record.epoch.generation);
+        let accused = settled && state == MasterState::None;
+        record.master.clone().filter(|_| accused).map(|master| (master, record.term))
+    }
+
+    /// An arbiter speaks, that had accepted evidence against `accused` before.
+    pub(super) fn watch_grant(
+        &mut self,
+        accused: Option<&(InstanceName, Term)>,
+        to: &InstanceName,
+        grant: &Grant,
+    ) {
+        let over = accused.is_some_and(|(master, term)| master == to && grant.term <= *term);
+        self.owe(evidence::check_granted(to, grant.term, over));
+    }
+
+    /// An arbiter asks for a new term.
+    pub(super) fn watch_appointment(
+        &mut self,
+        arbiter: &str,
+        before: &Record,
+        after: &Record,
+        why: Option<Evidence>,
+    ) {
+        self.watch_unpinned(arbiter, before, after);
+        if after.term <= before.term {
+            return;
+        }
+        let bound = self.arbiters.get(arbiter).map(|node| (node.clock.read(self.now), node.bound));
+        if let Some((now, bound)) = bound {
+            self.owe(bounds::check_patient(arbiter, now, bound));
+        }
+        let all_heard = why == Some(Evidence::AllHeard);
+        if why.is_some() {
+            self.owe(appointments::check_restored(before, after, all_heard));
+        }
+        // A fenced master that told its final position is a quorum by itself.
+        let by_reports = match why {
+            Some(Evidence::Relinquished { ended, .. }) => ended,
+            Some(Evidence::AllHeard) | None => false,
+            Some(_) => true,
+        };
+        if by_reports && !after.forced {
+            let stamp = Stamp { generation: after.epoch.generation, version: before.version };
+            let bound = |node: &&Node| node.disk.severed.is_some_and(|severed| severed >= stamp);
+            let severed = self.nodes.values().filter(bound).map(|node| node.name.clone()).collect();
+            self.owe(reports::check_severed(before, &severed));
         }
     }
 
@@ -37,6 +123,10 @@ impl World {
         let (current, now) = (self.provider.epoch(), self.now);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let at = node.clock.read(now);
+        if let Input::Asked { ask, .. } = input {
+            node.remembered.asked_at = Some(ask.beat.sent_at);
+        }
+        node.remembered.promised = node.guard.as_ref().and_then(promised_until);
         let since = &mut node.remembered.silent_since;
         match input {
             Input::Attached => *since = None,
@@ -66,6 +156,16 @@ impl World {
     fn settled_record(&self) -> Option<&Record> {
         let generation = self.provider.epoch().generation;
         self.provider.record().filter(|record| record.epoch.generation == generation)
+    }
+
+    /// Whoever may be appointed after a master is asked for a promise by it.
+    pub(super) fn watch_needs(&mut self) {
+        let Some(record) = self.settled_record() else { return };
+        let Some(master) = record.master.as_ref() else { return };
+        let Some(guard) = self.nodes.get(master).and_then(|node| node.guard.as_ref()) else { return };
+        if guard.right_until().is_some_and(|(term, _)| term == record.term) {
+            self.owe(promises::check_needed(master, &record.in_sync, &guard.needs()));
+        }
     }
 
     /// A right that rests on promises is covered by all members of the recorded in-sync set.
@@ -107,18 +207,93 @@ impl World {
         self.owe(found);
     }
 
+    /// When the right of a member at a term ends; `promises`: also one that rests on them.
+    fn right_of(&self, member: &InstanceName, term: Term, promises: bool) -> Option<Moment> {
+        let node = self.nodes.get(member)?;
+        let guard = node.guard.as_ref().filter(|guard| promises || !guard.rests_on_promises())?;
+        let (_, right) = guard.right_until().filter(|(held, _)| *held == term)?;
+        node.clock.when(self.now, right).map(Moment)
+    }
+
     /// A record becomes durable after this one: whoever is replaced by it has no right any more.
     pub(super) fn watch_replaced(&mut self, before: &Record, after: &Record) {
-        let settled = before.epoch.generation == after.epoch.generation;
-        let Some(master) = before.master.as_ref().filter(|_| settled && after.term > before.term) else {
+        if before.epoch.generation < after.epoch.generation {
+            return;
+        }
+        if after.term == before.term {
+            return self.watch_raised(before, after);
+        }
+        // By promises it may go on: whoever is recorded after it has promised, or waits for its host.
+        let outside = after.master.as_ref().is_some_and(|master| !before.in_sync.contains(master));
+        let holder = before.master.clone().filter(|_| after.master.is_some());
+        if let Some((master, until)) =
+            holder.and_then(|master| Some((master.clone(), self.right_of(&master, before.term, outside)?)))
+        {
+            self.owe(bounds::check_replaced(Moment(self.now), &master, until));
+        }
+        if before.master.is_none() {
+            // Under the name of a set that was removed: nobody leads by what it was before.
+            let left = self.nodes.keys().find_map(|member| {
+                let (term, _) = self.nodes.get(member)?.guard.as_ref()?.right_until()?;
+                Some((member.clone(), self.right_of(member, term, true)?))
+            });
+            if let Some((member, until)) = left {
+                self.owe(bounds::check_replaced(Moment(self.now), &member, until));
+            }
+        }
+    }
+
+    fn watch_raised(&mut self, before: &Record, after: &Record) {
+        let Some(master) = after.master.as_ref().and_then(|master| self.nodes.get(master)) else { return };
+        let serves = master.engine.running && master.engine.promoted == Some(after.term);
+        if after.ack_quorum <= before.ack_quorum || !serves {
+            return;
+        }
+        let waits_for = u32::try_from(master.engine.ack_quorum).unwrap_or(u32::MAX);
+        let attached: Vec<InstanceName> = master.engine.attached.keys().cloned().collect();
+        self.owe(counted::check_raised(after, waits_for));
+        for replica in attached {
+            self.owe(counted::check_counted(after, &replica));
+        }
+    }
+
+    /// A decision rests on evidence 2: the right that it is about is over. (Whoever has lost its lock and does not know it yet
+    /// decides nothing.)
+    pub(super) fn watch_evidence(&mut self, decision: &Decision) {
+        let (Some(Evidence::OuterBound { .. }), Some(master)) = (&decision.evidence, &decision.old_master)
+        else {
             return;
         };
-        let Some(node) = self.nodes.get(master) else { return };
-        // By promises it may go on: whoever is recorded after it has promised, or waits for its host.
-        let granted = node.guard.as_ref().filter(|guard| !guard.rests_on_promises());
-        let held = granted.and_then(Guard::right_until).filter(|(term, _)| *term == before.term);
-        if let Some(until) = held.and_then(|(_, right)| node.clock.when(self.now, right)) {
-            self.owe(bounds::check_replaced(Moment(self.now), master, Moment(until)));
+        if decision.epoch != self.provider.epoch() || decision.appointed.is_some() {
+            return;
+        }
+        if let Some(until) = self.right_of(master, decision.term_before, false) {
+            self.owe(bounds::check_replaced(Moment(self.now), master, until));
+        }
+    }
+
+    /// An arbiter asks for the end of a pin: the right that is left ends within its lock.
+    fn watch_unpinned(&mut self, arbiter: &str, before: &Record, after: &Record) {
+        if before.pinned.is_none() || after.pinned.is_some() || before.term != after.term {
+            return;
+        }
+        let Some(node) = self.arbiters.get(arbiter) else { return };
+        let local = node.clock.read(self.now);
+        let left = node.machine.as_ref().map_or(Span::ZERO, |machine| machine.lock_left(local));
+        let lock = node.clock.when(self.now, local + left).map(Moment);
+        let right =
+            before.master.as_ref().and_then(|it| Some((it.clone(), self.right_of(it, before.term, false)?)));
+        if let (Some(lock), Some((master, right))) = (lock, right) {
+            self.owe(bounds::check_unpinned(lock, &master, right));
+        }
+    }
+
+    /// A guard goes on from a hand-over.
+    pub(super) fn watch_taken(&mut self, instance: &InstanceName, handed: &HandOver, taken: u64) {
+        self.owe(rights::check_taken(instance, handed.taken, taken));
+        let held = self.nodes.get(instance).and_then(|node| node.guard.as_ref()).map(Guard::held_until);
+        if let (Some(held), Some(promised)) = (held, handed.saved.promised) {
+            self.owe(promises::check_kept(instance, promised.until, Some(held)));
         }
     }
 
@@ -154,7 +329,7 @@ pub(super) fn outdated(guard: &Guard, input: &Input) -> Option<(Stamp, Stamp)> {
 }
 
 /// Until when it has promised to lead nothing.
-pub(super) fn promised_until(guard: &Guard) -> Option<Time> {
+fn promised_until(guard: &Guard) -> Option<Time> {
     guard.promised_last().map(|promised| promised.until)
 }
 

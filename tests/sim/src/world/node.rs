@@ -3,7 +3,7 @@
 //! It must not know what the guard decides.
 
 use super::clock::Clock;
-use super::duties::{outdated, promised_until};
+use super::duties::outdated;
 use super::engine::{Engine, Entry};
 use super::net::Body;
 use super::process::Left;
@@ -45,6 +45,10 @@ pub(super) struct Remembered {
     pub(super) heard_epoch: Epoch,
     /// Since when it has heard nothing of an arbiter, by its clock.
     pub(super) silent_since: Option<Time>,
+    /// When the last beat was sent for which it was asked for a promise; by the asker's clock.
+    pub(super) asked_at: Option<Time>,
+    /// Until when it had promised before its present step.
+    pub(super) promised: Option<Time>,
 }
 
 /// One instance's host.
@@ -87,6 +91,8 @@ pub struct Node {
     pub(super) outstanding: VecDeque<(OpId, EngineCommand)>,
     /// The engine hears nothing; commands wait in its socket.
     pub engine_deaf: bool,
+    /// It will not, from the moment on at which it is asked to be promoted.
+    pub hangs_in_promotion: bool,
     /// Over which connection something was asked that will not be answered: the guard waits for that, and sees nothing.
     pub(super) swallowed: Option<u64>,
     pub(super) unheard: Vec<EngineCommand>,
@@ -140,6 +146,7 @@ impl Node {
             connection: 0,
             outstanding: VecDeque::new(),
             engine_deaf: false,
+            hangs_in_promotion: false,
             swallowed: None,
             unheard: Vec::new(),
             askers: BTreeMap::new(),
@@ -260,6 +267,7 @@ impl World {
     pub fn engine_hears(&mut self, instance: &InstanceName) {
         if let Some(node) = self.nodes.get_mut(instance) {
             node.engine_deaf = false;
+            node.hangs_in_promotion = false;
         }
     }
 
@@ -296,6 +304,9 @@ impl World {
         let Some((_, command)) = node.outstanding.iter().find(|(asked, _)| *asked == op).cloned() else {
             return;
         };
+        if matches!(command, EngineCommand::Promote { .. }) && node.hangs_in_promotion {
+            node.engine_deaf = true;
+        }
         if node.engine_deaf || node.engine.stalled {
             node.swallowed = Some(connection);
             if command != EngineCommand::Probe {
@@ -388,7 +399,7 @@ impl World {
             twin.step(local, Input::Tick);
             twin
         });
-        let promised = promised_until(guard);
+        let (promised, severed) = (node.remembered.promised, guard.severed_by());
         guard.step(local, input);
         let changed = ticked.is_some_and(|ticked| *guard != ticked);
         if let Some(behind) = behind.filter(|_| changed && !over) {
@@ -398,9 +409,13 @@ impl World {
             self.watch_heeding(instance, to, epoch, changed);
         }
         self.watch_silence(instance, promised);
+        if let Some(severed) = severed {
+            self.watch_lifted(instance, severed);
+        }
         self.drain_guard(instance);
         self.watch_right(instance);
         self.watch_promises();
+        self.watch_needs();
         self.watch();
     }
 

@@ -152,7 +152,11 @@ impl World {
         if lost {
             node.deadman = Deadman { up: true, ..Deadman::default() };
         }
+        let handed = left.handed.clone();
         node.guard = Some(Guard::resume(local, config, left.handed));
+        // It was counted when it was taken.
+        let taken = node.taken.saturating_sub(1);
+        self.watch_taken(instance, &handed, taken);
         self.say(instance.as_str(), "goes on from a hand-over");
         self.drain_guard(instance);
         self.watch();

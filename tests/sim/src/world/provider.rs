@@ -334,6 +334,7 @@ impl World {
         let current = durable.lock.epoch;
         if !records.is_empty() {
             self.watch_promises();
+            self.watch_needs();
         }
         if let (Some(before), Some(after)) = (before, records.last()) {
             self.watch_replaced(&before, after);

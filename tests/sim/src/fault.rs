@@ -14,6 +14,8 @@ pub enum Who {
     Member(u8),
     /// Whoever the record names at that moment.
     Master,
+    /// By its number among those whom it does not name.
+    Other(u8),
 }
 
 /// A coordinator that runs an arbiter.

@@ -10,6 +10,7 @@
 pub mod dice;
 pub mod fault;
 pub mod fixtures;
+mod incident;
 pub mod run;
 pub mod show;
 mod strike;

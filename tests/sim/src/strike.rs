@@ -60,6 +60,14 @@ impl World {
     fn member(&self, who: Who) -> InstanceName {
         let number = match who {
             Who::Member(number) => usize::from(number),
+            Who::Other(number) => {
+                let master = self.provider.record().and_then(|record| record.master.clone());
+                let others: Vec<_> = self.nodes.keys().filter(|it| Some(*it) != master.as_ref()).collect();
+                let count = others.len().max(1);
+                return others
+                    .get(usize::from(number) % count)
+                    .map_or_else(|| name("a1"), |it| (*it).clone());
+            }
             Who::Master => {
                 let master = self.provider.record().and_then(|record| record.master.clone());
                 match master.filter(|master| self.nodes.contains_key(master)) {
@@ -333,7 +341,10 @@ impl World {
             }
             What::TakeAway => {
                 for host in self.nodes.keys().cloned().collect::<Vec<_>>() {
-                    self.crash_guard(&host);
+                    // Who cannot be reached goes on.
+                    if self.net().is_open(BOARD, host.as_str()) {
+                        self.crash_guard(&host);
+                    }
                 }
                 return Some(End::StartAll);
             }

@@ -5,6 +5,7 @@
 
 use crate::dice::Dice;
 use crate::fault::{FIRST_OF_PEOPLE, Fault, KINDS_OF_FAULT, Place, What, Who, draw, place, who};
+use crate::incident::incident;
 use crate::world::Weather;
 use baton_core::record::Settings;
 use baton_core::settings::{LossPolicy, ZonePolicy};
@@ -47,7 +48,9 @@ pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 1);
     let shape = shape(&mut dice, Dice::of(seed, 2));
     let mut dice = Dice::of(seed, 3);
-    let faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
+    let mut faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
+    faults.extend(incident(&mut Dice::of(seed, 4)));
+    faults.sort_by_key(|fault| fault.from);
     Script { shape, faults }
 }
 

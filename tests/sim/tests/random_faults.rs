@@ -211,6 +211,7 @@ fn switch(world: &mut World, host: &InstanceName, which: u64) {
 fn run(seed: u64, k: u32, with: Faults) -> World {
     let mut dice = Dice(split_mix(seed));
     let mut world = at_rest(if k == 0 { setup() } else { synchronous(k) });
+    world.duties = true;
     for (host, ppm) in HOSTS.iter().zip([-4_000, 0, 4_000]) {
         let now = world.now;
         world.nodes.get_mut(&name(host)).expect("it is there").clock.set_rate(now, ppm);

@@ -377,8 +377,11 @@ fn next_stragglers(
     let earlier = record.stragglers.iter();
     let cut = |instance: &InstanceName| severed(set.guards.get(instance), record).is_some();
     let loose = |(instance, _): &(&InstanceName, &InstanceName)| *instance != chosen && !cut(instance);
+    // The record of before a restore does not say whom they follow: its old master may be a replica of the chosen one by now.
+    let heard = set.guards.keys().filter(|_| all_heard(set)).map(|instance| (instance, chosen));
     followed
         .chain(earlier)
+        .chain(heard)
         .filter(loose)
         .map(|(instance, master)| (instance.clone(), master.clone()))
         .collect()

@@ -13,9 +13,10 @@ use baton_board::{
     SessionMessage,
 };
 use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
-use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId, Term};
+use baton_core::decision::Decision;
+use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId, Term, Version};
 use baton_core::message::{Order, ToGuard};
-use baton_core::record::Change;
+use baton_core::record::{Change, Record};
 use baton_core::rules::{Rule, Rules};
 use baton_core::time::{Span, Time};
 use baton_oracle::Seen;
@@ -405,20 +406,7 @@ impl World {
             Action::Load => self.ask_board(name, Purpose::Load, Request::Read),
             Action::Write { op, expected, record, decision } => {
                 let Some(token) = token else { return };
-                self.observe_evidence(name, decision.as_deref());
-                let before = self.provider.record().filter(|before| Some(before.version) == expected);
-                let before = before.cloned().map(Box::new);
-                if let Some(before) = &before {
-                    let why = decision.as_ref().and_then(|decision| decision.evidence);
-                    self.watch_appointment(name, before, &record, why);
-                }
-                self.observe(Seen::Asked { before, record: record.clone() });
-                let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
-                let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
-                self.say(name, format_args!("writes v{}: term {} of {master}", record.version, record.term));
-                let change = Change { expected, record: *record, decision };
-                let request = Request::Appoint { token, changes: vec![change] };
-                self.ask_board(name, Purpose::Write(op), request);
+                self.arbiter_writes(name, token, op, (expected, record), decision);
             }
             Action::PutMember(member) => {
                 let Some(token) = token else { return };
@@ -484,6 +472,30 @@ impl World {
             }
         }
         self.send(name, to.as_str(), Body::ToGuard(session, message));
+    }
+
+    fn arbiter_writes(
+        &mut self,
+        name: &str,
+        token: LockToken,
+        op: OpId,
+        (expected, record): (Option<Version>, Box<Record>),
+        decision: Option<Box<Decision>>,
+    ) {
+        self.observe_evidence(name, decision.as_deref());
+        let before = self.provider.record().filter(|before| Some(before.version) == expected);
+        let before = before.cloned().map(Box::new);
+        if let Some(before) = &before {
+            let why = decision.as_ref().and_then(|decision| decision.evidence);
+            self.watch_appointment(name, before, &record, why);
+        }
+        self.observe(Seen::Asked { before, record: record.clone() });
+        let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();
+        let master = record.master.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+        self.say(name, format_args!("writes v{}: term {} of {master}", record.version, record.term));
+        let change = Change { expected, record: *record, decision };
+        let request = Request::Appoint { token, changes: vec![change] };
+        self.ask_board(name, Purpose::Write(op), request);
     }
 
     fn say_removal(&mut self, name: &str, answer: Result<Option<Term>, Vec<String>>) {

@@ -97,7 +97,7 @@ pub struct World {
     pub decisions: Vec<baton_core::decision::Decision>,
     /// Whether the fence command turns hosts off, or confirms nothing.
     pub fence_works: bool,
-    /// What single machines owe is looked at too, not only the invariants.
+    /// What single machines owe is looked at too, not only the invariants; where a seed says what happens, from the begin on.
     pub duties: bool,
     /// Whom a person has ever expelled: an order to sever it may be on its way for long after.
     expelled: BTreeSet<InstanceName>,
@@ -146,7 +146,7 @@ impl World {
             timing,
             decisions: Vec::new(),
             fence_works: true,
-            duties: true,
+            duties: setup.weather.is_some(),
             expelled: BTreeSet::new(),
             net: Net::default(),
             rules: setup.rules,

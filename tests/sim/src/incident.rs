@@ -1,0 +1,141 @@
+//! Faults that matter only together: what happens is known, its moments and what surrounds it are drawn. Some rules exist for such
+//! an incident alone, and a mixture of single faults would meet it once in thousands of seeds.
+//!
+//! It must not know the world.
+
+use crate::dice::Dice;
+use crate::fault::{Fault, Place, What, Which, Who};
+use crate::swarm::SAFETY_MICROS;
+use baton_core::time::Span;
+
+const SECOND: u64 = 1_000_000;
+/// How many kinds there are.
+const KINDS: u64 = 9;
+const MASTER: Place = Place::Host(Who::Master);
+const ACTIVE: Place = Place::Coordinator(Which::Active);
+
+/// At a moment, for so long.
+fn at(from: u64, lasts: u64, what: What) -> Fault {
+    Fault { from, lasts, what }
+}
+
+/// Everybody but the master, as far as a cluster has so many.
+fn others() -> [Who; 4] {
+    [0, 1, 2, 3].map(Who::Other)
+}
+
+/// One incident, of every other seed.
+#[must_use]
+pub fn incident(dice: &mut Dice) -> Vec<Fault> {
+    if dice.chance(500) {
+        return Vec::new();
+    }
+    let from = dice.between(3 * SECOND, SAFETY_MICROS - 45 * SECOND);
+    match dice.below(KINDS) {
+        0 => paused_and_unheard(dice, from),
+        1 => paused_until_the_lock_ends(dice, from),
+        2 => alone_and_unheard(dice, from, true),
+        3 => alone_and_unheard(dice, from, false),
+        4 => restarted_after_promises(dice, from),
+        5 => released_at_once(dice, from),
+        6 => followed_without_a_guard(dice, from),
+        7 => back_while_promises_carry(dice, from),
+        _ => started_anew_at_the_end(dice, from),
+    }
+}
+
+/// A paused master is heard by nobody, the lock changes hands, and the pause ends, in any order.
+fn paused_and_unheard(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let span = dice.chance(300).then(|| Span(dice.between(5 * SECOND, 30 * SECOND)));
+    let soon = |dice: &mut Dice| from + dice.between(SECOND, 6 * SECOND);
+    vec![
+        at(from, 0, What::Pause(span)),
+        at(soon(dice), dice.between(8 * SECOND, 25 * SECOND), What::Isolate(MASTER)),
+        at(soon(dice), dice.between(SECOND, 10 * SECOND), What::CrashArbiter(Which::Active)),
+        at(from + dice.between(2 * SECOND, 12 * SECOND), 0, What::Resume),
+    ]
+}
+
+/// A pause ends while the arbiter's lock runs out, and the master is cut off then.
+fn paused_until_the_lock_ends(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let stops = from + dice.between(SECOND, 3 * SECOND);
+    let ends = stops + dice.between(SECOND / 4, 5 * SECOND);
+    vec![
+        at(from, 0, What::Pause(None)),
+        at(stops, 10 * SECOND, What::NoRenewals(Which::Active)),
+        at(ends, 0, What::Resume),
+        at(ends + dice.between(30_000, SECOND / 2), 8 * SECOND, What::Isolate(MASTER)),
+    ]
+}
+
+/// The others are away until the master is alone in its in-sync set; then it is unheard, and a person wants another one, or the
+/// set gone.
+fn alone_and_unheard(dice: &mut Dice, from: u64, forced: bool) -> Vec<Fault> {
+    let away = dice.between(4 * SECOND, 14 * SECOND);
+    let unheard = from + away - dice.below(SECOND / 20);
+    let mut faults: Vec<_> =
+        others().into_iter().map(|other| at(from, away, What::Isolate(Place::Host(other)))).collect();
+    faults.push(at(unheard, dice.between(15 * SECOND, 25 * SECOND), What::Isolate(MASTER)));
+    let then = unheard + dice.between(SECOND, 8 * SECOND);
+    faults.push(if forced {
+        at(then, 0, What::Force(Some(Who::Other(0)), Span(8 * SECOND), false, false))
+    } else {
+        at(then, dice.between(SECOND, 9 * SECOND), What::TakeAway)
+    });
+    faults
+}
+
+/// The provider is away until the others have promised; then their sidecars are restarted on purpose, and the master is cut off.
+fn restarted_after_promises(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let away = dice.between(4 * SECOND, 12 * SECOND);
+    let mut faults = vec![
+        at(from, away, What::StopBoard),
+        at(from + away - dice.below(SECOND), 10 * SECOND, What::Isolate(MASTER)),
+    ];
+    let restart = |other| at(from + away + dice.below(SECOND), dice.below(100_000), What::HandOver(other));
+    faults.extend(others().map(restart));
+    faults
+}
+
+/// The active arbiter ends, and whoever takes its lock over gives it up again at once.
+fn released_at_once(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let mut faults = vec![at(from, dice.between(20_000, 400_000), What::CrashArbiter(Which::Active))];
+    for arbiter in 0..3 {
+        faults.push(at(from + dice.between(500, 30_000), 0, What::Resign(Which::Arbiter(arbiter))));
+    }
+    faults
+}
+
+/// A member's guard is away while the mastership goes and comes back: its engine follows all the same.
+fn followed_without_a_guard(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let mut moment = from + dice.between(SECOND, 2 * SECOND);
+    let mut faults = vec![at(from, 30 * SECOND, What::CrashGuard(Who::Other(0)))];
+    for _ in 0..2 {
+        faults.push(at(moment, 0, What::Switchover(Some(Who::Other(0)), Span(4 * SECOND))));
+        moment += dice.between(3 * SECOND, 6 * SECOND);
+    }
+    faults.push(at(moment, 10 * SECOND, What::Isolate(MASTER)));
+    faults
+}
+
+/// No grant reaches the master, which lives by promises when a member comes back.
+fn back_while_promises_carry(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let away = dice.between(4 * SECOND, 14 * SECOND);
+    let lost = from + away - dice.between(SECOND / 4, 3 * SECOND);
+    let mut faults = vec![
+        at(from, away, What::Cut(Place::Host(Who::Other(0)), ACTIVE)),
+        at(lost, 6 * SECOND, What::Lose(ACTIVE, MASTER, "grant")),
+    ];
+    let relays = |other| at(lost, 6 * SECOND, What::Lose(ACTIVE, Place::Host(other), "relay"));
+    faults.extend(others().map(relays));
+    faults
+}
+
+/// A replica's engine is started anew, cannot catch up, and the master dies.
+fn started_anew_at_the_end(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let cut = from + dice.below(20_000);
+    let mut faults = vec![at(from, 0, What::EndEngine(Who::Other(0)))];
+    faults.extend(others().map(|other| at(cut, 12 * SECOND, What::Cut(Place::Host(other), MASTER))));
+    faults.push(at(cut + dice.below(SECOND), 15 * SECOND, What::KillHost(Who::Master, false)));
+    faults
+}

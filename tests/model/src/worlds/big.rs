@@ -179,5 +179,15 @@ fn unheard() -> Vec<World> {
             )
             .on_one_clock(3, 1)
         },
+        World {
+            manner,
+            shows: &["a master goes on by promises", "a hand-over is taken", "a failover completes"],
+            ..World::new(
+                "promise-process",
+                "the same as promise, and a guard that has promised dies, or is restarted on purpose",
+                Faults { all: 4, cut_off: 1, cut: 1, cut_peers: 1, crash_guard: 1, hand_over: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
     ]
 }

@@ -46,7 +46,8 @@ pub struct World {
     /// Clocks mean nothing: any timer may fire at any time, a lock may be taken for expired at any moment. Asked is only what
     /// rests on numbers alone.
     pub timeless: bool,
-    /// The search goes no further than a record of this version. Where clocks mean nothing, masters are replaced for ever.
+    /// The search goes no further than a record of this version. Where anything may be late, or clocks mean nothing, masters are
+    /// replaced for ever.
     pub versions_most: Option<u64>,
     /// For how long people pause; nothing: for good.
     pub pin_for: Option<Span>,

@@ -62,6 +62,7 @@ fn bigger() -> Vec<World> {
         World {
             start: Start::Empty,
             any_order: true,
+            versions_most: Some(6),
             ..World::new(
                 "order",
                 "from the first appointment on, what is due at one instant in any order",

@@ -21,6 +21,7 @@ pub mod i6;
 pub mod identity;
 pub mod intruder;
 pub mod promises;
+pub mod register;
 pub mod reports;
 pub mod rights;
 pub mod severances;

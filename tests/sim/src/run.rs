@@ -2,16 +2,23 @@
 //!
 //! It must not know which faults there are.
 
+use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::fixtures::name;
+use crate::liveness::{Act, Recovery};
 use crate::strike::End;
 use crate::swarm::{SAFETY_MICROS, Script, Shape, script};
-use crate::world::{Setup, World};
+use crate::world::{Clients, Setup, World};
 use baton_core::ids::{InstanceName, Zone};
 use baton_core::rules::Rules;
 use baton_core::time::Span;
-use baton_oracle::Violation;
+use baton_oracle::{Violation, register};
 use std::collections::BTreeMap;
+
+/// How often a person looks at the set, in microseconds.
+const ROUND_MICROS: u64 = 4_000_000;
+/// How often in a row there must be no master before a person does something.
+const ROUNDS: u32 = 3;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +60,12 @@ pub struct Outcome {
     pub overlapping: u32,
     /// How many times the term rose after the first appointment.
     pub term_changes: u32,
+    /// How the liveness phase went, where there was one.
+    pub recovery: Option<Recovery>,
+    /// How clients were answered: done, refused, not at all.
+    pub answers: [u64; 3],
+    /// How many of their requests were judged as one history in the end.
+    pub judged: usize,
     /// What was told, where it was asked for.
     pub journal: Vec<String>,
 }
@@ -70,6 +83,7 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     let mut run = Run::begin(&shape, plan);
     run.safety(&faults);
+    run.liveness(&shape);
     run.ended()
 }
 
@@ -82,7 +96,12 @@ struct Run {
     lasting: BTreeMap<(u64, usize), End>,
     faults: u32,
     overlapping: u32,
-    first_term: u64,
+    /// When a person looks next, how often there was no master then, and what was done last.
+    next_round: u64,
+    missed: u32,
+    last_act: Option<Act>,
+    recovery: Option<Recovery>,
+    violation: Option<Violation>,
 }
 
 impl Run {
@@ -102,8 +121,19 @@ impl Run {
         for (number, arbiter) in (names.len()..).zip(world.arbiters.values_mut()) {
             arbiter.clock.set_rate(now, shape.clocks[number]);
         }
-        let first_term = term(&world);
-        Self { began: world.now, world, lasting: BTreeMap::new(), faults: 0, overlapping: 0, first_term }
+        world.let_clients_in(Clients::new(Dice::of(plan.seed, 5), shape.client_pause));
+        Self {
+            next_round: world.now + ROUND_MICROS,
+            missed: 0,
+            last_act: None,
+            began: world.now,
+            world,
+            lasting: BTreeMap::new(),
+            faults: 0,
+            overlapping: 0,
+            recovery: None,
+            violation: None,
+        }
     }
 
     /// Faults begin and end, in the order of their moments.
@@ -116,9 +146,6 @@ impl Run {
             self.world.say("fault", format_args!("{:?} for {}", fault.what, Span(fault.lasts)));
             let end = self.world.strike(fault);
             self.faults += 1;
-            for host in self.world.nodes.keys().cloned().collect::<Vec<_>>() {
-                self.world.client_write(&host);
-            }
             if let Some(end) = end {
                 self.lasting.insert((self.world.now + fault.lasts, number), end);
             }
@@ -132,34 +159,77 @@ impl Run {
     fn until(&mut self, moment: u64) {
         while let Some(entry) = self.lasting.first_entry().filter(|entry| entry.key().0 <= moment) {
             let ((at, _), end) = entry.remove_entry();
-            self.world.advance(Span(at.saturating_sub(self.world.now)));
+            self.pass(at);
             if self.world.violation().is_some() {
                 return;
             }
             self.world.say("fault", format_args!("ends: {end:?}"));
             self.world.end(end);
         }
-        self.world.advance(Span(moment.saturating_sub(self.world.now)));
+        self.pass(moment);
+    }
+
+    /// Lets time pass. Now and then a person looks, and does what a set without a master waits for.
+    fn pass(&mut self, moment: u64) {
+        while self.world.now < moment && self.world.violation().is_none() {
+            let until = moment.min(self.next_round);
+            self.world.advance(Span(until.saturating_sub(self.world.now)));
+            if self.world.now < self.next_round {
+                continue;
+            }
+            self.next_round += ROUND_MICROS;
+            self.missed = if self.world.is_served() { 0 } else { self.missed + 1 };
+            if self.missed >= ROUNDS {
+                self.missed = 0;
+                self.last_act = self.world.person_does(self.last_act);
+                self.world.start_ended();
+            }
+        }
+    }
+
+    /// All faults end; then there must be a master in time, and what the clients saw must be one history.
+    fn liveness(&mut self, shape: &Shape) {
+        if self.world.violation().is_some() {
+            return;
+        }
+        self.world.say("fault", "all faults end");
+        for (_, end) in std::mem::take(&mut self.lasting) {
+            self.world.end(end);
+        }
+        self.world.put_right(&shape.settings);
+        // Whoever was told to stand down is started again, once nobody else is heard under its name.
+        self.world.advance(self.world.timing.lease_ttl + Span::from_secs(1));
+        self.world.hosts_go_on();
+        let recovery = self.world.recover();
+        if recovery.took.is_none() && self.world.violation().is_none() {
+            let Recovery { within, stands, acts, .. } = &recovery;
+            let text = format!("no master {within} after all faults ended ({acts:?}): {stands}");
+            self.violation = Some(Violation { property: "I7", text });
+        }
+        self.recovery = Some(recovery);
+        // The clients hear of it, and what they asked is answered.
+        self.world.advance(Span::from_secs(2));
+        if self.world.violation().is_none() && self.violation.is_none() {
+            self.violation = register::check_history(self.world.history()).err();
+        }
     }
 
     fn ended(mut self) -> Outcome {
-        let term_changes =
-            u32::try_from(term(&self.world).saturating_sub(self.first_term)).unwrap_or(u32::MAX);
+        let term_changes = self.world.term_changes;
         let simulated = Span(self.world.now);
         let (journal, violation) = self.world.take_lines();
         Outcome {
-            violation,
+            violation: violation.or(self.violation),
             simulated,
             faults: self.faults,
             overlapping: self.overlapping,
             term_changes,
+            recovery: self.recovery,
+            answers: self.world.answers(),
+            judged: self.world.history().len(),
             journal,
         }
     }
-}
-
-fn term(world: &World) -> u64 {
-    world.provider.record().map_or(0, |record| record.term.0)
 }
 
 fn zone(number: usize) -> Zone {

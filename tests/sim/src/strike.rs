@@ -225,6 +225,7 @@ impl World {
                 self.kill_deadman(&host);
                 return Some(End::Start(host));
             }
+            What::Wipe(_) | What::Impostor(_) if !self.is_held_elsewhere(&host) => {}
             What::Wipe(_) | What::Impostor(_) => {
                 self.kill_host(&host);
                 self.boots(&host);
@@ -257,6 +258,14 @@ impl World {
             _ => return self.switch_off(what, host),
         }
         None
+    }
+
+    /// Whether another member of the in-sync set has the data: nobody promises anything where all copies are lost.
+    fn is_held_elsewhere(&self, host: &InstanceName) -> bool {
+        let Some(record) = self.provider.record() else { return false };
+        let others =
+            self.nodes.values().filter(|node| node.name != *host && record.in_sync.contains(&node.name));
+        others.filter(|node| !node.engine.log.is_empty()).count() > 0
     }
 
     /// The machine boots anew: its clock begins again, and nothing of the last boot is anybody's word.

@@ -1,27 +1,105 @@
 //! Seeds that a gate has time for: no property is broken, the runs are what they ought to be, and one seed is one run.
 
+use baton_core::rules::{Rule, Rules};
 use sim::run::{Plan, run};
+use sim::search::{Search, Totals, counts, search};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `BATON_SEEDS` asks for more of them, `BATON_FROM` for those from a number on.
-fn seeds() -> std::ops::Range<u64> {
-    let asked = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let from = asked("BATON_FROM").unwrap_or(0);
-    from..from + asked("BATON_SEEDS").unwrap_or(100)
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn without_a_violation(from: u64, seeds: u64) -> Totals {
+    let mut totals = Totals::default();
+    let mut broken = Vec::new();
+    let asked = Search { from, seeds, rules: Rules::default(), threads: 2, enough: 3 };
+    search(&asked, |seed, outcome| {
+        totals.add(outcome);
+        if let Some(violation) = &outcome.violation {
+            broken.push(format!("seed {seed}: {violation}\nagain: make sim FROM={seed} SEEDS=1"));
+        }
+    });
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    totals
 }
 
 #[test]
 fn no_seed_breaks_a_property() {
-    for seed in seeds() {
-        let outcome = run(&Plan::of(seed));
-        let at = outcome.simulated;
-        assert!(outcome.violation.is_none(), "seed {seed}, after {at}: {:?}", outcome.violation);
-    }
+    let totals = without_a_violation(asked("BATON_FROM").unwrap_or(0), asked("BATON_SEEDS").unwrap_or(400));
+    println!("{totals:?}");
+    assert!(totals.seeds > 50 * totals.lacking, "{} runs lack something", totals.lacking);
+    assert!(totals.judged > totals.seeds, "hardly any request was judged");
+    assert!(totals.overlapping.median() >= 3 && totals.terms.median() >= 1);
+}
+
+/// Other seeds every day, so that a gate that is passed daily looks at what was never looked at.
+#[test]
+fn no_seed_of_the_day_breaks_a_property() {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    let from = 1_000_000 * (since.as_secs() / 86_400);
+    println!("seeds from {from}");
+    let totals = without_a_violation(from, asked("BATON_SEEDS").unwrap_or(400));
+    assert!(totals.seeds > 0, "nothing was run");
 }
 
 #[test]
-fn the_same_seed_is_told_in_the_same_words() {
+fn the_same_seed_is_told_in_the_same_words_in_this_process_and_in_others() {
     for seed in [1, 2, 3] {
-        let told = || run(&Plan { journal: true, ..Plan::of(seed) }).journal;
-        assert_eq!(told(), told(), "seed {seed}");
+        let told = || run(&Plan { journal: true, ..Plan::of(seed) }).journal.join("\n") + "\n";
+        let here = told();
+        assert_eq!(here, told(), "seed {seed}");
+        assert!(here.len() > 10_000, "seed {seed} tells of something");
+        let other = Command::new(env!("CARGO_BIN_EXE_sim"))
+            .args(["--journal", "--from", &seed.to_string()])
+            .output()
+            .expect("it was built with this test");
+        assert_eq!(String::from_utf8_lossy(&other.stdout), here, "seed {seed} in another process");
     }
+}
+
+/// What is told is told of the very run that a silent search makes.
+#[test]
+fn a_run_that_is_told_ends_as_one_that_is_not() {
+    for seed in 10..20 {
+        let told = run(&Plan { journal: true, ..Plan::of(seed) });
+        let silent = run(&Plan::of(seed));
+        assert_eq!(told.simulated, silent.simulated, "seed {seed}");
+        assert_eq!(told.answers, silent.answers, "seed {seed}");
+        assert_eq!(told.recovery, silent.recovery, "seed {seed}");
+    }
+}
+
+/// A run without faults lacks what makes it one.
+#[test]
+fn a_run_without_faults_is_not_counted() {
+    let outcome = run(&Plan { only: Some(Vec::new()), ..Plan::of(4) });
+    assert_eq!((outcome.faults, outcome.violation.is_none(), counts(&outcome)), (0, true, false));
+}
+
+/// The command finds a broken rule, says where and by what, and how to see it again.
+#[test]
+fn the_command_finds_a_broken_rule_and_says_how_to_see_it_again() {
+    let broken = Rule::WaitForOuterBound.name();
+    let sim = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+        command
+            .args(["--seeds", "200", "--json", "--break", broken])
+            .args(more)
+            .output()
+            .expect("it was built")
+    };
+    let output = sim(&[]);
+    let (line, prose) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(output.status.success(), "{prose}");
+    let read: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(read["break"], broken);
+    assert!(read["found_by"].is_string() && read["first_seed"].is_number(), "{line}");
+    assert!(prose.contains("faults suffice") && prose.contains("make sim FROM="), "{prose}");
+    let again = prose.lines().find_map(|line| line.split("ONLY=").nth(1)).expect("how to see it");
+    let only = again.split(' ').next().expect("the numbers");
+    let told = sim(&["--journal", "--from", &read["first_seed"].to_string(), "--only", only]);
+    assert!(!told.status.success(), "the shortest run breaks it too");
 }

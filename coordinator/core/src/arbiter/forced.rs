@@ -12,6 +12,7 @@ use super::io::{Action, Forcing, TaskId, TaskState};
 use super::select::Choice;
 use super::set::{SetState, Task};
 use super::succession::{hold_left, severed};
+use super::task::{TaskPhase, phase_of};
 use crate::decision::{Class, Evidence};
 use crate::ids::{InstanceName, ReplicaSetName, Term};
 use crate::position::Position;
@@ -62,10 +63,16 @@ impl Arbiter {
         let old_master = check_failover(set, target.as_ref(), forcing)?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;
+        let replaced = set.task.take().filter(Task::is_persons).map(|task| task.id);
+        let master = set.record.as_ref().and_then(|record| record.master.clone());
         let task = Task::new(id, Class::Forced, target, old_master, term_before, now + timeout);
         set.task = Some(Task { forcing, ..task });
         if let Some((_, class)) = &mut set.evidence {
             *class = Class::Forced;
+        }
+        if let Some(task) = replaced {
+            let why = "a person forces another master".to_owned();
+            self.push(Action::Task { task, state: TaskState::Failed { why, master, term: term_before } });
         }
         Ok(())
     }
@@ -122,7 +129,11 @@ impl Arbiter {
         let configured = self.settings.fence_command.is_some();
         // One that can still be told to let go is told, and given the time of a few beats for it.
         let patience = self.timing.beat_master * 2;
-        let heard = set.master().and_then(|(_, guard)| guard.heard_at);
+        // Who came under its name on another host, or after another boot, cannot let go for it.
+        let heard = set.master().and_then(|(record, guard)| {
+            let own = record.incarnation.is_none_or(|run| guard.hello.incarnation.is_or_succeeds(&run));
+            guard.heard_at.filter(|_| own)
+        });
         let silent = heard.is_none_or(|heard| now.since(heard) > patience);
         let due = now >= set.fence_after && set.fencing != Some(term);
         if allowed && configured && silent && due && set.fenced != Some(term) {
@@ -142,6 +153,19 @@ impl Arbiter {
     }
 }
 
+/// Whether a planned change has nothing left to do but to wait for a master who may never answer: it was aborted, or its next
+/// master is appointed. So is what a drill that failed has left. A person may force another one then; nobody could help the set
+/// otherwise.
+fn yields(set: &SetState, task: &Task) -> bool {
+    let waits = task.aborted.is_some() || phase_of(set, task) == TaskPhase::Confirm;
+    let yields = match task.class {
+        Class::Switchover => waits,
+        Class::DrillSwitchover => set.drill.is_none(),
+        _ => false,
+    };
+    yields && set.pending.is_none()
+}
+
 /// Whether a forced failover can begin; the old master if so, the reason for people if not.
 pub(super) fn check_failover(
     set: &SetState,
@@ -151,7 +175,7 @@ pub(super) fn check_failover(
     let name = &set.name;
     let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
     let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
-    if set.task.as_ref().is_some_and(Task::is_persons) {
+    if set.task.as_ref().is_some_and(|task| task.is_persons() && !yields(set, task)) {
         return Err(format!("another switchover or failover of {name} is under way"));
     }
     if set.held && !forcing.others_off {
@@ -195,6 +219,10 @@ pub(super) fn loss(
     }
     if let Some(missing) = missing {
         parts.push(missing.to_owned());
+    }
+    if own.compare(&record.start) == Some(std::cmp::Ordering::Less) {
+        // Nobody may be there any more who holds it, and it is lost all the same.
+        parts.push(format!("{chosen} is at {own}, and the last term started at {}", record.start));
     }
     let known = set.guards.values().filter_map(|guard| {
         let beat = guard.beat.as_ref()?;

@@ -40,10 +40,12 @@ impl Arbiter {
         if let Some(known) = set.guards.get(&hello.instance) {
             let successor = hello.incarnation.is_or_succeeds(&known.hello.incarnation);
             // The same home on a later boot is the same host, whose earlier run ended with the boot. It is no witness for
-            // that run (evidence 1 asks for the same boot), but it may come back under its name.
-            let rebooted = known.session.is_none() && hello.incarnation.home == known.hello.incarnation.home;
-            let silent =
-                known.session.is_none() && known.heard_at.is_none_or(|heard| now.since(heard) > patience);
+            // that run (evidence 1 asks for the same boot), but it may come back under its name. A power failure closes no
+            // stream: one over which nothing came for long enough is as good as closed.
+            let quiet = known.heard_at.is_none_or(|heard| now.since(heard) > patience);
+            let same_home = hello.incarnation.home == known.hello.incarnation.home;
+            let rebooted = same_home && (known.session.is_none() || quiet);
+            let silent = known.session.is_none() && quiet;
             if !successor && !rebooted && !silent {
                 self.refuse_name(session, &hello);
                 return;

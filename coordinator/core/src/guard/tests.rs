@@ -493,6 +493,19 @@ fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back()
     }
 }
 
+/// A guard of another boot waits a lease out; one that is started again within that lease waits too.
+#[test]
+fn what_is_waited_out_after_a_boot_is_on_disk_for_the_next_run() {
+    let hand = started(probe(false), None, Epoch { generation: 2, number: 1 });
+    let saved = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Persist { saved, .. } => Some(saved.clone()),
+        _ => None,
+    });
+    let next = started(probe(false), saved, Epoch { generation: 2, number: 1 });
+    assert_eq!(next.guard.held_until(), hand.guard.held_until());
+    assert!(next.guard.held_until() > Time(0));
+}
+
 #[test]
 fn a_shorter_promise_does_not_shorten_an_earlier_one() {
     let mut hand = directed(probe(false), Order::Relinquish);

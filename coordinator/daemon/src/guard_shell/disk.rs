@@ -54,6 +54,9 @@ pub(super) fn begin(dir: &InstanceDir, owner: &Owner) -> Result<Start, FileError
     })?;
     let earlier = GuardFile::read(&path)?;
     let same_boot = earlier.as_ref().is_some_and(|earlier| earlier.boot == boot);
+    // The file is of this boot once the guard writes into it: until then its promises are moments on another boot's clock, and
+    // whoever starts next must take them for what they are.
+    let written_on = earlier.as_ref().map_or(0, |earlier| earlier.boot);
     let mut file =
         earlier.unwrap_or_else(|| GuardFile { home: rand::rng().next_u64(), ..GuardFile::default() });
     file.boot = boot;
@@ -80,7 +83,7 @@ pub(super) fn begin(dir: &InstanceDir, owner: &Owner) -> Result<Start, FileError
         None => file.run += 1,
     }
     // The directory is synced with it: what was left is gone for good before anybody goes on from it.
-    file.write(&path)?;
+    GuardFile { boot: written_on, ..file.clone() }.write(&path)?;
     Ok(Start { incarnation: incarnation(&file), saved, same_boot, left, file })
 }
 

@@ -12,7 +12,9 @@ use baton_board::{
     AppointOutcome, Candidate, Input as BoardInput, LockSecret, LockToken, Reply, Request, RequestId, Resume,
     SessionMessage,
 };
-use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, TaskState, WriteOutcome};
+use baton_core::arbiter::{
+    Action, Arbiter, Config, Input, MasterState, SessionId, TaskId, TaskState, WriteOutcome,
+};
 use baton_core::decision::Decision;
 use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, OpId, Term, Version};
 use baton_core::message::{Order, ToGuard};
@@ -195,10 +197,14 @@ impl World {
 
     pub(super) fn provider_connection_lost(&mut self, name: &str) {
         let Some(node) = self.arbiters.get_mut(name) else { return };
-        node.session = None;
+        let session = node.session.take();
         node.next_renewal = None;
         node.granted = None;
-        if node.machine.is_some() {
+        let runs = node.machine.is_some();
+        if let Some(session) = session {
+            self.board_closed(session);
+        }
+        if runs {
             self.connect_board(name);
         }
     }
@@ -212,6 +218,10 @@ impl World {
         node.token = None;
         node.next_renewal = None;
         self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Resign { session, last_grant_remaining })));
+        if self.weather.is_some() {
+            // Where the word of it is lost, the board still notices that the connection is gone.
+            self.after(self.timing.lease_ttl.0, Due::SessionGone(session));
+        }
         self.arbiter_step(name, Input::LockLost);
         let run = self.arbiters.get(name).map_or(0, |node| node.run);
         // Behind whoever waits in line.
@@ -529,6 +539,15 @@ impl World {
     }
 
     fn published(&mut self, name: &str) {
+        let route = self
+            .arbiters
+            .get(name)
+            .and_then(|node| node.machine.as_ref()?.master_of(&self.replicaset))
+            .filter(|(_, state)| *state == MasterState::Active)
+            .map(|(record, state)| (record.clone(), state));
+        if let Some((record, state)) = route {
+            self.route(&record, state);
+        }
         if self.silent {
             return;
         }

@@ -3,9 +3,11 @@
 //! It must not know what anybody makes of it.
 
 use super::World;
+use super::clients::ClientStep;
 use super::net::{Body, Packet};
 use super::provider::BOARD;
 use baton_board::RequestId;
+use baton_core::arbiter::SessionId;
 use baton_core::guard::{Input as GuardInput, Saved};
 use baton_core::ids::{InstanceName, OpId};
 use baton_core::time::Time;
@@ -13,6 +15,8 @@ use baton_core::time::Time;
 /// Something that happens at a moment.
 #[derive(Clone, Debug)]
 pub enum Due {
+    /// A client's request goes a step on.
+    Client(ClientStep),
     /// A message arrives.
     Packet(Packet),
     /// Something for a guard, of this run.
@@ -35,6 +39,12 @@ pub enum Due {
     EngineConnected(InstanceName, u64),
     /// A starting guard asks the provider, again if it must.
     ReadProvider(InstanceName, u64),
+    /// The board notices the end of a connection.
+    SessionGone(baton_board::SessionId),
+    /// An arbiter notices the end of a stream.
+    StreamGone(String, SessionId),
+    /// A guard notices the end of its stream.
+    StreamBroken(InstanceName, SessionId),
     /// A guard without a stream tries once more.
     AttachAgain(InstanceName),
     /// A replica looks after its link.
@@ -77,6 +87,7 @@ impl World {
     pub(super) fn fall_due(&mut self, due: Due) {
         let Some(due) = self.unless_frozen(due) else { return };
         match due {
+            Due::Client(step) => self.client_steps(step),
             Due::Packet(packet) => self.deliver(packet),
             Due::Guard(instance, run, input) => self.guard_hears(&instance, run, *input),
             Due::Answer(instance, run, connection, input) => {
@@ -94,6 +105,9 @@ impl World {
             Due::CommandTimeout(instance, connection, op) => self.engine_timeout(&instance, connection, op),
             Due::EngineConnected(instance, connection) => self.engine_connected(&instance, connection),
             Due::ReadProvider(instance, run) => self.read_provider(&instance, run),
+            Due::SessionGone(session) => self.board_closed(session),
+            Due::StreamGone(arbiter, session) => self.stream_gone(&arbiter, session),
+            Due::StreamBroken(instance, session) => self.stream_broken(&instance, session),
             Due::AttachAgain(instance) => self.attach_again(&instance),
             Due::Replication(instance) => self.replication(&instance),
             Due::CampaignAgain { arbiter, run, session } => self.campaign_again(&arbiter, run, session),
@@ -115,7 +129,8 @@ impl World {
             return Some(due);
         }
         let host = match &due {
-            Due::BoardDisk(_) => return Some(due),
+            Due::Client(ClientStep::Arrives(_, instance)) => instance.to_string(),
+            Due::BoardDisk(_) | Due::SessionGone(_) | Due::Client(_) => return Some(due),
             Due::Packet(packet) => packet.to.to_string(),
             Due::Guard(instance, ..)
             | Due::Answer(instance, ..)
@@ -126,10 +141,12 @@ impl World {
             | Due::CommandTimeout(instance, ..)
             | Due::EngineConnected(instance, _)
             | Due::ReadProvider(instance, _)
+            | Due::StreamBroken(instance, _)
             | Due::AttachAgain(instance)
             | Due::Replication(instance) => instance.to_string(),
             Due::KnockUnanswered { host, .. } => host.clone(),
             Due::CampaignAgain { arbiter, .. }
+            | Due::StreamGone(arbiter, _)
             | Due::Rejoin { arbiter, .. }
             | Due::RequestTimeout { arbiter, .. } => arbiter.clone(),
         };
@@ -194,9 +211,13 @@ impl World {
                     return;
                 }
                 self.send(name, from, Body::Welcome(session));
+                self.streams.insert(session, name.to_owned());
                 self.arbiter_step(name, Input::Attached { session, guards: vec![*hello] });
             }
-            Body::Bye(session) => self.arbiter_step(name, Input::Detached { session }),
+            Body::Bye(session) => {
+                self.streams.remove(&session);
+                self.arbiter_step(name, Input::Detached { session });
+            }
             Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
             Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
             Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),

@@ -140,6 +140,12 @@ impl Engine {
         Position::at(self.mark().map_or(0, |(_, term)| term.0), self.log.len() as u64)
     }
 
+    /// The same as numbers that can be ordered.
+    #[must_use]
+    pub fn reach(&self) -> (u64, usize) {
+        (self.mark().map_or(0, |(_, term)| term.0), self.log.len())
+    }
+
     /// What its data says of itself.
     #[must_use]
     pub fn data(&self) -> DataState {
@@ -237,6 +243,25 @@ impl Engine {
         }
         self.waiting.push(Waiting { write, length: self.log.len() });
         Answer::Waits
+    }
+
+    /// A client reads the newest write. As a write does, its answer waits for what it may rest on.
+    pub fn read(&mut self, read: WriteId) -> (Answer, Option<WriteId>) {
+        if !self.running || self.stalled {
+            return (Answer::Silence, None);
+        }
+        if !self.writable || self.promoted.is_none() {
+            return (Answer::ReadOnly, None);
+        }
+        let newest = self.log.iter().rev().find_map(|entry| match entry {
+            Entry::Write(write) => Some(*write),
+            Entry::Mark(..) | Entry::Found => None,
+        });
+        if self.ack_quorum == 0 {
+            return (Answer::Acknowledged, newest);
+        }
+        self.waiting.push(Waiting { write: read, length: self.log.len() });
+        (Answer::Waits, newest)
     }
 
     /// A replica has confirmed so much; the writes that are committed by it.

@@ -4,6 +4,7 @@
 //! It must not know what ought to happen: that is the oracle's.
 
 mod arbiter;
+mod clients;
 mod clock;
 mod contenders;
 mod due;
@@ -23,6 +24,7 @@ mod watch;
 mod weather;
 
 pub use arbiter::ArbiterNode;
+pub use clients::{ClientStep, Clients};
 pub use clock::{Clock, text as span_text};
 pub use due::Due;
 pub use engine::{Answer, Engine, Entry};
@@ -32,7 +34,7 @@ pub use process::Left;
 pub use provider::{BOARD, NextWrite, Provider};
 pub use weather::Weather;
 
-use baton_core::arbiter::RelayId;
+use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
 use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
 use baton_core::record::Settings;
@@ -113,6 +115,14 @@ pub struct World {
     /// Relayed beats that an arbiter is answering: who passed them on, and whose they are.
     relays: BTreeMap<RelayId, (InstanceName, InstanceName)>,
     last_write: u64,
+    clients: Option<Clients>,
+    /// All faults have ended.
+    pub(crate) ended: bool,
+    last_term: Option<Term>,
+    /// How often the term rose.
+    pub(crate) term_changes: u32,
+    /// The streams that arbiters believe to be open.
+    streams: BTreeMap<SessionId, String>,
     /// By each arbiter in each epoch: against which term it accepted evidence 1 last, and from which run.
     accepted: BTreeMap<(String, Option<Epoch>), (Term, Incarnation)>,
     told: BTreeMap<(String, String), String>,
@@ -120,7 +130,7 @@ pub struct World {
     known: BTreeMap<String, settings::Stamp>,
     lines: Vec<String>,
     silent: bool,
-    weather: Option<Weather>,
+    pub(crate) weather: Option<Weather>,
     hosts: Vec<Host>,
     /// When the lines' clock started: the command's begin.
     since: u64,
@@ -159,6 +169,11 @@ impl World {
             last_relay: 0,
             relays: BTreeMap::new(),
             last_write: 0,
+            clients: None,
+            ended: false,
+            last_term: None,
+            term_changes: 0,
+            streams: BTreeMap::new(),
             accepted: BTreeMap::new(),
             told: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -307,6 +322,9 @@ impl World {
             .collect();
         for (instance, session) in streams {
             self.send(name, instance.as_str(), Body::Bye(session));
+            if self.weather.is_some() {
+                self.after(self.timing.lease_ttl.0, Due::StreamBroken(instance, session));
+            }
         }
     }
 

@@ -400,6 +400,8 @@ impl World {
             twin
         });
         let (promised, severed) = (node.remembered.promised, guard.severed_by());
+        // What is waited out after a boot is no promise of this run.
+        let reads = matches!(input, Input::ProviderRead { .. });
         guard.step(local, input);
         let changed = ticked.is_some_and(|ticked| *guard != ticked);
         if let Some(behind) = behind.filter(|_| changed && !over) {
@@ -408,7 +410,9 @@ impl World {
         if let Some((to, epoch)) = said {
             self.watch_heeding(instance, to, epoch, changed);
         }
-        self.watch_silence(instance, promised);
+        if !reads {
+            self.watch_silence(instance, promised);
+        }
         if let Some(severed) = severed {
             self.watch_lifted(instance, severed);
         }
@@ -578,6 +582,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         if node.run == run && node.guard.is_some() {
             node.disk = saved;
+            node.same_boot = true;
             self.guard_hears(instance, run, Input::Persisted(op));
         }
     }

@@ -53,6 +53,10 @@ impl World {
         let (id, request) =
             (RequestId(self.last_request), Request::PutSettings { expected, settings: Box::new(settings) });
         self.board_step(BoardInput::Request { id, request });
+        if self.weather.is_some() {
+            // Word of it goes out once it is durable.
+            return;
+        }
         self.settings = self.provider.durable.settings.clone();
         let (settings, unix_millis) = (Box::new(self.settings.clone()), self.unix_millis());
         let names: Vec<_> = self.arbiters.keys().cloned().collect();

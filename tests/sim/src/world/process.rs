@@ -40,8 +40,7 @@ impl World {
         }
         let (local, config) = self.new_process(instance);
         let Some(node) = self.nodes.get_mut(instance) else { return };
-        let same_boot = std::mem::replace(&mut node.same_boot, true);
-        node.guard = Some(Guard::new(local, config, node.disk.clone(), same_boot));
+        node.guard = Some(Guard::new(local, config, node.disk.clone(), node.same_boot));
         self.replicas_lost(instance);
         self.drain_guard(instance);
         self.guard_step(instance, Input::DeadmanUp);

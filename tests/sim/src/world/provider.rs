@@ -130,7 +130,7 @@ impl World {
         self.provider.reads.clear();
         let sessions = std::mem::take(&mut self.provider.sessions);
         self.provider.closed.extend(sessions.keys());
-        for arbiter in sessions.into_values() {
+        for arbiter in sessions.into_values().collect::<BTreeSet<_>>() {
             self.provider_connection_lost(&arbiter);
         }
     }
@@ -353,6 +353,7 @@ impl World {
                     record.reason
                 ),
             );
+            self.clients_see_record(&record);
             self.observe(Seen::Recorded { record, current });
         }
     }

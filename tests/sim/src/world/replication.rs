@@ -129,9 +129,8 @@ impl World {
             return;
         }
         for write in node.engine.confirmed(replica, length) {
-            self.say(master.as_str(), format_args!("acknowledges {write}"));
             self.watch_counted(master, replica);
-            self.acknowledged(master, write);
+            self.acknowledged_late(master, write);
         }
     }
 
@@ -139,12 +138,19 @@ impl World {
     pub(super) fn acknowledge_settled(&mut self, master: &InstanceName) {
         let Some(node) = self.nodes.get_mut(master).filter(|node| node.engine.running) else { return };
         for write in node.engine.settled() {
-            self.say(master.as_str(), format_args!("acknowledges {write}"));
-            self.acknowledged(master, write);
+            self.acknowledged_late(master, write);
         }
     }
 
-    fn acknowledged(&mut self, by: &InstanceName, write: WriteId) {
+    fn acknowledged_late(&mut self, master: &InstanceName, write: WriteId) {
+        self.say(master.as_str(), format_args!("acknowledges {write}"));
+        self.acknowledged(master, write);
+    }
+
+    pub(super) fn acknowledged(&mut self, by: &InstanceName, write: WriteId) {
+        if !self.answers_client(write) {
+            return;
+        }
         let replicaset = self.replicaset.clone();
         self.observe(Seen::Acknowledged { replicaset, write, by: by.clone() });
     }

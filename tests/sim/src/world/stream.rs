@@ -4,13 +4,38 @@
 
 use super::net::Body;
 use super::provider::BOARD;
-use super::{Due, World};
-use baton_core::arbiter::SessionId;
+use super::{Due, Node, World};
+use baton_core::arbiter::{Input as ArbiterInput, SessionId};
 use baton_core::guard::Input;
 use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName};
 use baton_core::message::Hello;
 
+/// After so long an arbiter notices that nobody is at the other end of a stream, where the word of its end was lost.
+const KEEPALIVE_MICROS: u64 = 10_000_000;
+
 impl World {
+    /// An arbiter notices that nobody is at the other end.
+    pub(super) fn stream_gone(&mut self, arbiter: &str, session: SessionId) {
+        if self.streams.remove(&session).is_some() {
+            self.arbiter_step(arbiter, ArbiterInput::Detached { session });
+        }
+    }
+
+    /// All arbiters notice all streams that are over.
+    pub fn notice_dead_streams(&mut self) {
+        for (session, arbiter) in self.streams.clone() {
+            let is_live = |node: &Node| node.stream.as_ref().is_some_and(|(_, known)| *known == session);
+            if !self.nodes.values().any(is_live) {
+                self.stream_gone(&arbiter, session);
+            }
+        }
+    }
+
+    /// A guard notices that its arbiter's process is gone, where the word of it was lost.
+    pub(super) fn stream_broken(&mut self, instance: &InstanceName, session: SessionId) {
+        self.node_hears(instance, Body::Bye(session));
+    }
+
     pub(super) fn read_provider(&mut self, instance: &InstanceName, run: u64) {
         let ignorant = self.nodes.get(instance).is_some_and(|node| {
             node.run == run && node.guard.as_ref().is_some_and(|it| it.floor().is_none())
@@ -78,6 +103,9 @@ impl World {
         let Some((arbiter, session)) = node.stream.take() else { return };
         let welcome = std::mem::take(&mut node.welcome);
         self.send(instance.as_str(), &arbiter, Body::Bye(session));
+        if self.weather.is_some() {
+            self.after(KEEPALIVE_MICROS, Due::StreamGone(arbiter, session));
+        }
         if welcome {
             self.guard_step(instance, Input::Detached);
         }

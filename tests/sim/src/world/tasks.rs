@@ -151,6 +151,15 @@ impl World {
         self.keep_task(&name, task, AfterTask::Abort);
     }
 
+    /// A person wants whatever is under way to end.
+    pub fn abort_all(&mut self) {
+        let Some(name) = self.active_arbiter() else { return };
+        let kept = self.arbiters.get(&name).map(|node| node.tasks.keys().copied().collect::<Vec<_>>());
+        for task in kept.unwrap_or_default() {
+            self.arbiter_step(&name, Input::Abort { task });
+        }
+    }
+
     /// Writes a task down; asked again by whoever gets no answer.
     pub(super) fn keep_task(&mut self, name: &str, task: TaskId, after: AfterTask) {
         let Some(node) = self.arbiters.get(name) else { return };

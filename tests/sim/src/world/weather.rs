@@ -33,6 +33,11 @@ pub struct Weather {
 }
 
 impl Weather {
+    /// Nothing is late, lost or doubled any more.
+    pub fn calm(&mut self) {
+        (self.late, self.twice, self.lost) = (0, 0, 0);
+    }
+
     /// Steady, and without any delay, until it is said otherwise.
     #[must_use]
     pub fn of(dice: Dice) -> Self {
@@ -53,6 +58,11 @@ impl Weather {
         let second = self.dice.chance(self.twice).then(|| micros + self.dice.below(self.late_by + 1));
         let late = if self.dice.chance(self.late) { self.dice.below(self.late_by + 1) } else { 0 };
         [Some(micros + late), second]
+    }
+
+    /// How long a client's message takes.
+    pub(super) fn road_micros(&mut self) -> u64 {
+        self.net_least + self.dice.below(self.net_jitter + 1)
     }
 
     pub(super) fn disk_micros(&mut self) -> u64 {

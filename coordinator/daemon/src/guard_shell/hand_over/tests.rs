@@ -187,6 +187,33 @@ fn what_is_damaged_or_of_another_version_cluster_or_place_is_not_taken() {
     assert!(read(text.as_bytes(), &owner(), "/elsewhere").expect_err("elsewhere").contains(&place));
 }
 
+/// The machine boots anew, and the daemon is started twice before the guard has anything to write down.
+#[test]
+fn what_was_promised_on_another_boot_is_of_another_boot_however_often_a_guard_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let begin = || {
+        let dir = InstanceDir::lock(folder.path(), "a1").expect("free");
+        (disk::begin(&dir, &owner()).expect("a good state"), dir)
+    };
+    let (first, dir) = begin();
+    assert!(!first.same_boot, "there was no file");
+    drop(dir);
+    let (again, dir) = begin();
+    assert!(!again.same_boot, "nothing was written on this boot yet");
+    assert_eq!(again.incarnation.run, first.incarnation.run + 1);
+    let path = dir.guard_file();
+    let written = files::GuardFile::read(&path).expect("readable").expect("there");
+    let promises = vec![files::PromiseEntry { term: 3, until_us: 1 << 50 }];
+    let other = files::GuardFile { boot: 7, promises, ..written };
+    other.write(&path).expect("writable");
+    drop(dir);
+    for _ in 0..2 {
+        let (start, dir) = begin();
+        assert!(!start.same_boot, "its promise is a moment of another boot");
+        drop(dir);
+    }
+}
+
 /// The whole way of a home: a run, a hand-over, the next process, and a copy that somebody put back.
 #[test]
 fn a_hand_over_keeps_the_run_and_a_copy_of_it_begins_another() {

@@ -27,7 +27,7 @@ fn without_a_violation(from: u64, seeds: u64) -> Totals {
 
 #[test]
 fn no_seed_breaks_a_property() {
-    let totals = without_a_violation(asked("BATON_FROM").unwrap_or(0), asked("BATON_SEEDS").unwrap_or(400));
+    let totals = without_a_violation(asked("BATON_FROM").unwrap_or(0), asked("BATON_SEEDS").unwrap_or(300));
     println!("{totals:?}");
     assert!(totals.seeds > 50 * totals.lacking, "{} runs lack something", totals.lacking);
     assert!(totals.judged > totals.seeds, "hardly any request was judged");
@@ -40,7 +40,7 @@ fn no_seed_of_the_day_breaks_a_property() {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
     let from = 1_000_000 * (since.as_secs() / 86_400);
     println!("seeds from {from}");
-    let totals = without_a_violation(from, asked("BATON_SEEDS").unwrap_or(400));
+    let totals = without_a_violation(from, asked("BATON_SEEDS").unwrap_or(300));
     assert!(totals.seeds > 0, "nothing was run");
 }
 

@@ -98,7 +98,8 @@ impl World {
         };
         if by_reports && !after.forced {
             let stamp = Stamp { generation: after.epoch.generation, version: before.version };
-            let bound = |node: &&Node| node.disk.severed.is_some_and(|severed| severed >= stamp);
+            // Whatever became of the host since: what was reported still stands.
+            let bound = |node: &&Node| node.remembered.severed.is_some_and(|severed| severed >= stamp);
             let severed = self.nodes.values().filter(bound).map(|node| node.name.clone()).collect();
             self.owe(reports::check_severed(before, &severed));
         }

@@ -49,6 +49,8 @@ pub(super) struct Remembered {
     pub(super) asked_at: Option<Time>,
     /// Until when it had promised before its present step.
     pub(super) promised: Option<Time>,
+    /// The latest severance that was on its disk.
+    pub(super) severed: Option<baton_core::ids::Stamp>,
 }
 
 /// One instance's host.
@@ -581,6 +583,7 @@ impl World {
     pub(super) fn saved(&mut self, instance: &InstanceName, run: u64, op: OpId, saved: Saved) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         if node.run == run && node.guard.is_some() {
+            node.remembered.severed = node.remembered.severed.max(saved.severed);
             node.disk = saved;
             node.same_boot = true;
             self.guard_hears(instance, run, Input::Persisted(op));

@@ -55,7 +55,10 @@ impl Weather {
         if self.dice.chance(self.lost) {
             return [None, None];
         }
-        let second = self.dice.chance(self.twice).then(|| micros + self.dice.below(self.late_by + 1));
+        // A call is sent once; what travels in a stream may be sent again over the next one.
+        let again = matches!(packet.body, Body::Beat(..) | Body::ToGuard(..) | Body::Settings(..));
+        let second =
+            (again && self.dice.chance(self.twice)).then(|| micros + self.dice.below(self.late_by + 1));
         let late = if self.dice.chance(self.late) { self.dice.below(self.late_by + 1) } else { 0 };
         [Some(micros + late), second]
     }

@@ -35,7 +35,7 @@ const STATES: [(&str, usize); 28] = [
     ("pause", 1_078_480),
     ("pause-ends", 785_893),
     ("pause-moves", 275_284),
-    ("force", 2_338_460),
+    ("force", 2_066_559),
     ("promise", 1_732_641),
     ("relay", 184_580),
     ("data", 77_586),

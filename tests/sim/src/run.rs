@@ -246,7 +246,7 @@ fn setup(shape: &Shape, plan: &Plan) -> Setup {
         instances,
         arbiters: (1..=shape.arbiters).map(|number| format!("b{number}")).collect(),
         settings: shape.settings.clone(),
-        bootstrap_members: None,
+        bootstrap_members: shape.bootstrap_members,
         data: BTreeMap::new(),
         priorities,
         rules: plan.rules,

@@ -21,6 +21,8 @@ pub struct Shape {
     pub members: u8,
     /// How many arbiters.
     pub arbiters: u8,
+    /// How many members the first appointment waits for; all of them if not set.
+    pub bootstrap_members: Option<u32>,
     /// How many zones they are spread over; none: nobody says where it stands.
     pub zones: u8,
     /// The settings that it begins with.
@@ -46,10 +48,11 @@ pub struct Script {
 #[must_use]
 pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 1);
-    let shape = shape(&mut dice, Dice::of(seed, 2));
+    let few = Dice::of(seed, 5).chance(400);
+    let shape = Shape { bootstrap_members: few.then_some(2), ..shape(&mut dice, Dice::of(seed, 2)) };
     let mut dice = Dice::of(seed, 3);
     let mut faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
-    faults.extend(incident(&mut Dice::of(seed, 4)));
+    faults.extend(incident(&mut Dice::of(seed, 4), shape.settings.ack_quorum > 0));
     faults.sort_by_key(|fault| fault.from);
     Script { shape, faults }
 }
@@ -87,6 +90,7 @@ fn shape(dice: &mut Dice, of_weather: Dice) -> Shape {
     Shape {
         members,
         arbiters,
+        bootstrap_members: None,
         zones: dice.pick(&[0, 0, 2, 3]),
         weather: weather(dice, of_weather),
         clocks,

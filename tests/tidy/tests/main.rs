@@ -39,6 +39,34 @@ fn what_is_shipped_cannot_break_a_rule() {
     check(manifests::test_features);
 }
 
+/// The features with which cargo builds what these packages are made from, as it says itself.
+fn features_of(packages: &[&str]) -> Vec<String> {
+    let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
+    let mut tree = std::process::Command::new(cargo);
+    tree.current_dir(root()).args([
+        "tree",
+        "--offline",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{f}",
+    ]);
+    tree.args(packages.iter().flat_map(|package| ["--package", *package]));
+    let answer = tree.output().expect("cargo runs");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let lines = String::from_utf8_lossy(&answer.stdout).into_owned();
+    lines.split([',', '\n', ' ']).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_shipped_is_built_without_a_switch() {
+    let shipped = ["baton-coordinator", "baton-stateboard", "batonctl", "chaos"];
+    assert!(!features_of(&shipped).contains(&"break".to_owned()), "a release could break a rule");
+    assert!(features_of(&["sim"]).contains(&"break".to_owned()), "the simulation has to be able to");
+}
+
 #[test]
 fn a_fresh_clone_needs_no_private_source() {
     check(manifests::sources);

@@ -44,7 +44,7 @@ impl Arbiter {
         }
         // The master gave itself that lease. Once the pin is out of the record, whoever takes the lock over knows of nothing but
         // the end of ours.
-        let uncovered = given_up && !self.lock_covers(set.outer_bound) && self.keep(Rule::CoverUnpin);
+        let uncovered = !self.lock_covers(set.outer_bound) && self.keep(Rule::CoverUnpin);
         let unheard = now < set.pin_bound;
         let awaits =
             set.pin_wish == Some(PinWish::Unpin) && record.pinned.is_some() && (unheard || uncovered);

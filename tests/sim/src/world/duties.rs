@@ -96,7 +96,10 @@ impl World {
             Some(Evidence::AllHeard) | None => false,
             Some(_) => true,
         };
-        if by_reports && !after.forced {
+        // Sent again it is the same choice, whoever took a severed member's name meanwhile.
+        let asked = Some((after.epoch, after.version));
+        let again = std::mem::replace(&mut self.asked, asked) == asked;
+        if by_reports && !after.forced && !again {
             let stamp = Stamp { generation: after.epoch.generation, version: before.version };
             // Whatever became of the host since: what was reported still stands.
             let bound = |node: &&Node| node.remembered.severed.is_some_and(|severed| severed >= stamp);
@@ -125,7 +128,9 @@ impl World {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let at = node.clock.read(now);
         if let Input::Asked { ask, .. } = input {
-            node.remembered.asked_at = Some(ask.beat.sent_at);
+            // One that comes twice may be answered while it is promised anew: then nobody can tell from outside which leaves.
+            let at = Some(ask.beat.sent_at);
+            node.remembered.asked_at = at.filter(|_| node.remembered.asked_at != at);
         }
         node.remembered.promised = node.guard.as_ref().and_then(promised_until);
         let since = &mut node.remembered.silent_since;

@@ -36,7 +36,7 @@ pub use weather::Weather;
 
 use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
-use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
+use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Span;
@@ -101,6 +101,8 @@ pub struct World {
     pub fence_works: bool,
     /// What single machines owe is looked at too, not only the invariants; where a seed says what happens, from the begin on.
     pub duties: bool,
+    /// The new term that was asked for last: in which epoch, at which version.
+    asked: Option<(Epoch, Version)>,
     /// Whom a person has ever expelled: an order to sever it may be on its way for long after.
     expelled: BTreeSet<InstanceName>,
     net: Net,
@@ -157,6 +159,7 @@ impl World {
             decisions: Vec::new(),
             fence_works: true,
             duties: setup.weather.is_some(),
+            asked: None,
             expelled: BTreeSet::new(),
             net: Net::default(),
             rules: setup.rules,

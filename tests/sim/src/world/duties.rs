@@ -86,7 +86,7 @@ impl World {
         if let Some((now, bound)) = bound {
             self.owe(bounds::check_patient(arbiter, now, bound));
         }
-        let all_heard = why == Some(Evidence::AllHeard);
+        let all_heard = matches!(why, Some(Evidence::AllHeard | Evidence::Vouched));
         if why.is_some() {
             self.owe(appointments::check_restored(before, after, all_heard));
         }

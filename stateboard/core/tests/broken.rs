@@ -36,8 +36,16 @@ fn story(rule: Option<Rule>) -> BTreeSet<Violation> {
     };
     let mut driver = Driver::of(board);
     let mut violations = BTreeSet::new();
+    // One that resigns ends its own part of the bound, and not that of who believed in the lock before it.
+    driver.campaign(11, "host-x", None);
+    driver.close(11);
+    driver.campaign(12, "host-y", None);
+    driver.resign(12, Span::from_millis(10));
     driver.campaign(1, "host-a", None);
-    let old = driver.grant(1).expect("free").0;
+    let (old, bound) = driver.grant(1).expect("free");
+    if bound < Span::from_secs(5) {
+        violations.insert(Violation::BoundTooShort);
+    }
     driver.appoint(old, record(5, 1, "a1", old.epoch));
     // The holder loses its connection while it may believe in its lock for five seconds.
     driver.campaign(2, "host-b", None);
@@ -116,7 +124,7 @@ fn every_broken_rule_is_caught_by_its_check() {
             Rule::WriteFromVersion => Violation::LostUpdate,
             Rule::UseTermOnce => Violation::TwoMastersOfOneTerm,
             Rule::SyncBeforeAnswer => Violation::ToldBeforeDurable,
-            Rule::TellPredecessorBound => Violation::BoundTooShort,
+            Rule::TellPredecessorBound | Rule::KeepEarlierBounds => Violation::BoundTooShort,
             Rule::ServeUnmoved => Violation::ChangedAfterItMoved,
             other => panic!("no check is known to catch {other:?}"),
         };

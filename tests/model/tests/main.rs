@@ -34,7 +34,7 @@ const STATES: [(&str, usize); 28] = [
     ("remove", 368_813),
     ("pause", 1_078_480),
     ("pause-ends", 785_893),
-    ("pause-moves", 275_284),
+    ("pause-moves", 276_402),
     ("force", 2_066_559),
     ("promise", 1_732_641),
     ("relay", 184_580),

@@ -9,6 +9,7 @@ pub mod checker;
 pub mod cli;
 pub mod cluster;
 pub mod demo;
+pub mod evidence;
 pub mod procfs;
 pub mod report;
 pub mod workload;

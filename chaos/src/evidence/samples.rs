@@ -1,0 +1,178 @@
+//! Evidence made by hand, for the tests of reader, checkers and report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{
+    Allowed, Asked, Bite, Ending, Evidence, FORMAT, Fault, Folder, Health, InstanceEnding, Micros, Mode,
+    Operation, Outcome, Run, Sighting, Source,
+};
+
+/// Writes it as clients and runner would have.
+pub(crate) fn write(evidence: &Evidence, folder: &Path) {
+    let mut writer = Folder::create(folder, &evidence.run).expect("a folder of its own");
+    let clients: BTreeSet<&str> =
+        evidence.history.iter().map(|operation| operation.client.as_str()).collect();
+    for client in clients {
+        let mut lines = writer.history(client).expect("it is writable");
+        for operation in evidence.history.iter().filter(|operation| operation.client == client) {
+            lines.write(operation).expect("it is writable");
+        }
+    }
+    for fault in &evidence.faults {
+        writer.faults.write(fault).expect("it is writable");
+    }
+    for sighting in &evidence.masters {
+        writer.masters.write(sighting).expect("it is writable");
+    }
+    for decision in &evidence.decisions {
+        writer.decisions.write(decision).expect("it is writable");
+    }
+    for health in &evidence.health {
+        writer.health.write(health).expect("it is writable");
+    }
+    if let Some(ending) = &evidence.ending {
+        writer.end(ending).expect("it is writable");
+    }
+}
+
+/// What every made-up run is.
+pub(crate) fn run() -> Run {
+    Run {
+        format: FORMAT,
+        scenario: "kill-master-host".into(),
+        story: "The master's host dies, and another instance takes over.".into(),
+        engine: "redis".into(),
+        provider: "stateboard".into(),
+        mode: Mode::Sync,
+        seed: 7,
+        lease_ttl_ms: 3_000,
+        version: "0.1.0".into(),
+        started_unix_ms: 1_795_000_000_000,
+        command: "chaos run kill-master-host --seed 7".into(),
+        replicaset: "orders".into(),
+        instances: vec!["a1".into(), "b1".into(), "c1".into()],
+        budgets_us: BTreeMap::from([("silent".to_owned(), 4_000_000), ("crashed".to_owned(), 2_600_000)]),
+        expected_changes: 1,
+    }
+}
+
+/// An append by a router-like client to the master at a term, acknowledged.
+pub(crate) fn append(value: u64, instance: &str, term: u64, sent: Micros, done: Micros) -> Operation {
+    Operation {
+        client: "router-1".into(),
+        op: Asked::Append,
+        key: "list-1".into(),
+        value: Some(value),
+        read: None,
+        instance: instance.into(),
+        term: Some(term),
+        session: term,
+        sent_us: sent,
+        done_us: Some(done),
+        outcome: Outcome::Ok,
+        error: None,
+        times: 1,
+    }
+}
+
+/// The engine's word that a replica has all appends of the session up to this value.
+pub(crate) fn confirm(value: u64, instance: &str, term: u64, sent: Micros, done: Micros) -> Operation {
+    Operation { op: Asked::Confirm, ..append(value, instance, term, sent, done) }
+}
+
+/// A write by the client that tries every node.
+pub(crate) fn direct(value: u64, instance: &str, sent: Micros, done: Micros, outcome: Outcome) -> Operation {
+    Operation {
+        client: "direct".into(),
+        op: Asked::DirectWrite,
+        key: format!("direct-{instance}"),
+        term: None,
+        session: 1,
+        outcome,
+        error: (outcome == Outcome::Failed).then(|| "READONLY".to_owned()),
+        ..append(value, instance, 0, sent, done)
+    }
+}
+
+/// The same operation without an answer.
+pub(crate) fn unanswered(operation: Operation) -> Operation {
+    Operation { done_us: None, outcome: Outcome::Unknown, error: Some("timed out".into()), ..operation }
+}
+
+/// The record named a master.
+pub(crate) fn sighting(term: u64, instance: &str, at: Micros) -> Sighting {
+    Sighting {
+        set: "orders".into(),
+        instance: instance.into(),
+        term,
+        source: Source::Record,
+        seen_us: at,
+        recorded_us: Some(at),
+        active_us: Some(at),
+        version: Some(term),
+        reason: Some(if term == 1 { "bootstrap" } else { "silent" }.into()),
+        decided_by: Some("host-b".into()),
+    }
+}
+
+/// A fault that struck and bit.
+pub(crate) fn fault(id: u64, name: &str, target: &str, injected: Micros, healed: Micros) -> Fault {
+    Fault {
+        id,
+        name: name.into(),
+        what: format!("{name} of {target}"),
+        targets: vec![target.into()],
+        allowed: Allowed::Class { class: "silent".into() },
+        injected_us: injected,
+        healed_us: Some(healed),
+        froze: Vec::new(),
+        bite: Some(Bite { bit: true, how: "its processes were seen dead".into() }),
+        may_lose: false,
+    }
+}
+
+/// An ending in which all is well and every instance holds these values.
+pub(crate) fn ending(at: Micros, master: &str, term: u64, values: &[u64]) -> Ending {
+    let instance = |name: &str| InstanceEnding {
+        name: name.into(),
+        reachable: true,
+        writable: name == master,
+        keys: BTreeMap::from([("list-1".to_owned(), values.to_vec())]),
+    };
+    Ending {
+        ended_us: at,
+        master: Some(master.into()),
+        term,
+        healthy: true,
+        issues: Vec::new(),
+        instances: ["a1", "b1", "c1"].map(instance).to_vec(),
+    }
+}
+
+/// A few lines of everything.
+pub(crate) fn small() -> Evidence {
+    let history = vec![
+        append(1, "a1", 1, 1_000, 1_300),
+        direct(1, "c1", 1_200, 1_250, Outcome::Failed),
+        append(2, "a1", 1, 1_500, 1_800),
+        confirm(2, "a1", 1, 1_850, 1_900),
+        unanswered(append(3, "a1", 1, 1_950, 0)),
+        append(4, "b1", 2, 8_000, 8_300),
+    ];
+    Evidence {
+        run: run(),
+        history,
+        faults: vec![fault(1, "kill-host", "a1", 2_000, 9_000)],
+        masters: vec![sighting(1, "a1", 10), sighting(2, "b1", 7_000)],
+        decisions: Vec::new(),
+        health: vec![Health {
+            at_us: 500,
+            healthy: true,
+            arbiter: Some("host-b".into()),
+            issues: Vec::new(),
+        }],
+        ending: Some(ending(10_000, "b1", 2, &[1, 2, 4])),
+        notes: Vec::new(),
+    }
+}

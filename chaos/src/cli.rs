@@ -1,5 +1,6 @@
 //! The command line of `chaos`, and nothing else.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,6 +25,9 @@ pub enum Command {
     /// The demo's steps many times for several leases: medians, and what an idle sidecar costs.
     #[command(after_help = MEANING)]
     Bench(Bench),
+    /// One client as a process of its own, writing what it sees to a file of evidence. Started by the suite.
+    #[command(hide = true)]
+    Client(Client),
 }
 
 const MEANING: &str = "\
@@ -94,6 +98,61 @@ pub struct Bench {
     /// How often each step is done.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub attempts: u32,
+}
+
+/// Arguments of a client.
+#[derive(Args, Clone, Debug)]
+pub struct Client {
+    /// What it does.
+    #[arg(value_enum)]
+    pub kind: ClientKind,
+    /// Its name in the evidence.
+    #[arg(long)]
+    pub name: String,
+    /// Its number, which no other client of the run has; registers use this one and the two behind it.
+    #[arg(long)]
+    pub number: u64,
+    /// The database.
+    #[arg(long, value_enum, default_value_t = EngineKind::Redis)]
+    pub engine: EngineKind,
+    /// Coordinators (gRPC, host:port) whose directory it follows.
+    #[arg(long, value_delimiter = ',')]
+    pub coordinators: Vec<String>,
+    /// The replica set.
+    #[arg(long, default_value = "orders")]
+    pub set: String,
+    /// Of a direct client: every instance, as name=host:port.
+    #[arg(long, value_delimiter = ',')]
+    pub instances: Vec<String>,
+    /// The run's begin, in microseconds of the machine's monotonic clock.
+    #[arg(long)]
+    pub origin_us: u64,
+    /// The file that it appends its operations to.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The file that it appends the directory's news to.
+    #[arg(long)]
+    pub masters: Option<PathBuf>,
+    /// Commits wait for replicas: what counts is confirmed by the engine's own means.
+    #[arg(long)]
+    pub sync: bool,
+    /// Between two requests.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub pace: Option<Duration>,
+    /// Of its random choices.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientKind {
+    /// Appends unique values where the directory sends it.
+    Append,
+    /// Writes and reads registers where the directory sends it.
+    Registers,
+    /// Writes to every instance, whatever the directory says.
+    Direct,
 }
 
 /// The databases that a cluster can be made of.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use chaos::cli::{Cli, Command};
 use chaos::cluster::process;
 use chaos::report::narrator::Narrator;
+use chaos::workload::client;
 use chaos::{bench, demo};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +22,11 @@ fn main() -> ExitCode {
     }));
     let narrator = Narrator::new();
     let outcome = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime.block_on(until_told_to_end(run(&cli, &narrator))),
+        Ok(runtime) => match &cli.command {
+            // It ends in its own way: what it has sent gets its line first.
+            Command::Client(arguments) => runtime.block_on(client::run(arguments)).map(|()| true),
+            _ => runtime.block_on(until_told_to_end(run(&cli, &narrator))),
+        },
         Err(error) => Err(error.into()),
     };
     narrator.finish();
@@ -56,6 +61,7 @@ async fn run(cli: &Cli, narrator: &Narrator) -> anyhow::Result<bool> {
             let report = bench::run(arguments, seed, narrator).await?;
             (&arguments.common, serde_json::to_string(&report)?, report.ok())
         }
+        Command::Client(arguments) => return client::run(arguments).await.map(|()| true),
     };
     if common.json {
         println!("{line}");

@@ -1,6 +1,7 @@
 //! Follows the directory of every coordinator at once and keeps the newest master that any of them named. Decides nothing
 //! about terms but which of two is newer: one that goes back is old news from a coordinator that was asleep.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,6 +29,17 @@ pub struct Master {
     pub active: bool,
 }
 
+impl Master {
+    /// The directory's word for it.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.active { MasterState::Active.name() } else { MasterState::Appointed.name() }
+    }
+}
+
+/// Hears each news once.
+pub type Tell = Arc<dyn Fn(&Master) + Send + Sync>;
+
 /// A running follower; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Follower {
@@ -42,6 +54,23 @@ impl Follower {
     /// # Errors
     /// An address is none.
     pub fn start(coordinators: &[String], replicaset: &str, recorder: &Recorder) -> anyhow::Result<Self> {
+        let recorder = recorder.clone();
+        let note = move |master: &Master| {
+            recorder.notice(Notice {
+                at: recorder.now(),
+                term: master.term,
+                master: master.instance.clone(),
+                state: master.state().to_owned(),
+            });
+        };
+        Self::start_telling(coordinators, replicaset, Arc::new(note))
+    }
+
+    /// The same; each news is handed to `tell` before anybody else hears of it.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn start_telling(coordinators: &[String], replicaset: &str, tell: Tell) -> anyhow::Result<Self> {
         let (sender, newest) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for address in coordinators {
@@ -52,7 +81,7 @@ impl Follower {
                 ..ClientOptions::new([address])
             };
             let client = Client::start(options).context("follow the directory")?;
-            tasks.spawn(follow_one(client, replicaset.to_owned(), sender.clone(), recorder.clone()));
+            tasks.spawn(follow_one(client, replicaset.to_owned(), sender.clone(), tell.clone()));
         }
         Ok(Self { newest, _tasks: tasks })
     }
@@ -74,18 +103,18 @@ async fn follow_one(
     mut client: Client,
     replicaset: String,
     newest: watch::Sender<Option<Master>>,
-    recorder: Recorder,
+    tell: Tell,
 ) {
     loop {
         client.changed().await;
         if let Some(told) = client.master(&replicaset) {
-            take(told, &newest, &recorder);
+            take(told, &newest, &tell);
         }
     }
 }
 
 /// Takes over what a coordinator told if it is news: a higher term, or that the master of the same one is active.
-fn take(told: baton_client::Master, newest: &watch::Sender<Option<Master>>, recorder: &Recorder) {
+fn take(told: baton_client::Master, newest: &watch::Sender<Option<Master>>, tell: &Tell) {
     if told.instance.is_empty() || told.state == MasterState::None {
         return;
     }
@@ -99,12 +128,7 @@ fn take(told: baton_client::Master, newest: &watch::Sender<Option<Master>>, reco
         let rank = |master: &Master| (master.term, master.active);
         let news = known.as_ref().is_none_or(|known| rank(&master) > rank(known));
         if news {
-            recorder.notice(Notice {
-                at: recorder.now(),
-                term: master.term,
-                master: master.instance.clone(),
-                state: told.state.name().to_owned(),
-            });
+            tell(&master);
             *known = Some(master.clone());
         }
         news
@@ -114,6 +138,7 @@ fn take(told: baton_client::Master, newest: &watch::Sender<Option<Master>>, reco
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     fn told(term: u64, master: &str, state: &str) -> baton_client::Master {
         baton_client::Master {
@@ -126,7 +151,11 @@ mod tests {
 
     #[test]
     fn only_news_is_taken_and_each_is_noted_once() {
-        let recorder = Recorder::new();
+        let heard: Arc<Mutex<Vec<(u64, &str)>>> = Arc::default();
+        let noted = heard.clone();
+        let tell: Tell = Arc::new(move |master: &Master| {
+            noted.lock().expect("one thread").push((master.term, master.state()));
+        });
         let (sender, receiver) = watch::channel(None);
         for (term, master, state) in [
             (3, "a", "active"),
@@ -137,12 +166,9 @@ mod tests {
             (4, "b", "appointed"),
             (5, "", "none"),
         ] {
-            take(told(term, master, state), &sender, &recorder);
+            take(told(term, master, state), &sender, &tell);
         }
-        let seen: Vec<(u64, String)> =
-            recorder.lock().notices.iter().map(|notice| (notice.term, notice.state.clone())).collect();
-        assert_eq!(seen, [(3, "active".to_owned()), (4, "appointed".to_owned()), (4, "active".to_owned())]);
+        assert_eq!(*heard.lock().expect("one thread"), [(3, "active"), (4, "appointed"), (4, "active")]);
         assert_eq!(receiver.borrow().as_ref().expect("one").endpoint, "b:1");
-        assert_eq!(recorder.lock().reigns.len(), 2);
     }
 }

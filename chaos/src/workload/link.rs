@@ -1,5 +1,5 @@
 //! One connection to a Redis, of which both halves are used apart: requests can be queued at an engine that does not
-//! answer. Knows single-line replies only, which is all that the workloads ask for.
+//! answer. Knows single-line replies, texts and lists of texts, which is all that the workloads ask for.
 
 use std::io;
 use std::time::Duration;
@@ -10,6 +10,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Longest reply line that is read.
 const REPLY_LIMIT: u64 = 64 * 1024;
+/// Longest text that is read, in bytes.
+const TEXT_LIMIT: u64 = 1024 * 1024;
+/// Longest list that is read.
+const LIST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A reply of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,19 @@ pub enum Reply {
     Number(i64),
     /// `-ERR …`: the engine refused; the text is its own.
     No(String),
+}
+
+/// A reply of any kind that is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// One line.
+    Line(Reply),
+    /// There is no such text.
+    Nothing,
+    /// A text.
+    Text(Vec<u8>),
+    /// A list of texts.
+    List(Vec<Vec<u8>>),
 }
 
 /// The half that sends.
@@ -69,21 +86,69 @@ impl Listener {
     /// # Errors
     /// The connection is gone, or what came is no single-line reply.
     pub async fn reply(&mut self) -> io::Result<Reply> {
+        let text = self.line().await?;
+        parse_line(&text).ok_or_else(|| foreign("no single-line reply", &text))
+    }
+
+    /// The next reply of any kind.
+    ///
+    /// # Errors
+    /// The connection is gone, or what came is too long or of a kind that is not known here.
+    pub async fn value(&mut self) -> io::Result<Value> {
+        let head = self.line().await?;
+        if let Some(length) = head.strip_prefix('$') {
+            return Ok(self.text(length, &head).await?.map_or(Value::Nothing, Value::Text));
+        }
+        let Some(count) = head.strip_prefix('*') else {
+            return parse_line(&head).map(Value::Line).ok_or_else(|| foreign("no reply", &head));
+        };
+        let count = count.trim_end().parse().ok().filter(|count: &u64| *count <= LIST_LIMIT);
+        let count = count.ok_or_else(|| foreign("no list that is read", &head))?;
+        let mut list = Vec::new();
+        for _ in 0..count {
+            let item = self.line().await?;
+            let length = item.strip_prefix('$').ok_or_else(|| foreign("no text in a list", &item))?;
+            list.push(self.text(length, &item).await?.ok_or_else(|| foreign("a gap in a list", &item))?);
+        }
+        Ok(Value::List(list))
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         let size = (&mut self.0).take(REPLY_LIMIT).read_until(b'\n', &mut line).await?;
         if size == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let text = String::from_utf8_lossy(&line);
-        let foreign =
-            || io::Error::new(io::ErrorKind::InvalidData, format!("no single-line reply: {text:?}"));
-        let Some(body) = text.strip_suffix("\r\n") else { return Err(foreign()) };
-        match body.split_at_checked(1) {
-            Some(("+", _)) => Ok(Reply::Yes),
-            Some(("-", refusal)) => Ok(Reply::No(refusal.to_owned())),
-            Some((":", number)) => number.parse().map(Reply::Number).map_err(|_| foreign()),
-            Some(_) | None => Err(foreign()),
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// What follows a text's head; `None` where the head says that there is none.
+    async fn text(&mut self, length: &str, head: &str) -> io::Result<Option<Vec<u8>>> {
+        if length == "-1\r\n" {
+            return Ok(None);
         }
+        let length = length.trim_end().parse().ok().filter(|length: &u64| *length <= TEXT_LIMIT);
+        let length = length.ok_or_else(|| foreign("no text that is read", head))?;
+        let mut text = Vec::new();
+        let size = (&mut self.0).take(length + 2).read_to_end(&mut text).await?;
+        if size as u64 != length + 2 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        text.truncate(size - 2);
+        Ok(Some(text))
+    }
+}
+
+fn foreign(what: &str, text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {text:?}"))
+}
+
+fn parse_line(text: &str) -> Option<Reply> {
+    match text.strip_suffix("\r\n")?.split_at_checked(1) {
+        Some(("+", _)) => Some(Reply::Yes),
+        Some(("-", refusal)) => Some(Reply::No(refusal.to_owned())),
+        Some((":", number)) => number.parse().map(Reply::Number).ok(),
+        Some(_) | None => None,
     }
 }
 
@@ -140,6 +205,33 @@ mod tests {
         assert_eq!(listener.reply().await.expect("a line"), Reply::Number(2));
         assert_eq!(listener.reply().await.expect("a line"), Reply::No("READONLY no".to_owned()));
         assert_eq!(listener.reply().await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn texts_and_lists_are_read_whole() {
+        let mut listener =
+            answered(b"$2\r\n\r\n\r\n$-1\r\n*2\r\n$1\r\n7\r\n$0\r\n\r\n*0\r\n:3\r\n$5\r\nab").await;
+        assert_eq!(listener.value().await.expect("a text"), Value::Text(b"\r\n".to_vec()));
+        assert_eq!(listener.value().await.expect("none"), Value::Nothing);
+        assert_eq!(listener.value().await.expect("a list"), Value::List(vec![b"7".to_vec(), Vec::new()]));
+        assert_eq!(listener.value().await.expect("a list"), Value::List(Vec::new()));
+        assert_eq!(listener.value().await.expect("a line"), Value::Line(Reply::Number(3)));
+        assert_eq!(listener.value().await.expect_err("cut off").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_or_nested_is_an_error() {
+        for bytes in [
+            b"$1048577\r\n".as_slice(),
+            b"*4194305\r\n",
+            b"$-2\r\n",
+            b"*1\r\n*0\r\n",
+            b"*1\r\n$-1\r\n",
+            b"%1\r\n",
+        ] {
+            let mut listener = answered(bytes).await;
+            assert_eq!(listener.value().await.expect_err("foreign").kind(), io::ErrorKind::InvalidData);
+        }
     }
 
     #[tokio::test]

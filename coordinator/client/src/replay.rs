@@ -24,6 +24,9 @@ pub struct Inputs {
     pub data_id: Option<String>,
     /// What the old master held when its term started (`TERM:OFFSET`).
     pub start: String,
+    /// Whether the recorded in-sync set had one member only; absent where an older build wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sole: Option<bool>,
     /// The old master's final position, which had to be held.
     pub reach: Option<String>,
     /// Who was asked for.
@@ -133,6 +136,7 @@ impl From<&Question> for Inputs {
         Self {
             data_id: question.data_id.as_ref().map(ToString::to_string),
             start: question.start.to_string(),
+            sole: Some(question.sole),
             reach: question.reach.map(|reach| reach.to_string()),
             target: question.target.as_ref().map(ToString::to_string),
             spare_old_master: question.spare_old_master,
@@ -204,9 +208,13 @@ fn question(inputs: &Inputs) -> Result<Question, String> {
         Some(name) => Some(known(name).ok_or_else(|| format!("{name:?} holds nothing that is known"))?),
     };
     let policy = ZonePolicy::ALL.into_iter().find(|policy| policy.name() == inputs.zone_policy);
-    let candidates: Result<_, _> = inputs.candidates.iter().map(candidate).collect();
+    let candidates: Result<Vec<_>, _> = inputs.candidates.iter().map(candidate).collect();
+    let candidates = candidates?;
+    // As builds took it that did not write it down.
+    let heard = candidates.iter().filter(|candidate| candidate.in_sync).count();
     Ok(Question {
-        candidates: candidates?,
+        sole: inputs.sole.unwrap_or(heard == 1),
+        candidates,
         data_id: inputs.data_id.as_ref().map(|id| DataId(Arc::from(id.as_str()))),
         start: position(&inputs.start)?,
         reach: inputs.reach.as_deref().map(position).transpose()?,
@@ -271,6 +279,7 @@ mod tests {
         let inputs = Inputs {
             data_id: Some("d".into()),
             start: "2:50".into(),
+            sole: None,
             zone_policy: "prefer".into(),
             check_identity: true,
             candidates: vec![

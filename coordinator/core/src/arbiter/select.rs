@@ -54,6 +54,8 @@ pub struct Question {
     pub data_id: Option<DataId>,
     /// What the old master held when its term started.
     pub start: Position,
+    /// Whether the recorded in-sync set has one member only, heard or not.
+    pub sole: bool,
     /// The old master's final position, which must be held (switchover).
     pub reach: Option<Position>,
     /// Only this one, if it can be.
@@ -93,17 +95,16 @@ pub struct Choice {
 /// name.
 #[must_use]
 pub fn choose(question: &Question) -> Choice {
-    let sole = question.candidates.iter().filter(|candidate| candidate.in_sync).count() == 1;
     let unbroken = question
         .candidates
         .iter()
-        .any(|candidate| !candidate.restarted && refusal(question, candidate, sole).is_none());
+        .any(|candidate| !candidate.restarted && refusal(question, candidate).is_none());
     let mut judged: Vec<(&Candidate, Option<Refusal>)> = question
         .candidates
         .iter()
         .map(|candidate| {
             let restarted = (candidate.restarted && unbroken).then_some(Refusal::RestartedEngine);
-            (candidate, refusal(question, candidate, sole).or(restarted))
+            (candidate, refusal(question, candidate).or(restarted))
         })
         .collect();
     judged.sort_by_key(|(candidate, refused)| {
@@ -136,7 +137,7 @@ fn rank(question: &Question, candidate: &Candidate) -> (bool, (u64, u64), bool, 
     (wanted, position, !candidate.drained, candidate.priority, near)
 }
 
-fn refusal(question: &Question, candidate: &Candidate, sole: bool) -> Option<Refusal> {
+fn refusal(question: &Question, candidate: &Candidate) -> Option<Refusal> {
     let Candidate { in_sync, health, data, hold, .. } = candidate;
     if !candidate.electable {
         return Some(Refusal::NotElectable);
@@ -171,7 +172,7 @@ fn refusal(question: &Question, candidate: &Candidate, sole: bool) -> Option<Ref
         return Some(refused);
     }
     let Some(own) = candidate.reported else { return Some(Refusal::NotReported) };
-    position_refusal(question, own, sole)
+    position_refusal(question, own)
 }
 
 /// What people's settings refuse.
@@ -201,7 +202,7 @@ fn identity_refusal(question: &Question, data: &DataState) -> Option<Refusal> {
     }
 }
 
-fn position_refusal(question: &Question, own: Position, sole: bool) -> Option<Refusal> {
+fn position_refusal(question: &Question, own: Position) -> Option<Refusal> {
     if let Some(reach) = question.reach
         && !own.holds(&reach)
     {
@@ -211,7 +212,7 @@ fn position_refusal(question: &Question, own: Position, sole: bool) -> Option<Re
         return None;
     }
     // The only member that may be appointed at all holds all that there is, wherever its engine counts from.
-    if !own.holds(&question.start) && !sole {
+    if !own.holds(&question.start) && !question.sole {
         return Some(Refusal::BehindStart { own, start: question.start });
     }
     let best = question

@@ -135,6 +135,8 @@ impl Arbiter {
             candidates: set.guards.values().map(|guard| self.candidate(now, set, record, guard)).collect(),
             data_id: record.data_id.clone(),
             start: record.start,
+            // Whoever is away counts: what it holds may be more than anybody who is heard has.
+            sole: record.in_sync.len() == 1,
             reach: reach.filter(|_| in_time.is_some()),
             target: back.or_else(|| in_time.or(forced).and_then(|task| task.target.clone())),
             // Whom an old record names is one like the others.

@@ -38,6 +38,7 @@ fn question(candidates: Vec<Candidate>) -> Question {
         candidates,
         data_id: Some(DataId("ours".into())),
         start: Position::at(2, 50),
+        sole: false,
         reach: None,
         target: None,
         spare_old_master: false,
@@ -190,5 +191,8 @@ fn a_target_comes_before_a_better_one_and_a_restarted_engine_is_better_than_none
 fn the_only_member_of_the_set_need_not_hold_the_start_of_its_own_term() {
     let alone = Candidate { reported: Some(Position::at(1, 0)), ..fit("a1") };
     let outside = Candidate { in_sync: false, ..fit("a2") };
-    assert_eq!(chosen(&question(vec![alone, outside])).as_deref(), Some("a1"));
+    let heard = question(vec![alone, outside]);
+    assert_eq!(chosen(&Question { sole: true, ..heard.clone() }).as_deref(), Some("a1"));
+    // Another member of the set is away: that one may hold more.
+    assert_eq!(chosen(&heard), None);
 }

@@ -86,6 +86,8 @@ rules! {
     EvidenceFromHolder = "evidence-from-stranger" of Arbiter,
     /// Only members of the in-sync set are appointed.
     ChooseInSync = "chosen-outside-in-sync" of Arbiter,
+    /// Whoever lacks the position at which the last term started is not appointed where the recorded set has another member.
+    HoldTermStart = "short-of-start-chosen" of Arbiter,
     /// Where commits wait for replicas, enough of them must have severed first.
     SeverQuorum = "short-sever-quorum" of Arbiter,
     /// Whoever may still replicate from a master that is appointed anew counts among its replicas.

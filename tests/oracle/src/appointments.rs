@@ -1,4 +1,5 @@
-//! Appointments: whoever becomes master was in the recorded in-sync set, and a new term takes nobody into it.
+//! Appointments: whoever becomes master was in the recorded in-sync set, and holds what the last term started with; a new term
+//! takes nobody into the set.
 //!
 //! It must not know how the choice was made. The provider refuses such a change too; this is the arbiter's own duty.
 
@@ -7,7 +8,8 @@ use crate::{Property, Violation, broken};
 use baton_core::record::Record;
 
 /// The statement.
-pub const STATEMENT: &str = "only members of the recorded in-sync set are appointed, unless a person forces it, and a new term adds nobody else to it";
+pub const STATEMENT: &str = "only members of the recorded in-sync set are appointed, unless a person forces it, a new term adds nobody else to it, and where it has several \
+     members the new master holds what the last term started with";
 
 /// Whether an arbiter may ask for `after` where `before` is recorded.
 ///
@@ -23,6 +25,11 @@ pub fn check_asked(before: Option<&Record>, after: &Record) -> Result<(), Violat
     let by_force = |instance: &_| after.forced && instance == master;
     if !before.in_sync.contains(master) && !by_force(master) {
         return broken("appointments", format!("{master} is to be master and was not in the in-sync set"));
+    }
+    // Another member may hold what the last term began with, and nobody else does.
+    if before.in_sync.len() > 1 && !after.forced && !after.start.holds(&before.start) {
+        let (own, start) = (after.start, before.start);
+        return broken("appointments", format!("{master} holds {own}, and the last term started at {start}"));
     }
     match after.in_sync.difference(&before.in_sync).find(|added| !by_force(added)) {
         Some(added) => broken("appointments", format!("term {} takes {added} into the set", after.term)),
@@ -62,6 +69,7 @@ pub fn check_restored(before: &Record, after: &Record, all_heard: bool) -> Resul
 mod tests {
     use super::*;
     use crate::fixtures::{instance, record};
+    use baton_core::position::Position;
 
     #[test]
     fn a_member_of_the_set_passes_and_so_does_the_first_master() {
@@ -85,6 +93,21 @@ mod tests {
         assert_eq!(check_asked(Some(&before), &forced), Ok(()));
         forced.in_sync.insert(instance("a3"));
         assert!(check_asked(Some(&before), &forced).is_err(), "nobody comes along");
+    }
+
+    #[test]
+    fn who_lacks_the_start_of_the_last_term_is_found_where_another_may_hold_it() {
+        let (mut before, mut after) = (record(1, "a1", 1), record(2, "a1", 1));
+        (before.start, after.start) = (Position::at(1, 2), Position::at(1, 1));
+        assert_eq!(check_asked(Some(&before), &after), Ok(()), "there is no other");
+        before.in_sync.insert(instance("a2"));
+        assert!(check_asked(Some(&before), &after).is_err());
+        after.start = before.start;
+        assert_eq!(check_asked(Some(&before), &after), Ok(()));
+        after.start = Position::Unknown;
+        assert!(check_asked(Some(&before), &after).is_err());
+        after.forced = true;
+        assert_eq!(check_asked(Some(&before), &after), Ok(()), "a person accepted the loss");
     }
 
     #[test]

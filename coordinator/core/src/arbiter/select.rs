@@ -212,7 +212,8 @@ fn position_refusal(question: &Question, own: Position) -> Option<Refusal> {
         return None;
     }
     // The only member that may be appointed at all holds all that there is, wherever its engine counts from.
-    if !own.holds(&question.start) && !question.sole {
+    let bound = !question.sole && question.rules.keep(Rule::HoldTermStart);
+    if bound && !own.holds(&question.start) {
         return Some(Refusal::BehindStart { own, start: question.start });
     }
     let best = question

@@ -192,6 +192,17 @@ pub fn sever_quorum(world: &mut World) {
     world.millis(8_000);
 }
 
+/// Only a2 confirmed the last write. It is appointed, and its host dies at once.
+pub fn hold_term_start(world: &mut World) {
+    world.net().hold("a1", "a3", "data");
+    world.client_write(&name("a1"));
+    world.millis(100);
+    world.kill_host(&name("a1"));
+    until(world, |world| recorded(world, 2));
+    world.kill_host(&name("a2"));
+    world.millis(10_000);
+}
+
 /// A member whose guard is dead follows the old master on; that one comes back as master, and only this member hears of a
 /// write.
 pub fn count_stragglers(world: &mut World) {

@@ -4,15 +4,8 @@ use baton_core::engine::DataState;
 use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
 use baton_core::record::Record;
 use std::collections::BTreeSet;
-use std::fmt;
 
-/// A moment of true time, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Moment(pub u64);
-
-/// One client's write, named by whoever sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WriteId(pub u64);
+pub use baton_history::{Moment, WriteId};
 
 /// An observation and its moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,16 +107,4 @@ pub enum Seen {
         /// The run that said so.
         said_by: Incarnation,
     },
-}
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        baton_core::time::Span(self.0).fmt(f)
-    }
-}
-
-impl fmt::Display for WriteId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "w{}", self.0)
-    }
 }

@@ -7,6 +7,7 @@ use crate::engine::Did;
 use crate::state::{instance, set_name};
 use baton_core::engine::DataState;
 use baton_core::ids::Epoch;
+use baton_core::position::Position;
 use baton_core::record::Record;
 use baton_oracle::i5::I5;
 use baton_oracle::{Event, Moment, Property, Seen};
@@ -34,7 +35,10 @@ impl Watch {
     pub fn saw(&mut self, host: usize, did: Did) {
         let (replicaset, by) = (set_name(), instance(host));
         self.tell(match did {
-            Did::Acknowledged(write) => Seen::Acknowledged { replicaset, write, by },
+            Did::Acknowledged(write) => {
+                let at = Position::Unknown;
+                Seen::Acknowledged { replicaset, write, by, at }
+            }
             Did::Promoted(term, holds) => {
                 Seen::Writable { replicaset, instance: by, term, found: DataState::Empty, holds }
             }

@@ -2,6 +2,7 @@
 
 use baton_core::engine::DataState;
 use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term};
+use baton_core::position::Position;
 use baton_core::record::Record;
 use std::collections::BTreeSet;
 
@@ -86,6 +87,8 @@ pub enum Seen {
         write: WriteId,
         /// By whom.
         by: InstanceName,
+        /// How far that engine's data reached with this write as its last; unknown where nobody says.
+        at: Position,
     },
     /// A guard acted upon a message of the arbiter's.
     Heeded {
@@ -95,6 +98,13 @@ pub enum Seen {
         message: Epoch,
         /// The highest epoch that the guard had seen before.
         highest: Epoch,
+    },
+    /// From now on a person lets data of any identity lead (`check_identity` is off), or does not any more.
+    AnyData {
+        /// In which set.
+        replicaset: ReplicaSetName,
+        /// Whether it may.
+        may_lead: bool,
     },
     /// An arbiter accepted evidence 1 against the holder of a term.
     Relinquished {

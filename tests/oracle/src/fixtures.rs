@@ -67,6 +67,10 @@ pub(crate) fn not_writable(at: u64, name: &str) -> Event {
 }
 
 pub(crate) fn acknowledged(at: u64, write: u64, by: &str) -> Event {
-    let seen = Seen::Acknowledged { replicaset: set(), write: WriteId(write), by: instance(by) };
-    Event { at: Moment(at), seen }
+    acknowledged_at(at, write, by, Position::Unknown)
+}
+
+pub(crate) fn acknowledged_at(moment: u64, write: u64, by: &str, at: Position) -> Event {
+    let seen = Seen::Acknowledged { replicaset: set(), write: WriteId(write), by: instance(by), at };
+    Event { at: Moment(moment), seen }
 }

@@ -101,7 +101,7 @@ impl I5 {
 impl Property for I5 {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
         match &event.seen {
-            Seen::Acknowledged { replicaset, write, by } => {
+            Seen::Acknowledged { replicaset, write, by, .. } => {
                 self.check_late(replicaset, by, *write)?;
                 if self.is_accepted(replicaset, by) {
                     return Ok(());

@@ -5,8 +5,9 @@
 use crate::event::{Event, Seen};
 use crate::{Property, Violation, broken};
 use baton_core::engine::DataState;
-use baton_core::ids::{DataId, InstanceName, ReplicaSetName};
-use std::collections::BTreeMap;
+use baton_core::ids::{DataId, InstanceName, ReplicaSetName, Term};
+use baton_core::record::Record;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The statement.
 pub const STATEMENT: &str = "an empty or foreign instance never becomes the master of a set that has data";
@@ -39,12 +40,39 @@ pub fn check_found(
 pub struct Identity {
     /// The recorded identity, and whether a master has served it.
     known: BTreeMap<ReplicaSetName, (DataId, bool)>,
+    /// Sets in which a person lets data of any identity lead.
+    any: BTreeSet<ReplicaSetName>,
+    /// The last term that was recorded of a set, and whether it was while a person did.
+    term: BTreeMap<ReplicaSetName, (Term, bool)>,
+}
+
+impl Identity {
+    /// A new term is of the data that may lead when it is recorded.
+    fn recorded(&mut self, record: &Record) {
+        let set = &record.replicaset;
+        if self.term.get(set).is_none_or(|(term, _)| *term < record.term) {
+            self.term.insert(set.clone(), (record.term, self.any.contains(set)));
+        }
+    }
+
+    fn is_any(&self, set: &ReplicaSetName, term: Term) -> bool {
+        self.term.get(set) == Some(&(term, true))
+    }
 }
 
 impl Property for Identity {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
         match &event.seen {
+            Seen::AnyData { replicaset, may_lead: true } => {
+                self.any.insert(replicaset.clone());
+                Ok(())
+            }
+            Seen::AnyData { replicaset, may_lead: false } => {
+                self.any.remove(replicaset);
+                Ok(())
+            }
             Seen::Recorded { record, .. } => {
+                self.recorded(record);
                 if record.master.is_none() {
                     // A person took the set away, with its data: whoever begins under its name begins anew.
                     self.known.remove(&record.replicaset);
@@ -56,10 +84,11 @@ impl Property for Identity {
                 }
                 Ok(())
             }
-            Seen::Writable { replicaset, instance, found, .. } => {
+            Seen::Writable { replicaset, instance, found, term, .. } => {
+                let any = self.is_any(replicaset, *term);
                 let Some((id, served)) = self.known.get_mut(replicaset) else { return Ok(()) };
                 let first = !std::mem::replace(served, true);
-                if first { Ok(()) } else { check_found(Some(id), found, instance) }
+                if first || any { Ok(()) } else { check_found(Some(id), found, instance) }
             }
             _ => Ok(()),
         }
@@ -72,8 +101,6 @@ mod tests {
     use crate::check_history;
     use crate::event::Moment;
     use crate::fixtures::{instance, recorded, set, writable};
-    use baton_core::ids::Term;
-    use std::collections::BTreeSet;
 
     fn promoted(found: DataState) -> Event {
         let seen = Seen::Writable {
@@ -102,6 +129,16 @@ mod tests {
             let violation = check_history(Identity::default(), &history).expect_err("not the set's data");
             assert!(violation.text.contains(part), "{violation}");
         }
+    }
+
+    #[test]
+    fn a_person_may_let_any_data_lead_and_each_later_term_is_asked_again() {
+        let any = |may_lead| Event { at: Moment(1), seen: Seen::AnyData { replicaset: set(), may_lead } };
+        let begin = [recorded(1, 1, "a1", 1), writable(2, "a1", 1, &[])];
+        let allowed = [any(true), recorded(3, 2, "a2", 1), any(false), promoted(DataState::Empty)];
+        assert_eq!(check_history(Identity::default(), &[&begin[..], &allowed].concat()), Ok(()));
+        let late = [any(true), any(false), recorded(3, 2, "a2", 1), promoted(DataState::Empty)];
+        assert!(check_history(Identity::default(), &[&begin[..], &late].concat()).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What must always hold, as functions over what was observed: one file for each invariant of the design, and one for
 //! each rule that a single machine owes (`appointments`, `bounds`, `counted`, `epochs`, `evidence`, `identity`, `intruder`,
-//! `promises`, `reports`, `rights`, `severances`, `versions`, `writes`).
+//! `losses`, `promises`, `reports`, `rights`, `severances`, `versions`, `writes`).
 //!
 //! Model, scenarios, simulation and chaos feed the same properties. An observer that sees whole states calls the
 //! `check_…` functions on values; one that sees a history feeds its [`Event`]s to an [`Oracle`]. Nothing here knows how
@@ -20,6 +20,7 @@ pub mod i5;
 pub mod i6;
 pub mod identity;
 pub mod intruder;
+pub mod losses;
 pub mod promises;
 pub mod register;
 pub mod reports;
@@ -75,12 +76,13 @@ pub struct Oracle {
     epochs: epochs::Epochs,
     evidence: evidence::FromHolder,
     identity: identity::Identity,
+    losses: losses::Losses,
     rights: rights::Rights,
     writes: writes::Writes,
 }
 
 impl Oracle {
-    fn properties(&mut self) -> [&mut dyn Property; 12] {
+    fn properties(&mut self) -> [&mut dyn Property; 13] {
         [
             &mut self.i1,
             &mut self.i2,
@@ -92,6 +94,7 @@ impl Oracle {
             &mut self.epochs,
             &mut self.evidence,
             &mut self.identity,
+            &mut self.losses,
             &mut self.rights,
             &mut self.writes,
         ]

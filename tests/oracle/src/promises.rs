@@ -41,15 +41,31 @@ pub fn check_silence(member: &InstanceName, heard: Span, patience: Span) -> Resu
     broken("promises", format!("{member} promises {heard} after an arbiter answered it"))
 }
 
-/// Whether a promise that leaves is on disk: until when the member has promised, and until when its disk has it.
+/// Whether a promise that leaves is on disk: until when the right lasts that it gives, and until when a later run of the member would
+/// hold still.
 ///
 /// # Errors
 /// A crash now would make the member forget it.
-pub fn check_kept(member: &InstanceName, promised: Time, on_disk: Option<Time>) -> Result<(), Violation> {
-    if on_disk >= Some(promised) {
+pub fn check_durable(
+    member: &InstanceName,
+    right_until: Moment,
+    on_disk: Option<Moment>,
+) -> Result<(), Violation> {
+    if on_disk >= Some(right_until) {
         return Ok(());
     }
     broken("promises", format!("{member} answers with a promise that is not on disk"))
+}
+
+/// Whether whoever goes on from a hand-over is bound by the promise in it: until when that lasts, and until when it holds still.
+///
+/// # Errors
+/// It may lead before.
+pub fn check_kept(member: &InstanceName, promised: Time, held: Option<Time>) -> Result<(), Violation> {
+    if held >= Some(promised) {
+        return Ok(());
+    }
+    broken("promises", format!("{member} goes on from a hand-over without the promise in it"))
 }
 
 /// Whether a master needs the promise of everybody who may be appointed after it.
@@ -93,6 +109,14 @@ mod tests {
 
     #[test]
     fn a_promise_that_is_not_on_disk_is_found() {
+        let a2 = instance("a2");
+        assert_eq!(check_durable(&a2, Moment(5), Some(Moment(5))), Ok(()));
+        assert!(check_durable(&a2, Moment(5), Some(Moment(4))).is_err(), "an earlier one");
+        assert!(check_durable(&a2, Moment(5), None).is_err(), "none");
+    }
+
+    #[test]
+    fn a_promise_that_is_not_handed_over_is_found() {
         let a2 = instance("a2");
         assert_eq!(check_kept(&a2, Time(5), Some(Time(5))), Ok(()));
         assert!(check_kept(&a2, Time(5), Some(Time(4))).is_err(), "an earlier one");

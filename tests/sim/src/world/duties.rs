@@ -8,7 +8,7 @@ use baton_core::decision::{Decision, Evidence};
 use baton_core::engine::EngineCommand;
 use baton_core::guard::{Action, Guard, HandOver, Input, Note};
 use baton_core::ids::{InstanceName, Stamp, Term};
-use baton_core::message::{Grant, Order, PeerAnswer, ToGuard};
+use baton_core::message::{Grant, Order, PeerAnswer, Promise, ToGuard};
 use baton_core::record::Record;
 use baton_core::time::{Span, Time};
 use baton_oracle::{
@@ -27,18 +27,30 @@ impl World {
                 let waits = node.is_some_and(|node| node.unheard.iter().any(waits));
                 self.owe(rights::check_relinquished(instance, *term, waits));
             }
-            Action::Answer { answer, .. } => {
-                let PeerAnswer::Promise(promise) = answer.as_ref() else { return };
-                let Some(node) = self.nodes.get(instance) else { return };
-                let on_disk = node.disk.promised.map(|promised| promised.until);
-                let Some(promised) = node.guard.as_ref().and_then(promised_until) else { return };
-                // With a slow disk the step that answers with one promise may make the next.
-                let made_now = Some(promised) > node.remembered.promised;
-                if made_now && node.remembered.asked_at == Some(promise.asked_at) {
-                    self.owe(promises::check_kept(instance, promised, on_disk));
+            Action::Answer { to, answer } => {
+                if let PeerAnswer::Promise(promise) = answer.as_ref() {
+                    self.watch_promise(instance, to, promise);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A promise leaves. With a slow disk the step that answers with one may make the next, and the same ask may come twice: asked is
+    /// what the disk holds against the right that this very promise gives.
+    fn watch_promise(&mut self, instance: &InstanceName, to: &InstanceName, promise: &Promise) {
+        let (Some(node), Some(asker)) = (self.nodes.get(instance), self.nodes.get(to)) else { return };
+        let Some(guard) = asker.guard.as_ref().filter(|_| asker.incarnation() == promise.incarnation) else {
+            return;
+        };
+        let given = (promise.asked_at + promise.ttl).back(guard.timing().margin_of(promise.ttl));
+        if given <= asker.clock.read(self.now) {
+            return;
+        }
+        let right = asker.clock.when(self.now, given).map(Moment);
+        let held = node.disk.promised.and_then(|promised| node.clock.when(self.now, promised.until));
+        if let Some(right) = right {
+            self.owe(promises::check_durable(instance, right, held.map(Moment)));
         }
     }
 
@@ -127,11 +139,6 @@ impl World {
         let (current, now) = (self.provider.epoch(), self.now);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let at = node.clock.read(now);
-        if let Input::Asked { ask, .. } = input {
-            // One that comes twice may be answered while it is promised anew: then nobody can tell from outside which leaves.
-            let at = Some(ask.beat.sent_at);
-            node.remembered.asked_at = at.filter(|_| node.remembered.asked_at != at);
-        }
         node.remembered.promised = node.guard.as_ref().and_then(promised_until);
         let since = &mut node.remembered.silent_since;
         match input {
@@ -278,9 +285,14 @@ impl World {
         }
     }
 
-    /// An arbiter asks for the end of a pin: the right that is left ends within its lock.
+    /// An arbiter asks for the end of a pin: the right that is left ends within its lock. (Whoever has lost its lock and does not know it
+    /// yet ends nothing, and its successor may have given the pin anew.)
     fn watch_unpinned(&mut self, arbiter: &str, before: &Record, after: &Record) {
-        if before.pinned.is_none() || after.pinned.is_some() || before.term != after.term {
+        if after.epoch != self.provider.epoch()
+            || before.pinned.is_none()
+            || after.pinned.is_some()
+            || before.term != after.term
+        {
             return;
         }
         let Some(node) = self.arbiters.get(arbiter) else { return };

@@ -168,11 +168,16 @@ impl Engine {
             .collect()
     }
 
+    /// How far its data reached with this write as the last; unknown where it does not hold it.
+    pub fn position_of(&self, write: WriteId) -> Position {
+        let Some(place) = self.log.iter().rposition(|entry| *entry == Entry::Write(write)) else {
+            return Position::Unknown;
+        };
+        Position::at(last_mark(&self.log[..place]).map_or(0, |(_, term)| term.0), place as u64 + 1)
+    }
+
     fn mark(&self) -> Option<(DataId, Term)> {
-        self.log.iter().rev().find_map(|entry| match entry {
-            Entry::Mark(id, term) => Some((id.clone(), *term)),
-            Entry::Write(_) | Entry::Found => None,
-        })
+        last_mark(&self.log)
     }
 
     /// Carries a command out and looks afterwards.
@@ -281,4 +286,11 @@ impl Engine {
         self.waiting.retain(|waiting| !done.contains(&waiting.write));
         done
     }
+}
+
+fn last_mark(log: &[Entry]) -> Option<(DataId, Term)> {
+    log.iter().rev().find_map(|entry| match entry {
+        Entry::Mark(id, term) => Some((id.clone(), *term)),
+        Entry::Write(_) | Entry::Found => None,
+    })
 }

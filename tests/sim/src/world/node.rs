@@ -45,8 +45,6 @@ pub(super) struct Remembered {
     pub(super) heard_epoch: Epoch,
     /// Since when it has heard nothing of an arbiter, by its clock.
     pub(super) silent_since: Option<Time>,
-    /// When the last beat was sent for which it was asked for a promise; by the asker's clock.
-    pub(super) asked_at: Option<Time>,
     /// Until when it had promised before its present step.
     pub(super) promised: Option<Time>,
     /// The latest severance that was on its disk.

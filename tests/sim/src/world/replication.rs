@@ -6,6 +6,7 @@ use super::engine::{Answer, Entry};
 use super::net::Body;
 use super::{Due, World};
 use baton_core::ids::{Endpoint, EngineRun, InstanceName};
+use baton_core::position::Position;
 use baton_oracle::{Seen, WriteId};
 
 /// How often a replica looks after its link, in microseconds.
@@ -152,7 +153,8 @@ impl World {
             return;
         }
         let replicaset = self.replicaset.clone();
-        self.observe(Seen::Acknowledged { replicaset, write, by: by.clone() });
+        let at = self.nodes.get(by).map_or(Position::Unknown, |node| node.engine.position_of(write));
+        self.observe(Seen::Acknowledged { replicaset, write, by: by.clone(), at });
     }
 
     /// A replica follows another or nobody: its old master counts it no more.

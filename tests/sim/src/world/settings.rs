@@ -13,6 +13,7 @@ use baton_core::ids::{InstanceName, Version};
 use baton_core::record::Settings;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
+use baton_oracle::Seen;
 
 /// By which settings are ordered: a restore of the provider may have set their version back.
 pub(super) type Stamp = (u64, Version);
@@ -59,6 +60,10 @@ impl World {
         let (generation, settings) = (self.stamp().0, self.provider.durable.settings.clone());
         if let Ok(timing) = Timing::new(&settings) {
             self.timing = timing;
+            if settings.check_identity != self.settings.check_identity {
+                let (replicaset, may_lead) = (self.replicaset.clone(), !settings.check_identity);
+                self.observe(Seen::AnyData { replicaset, may_lead });
+            }
             self.settings = settings.clone();
             let expelled = settings.members.iter().filter(|(_, member)| member.expelled);
             self.expelled.extend(expelled.map(|(instance, _)| instance.clone()));

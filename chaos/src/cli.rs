@@ -25,6 +25,8 @@ pub enum Command {
     /// The demo's steps many times for several leases: medians, and what an idle sidecar costs.
     #[command(after_help = MEANING)]
     Bench(Bench),
+    /// Judge saved evidence again, offline. Exit code 0: valid; 1: invalid or unreadable; 3: unknown.
+    Check(Check),
     /// One client as a process of its own, writing what it sees to a file of evidence. Started by the suite.
     #[command(hide = true)]
     Client(Client),
@@ -98,6 +100,17 @@ pub struct Bench {
     /// How often each step is done.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub attempts: u32,
+}
+
+/// What is judged.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// The folder of a run, as often as there are runs.
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// One line of JSON a run on standard output, and one with the totals.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of a client.

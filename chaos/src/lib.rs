@@ -2,9 +2,10 @@
 //! configuration files and their wire.
 //!
 //! Architecture invariant: nothing of Baton's inside is linked here, so that a wrong belief inside the code cannot excuse
-//! itself: what a client saw is judged by [`checker`] from the client's own history alone.
+//! itself: what a client saw is judged by [`checker`] and [`verdict`] from the client's own history alone.
 
 pub mod bench;
+pub mod check;
 pub mod checker;
 pub mod cli;
 pub mod cluster;
@@ -12,4 +13,5 @@ pub mod demo;
 pub mod evidence;
 pub mod procfs;
 pub mod report;
+pub mod verdict;
 pub mod workload;

@@ -8,12 +8,21 @@ use chaos::cli::{Cli, Command};
 use chaos::cluster::process;
 use chaos::report::narrator::Narrator;
 use chaos::workload::client;
-use chaos::{bench, demo};
+use chaos::{bench, check, demo};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Check(arguments) = &cli.command {
+        return match check::run(arguments) {
+            Ok(verdict) => ExitCode::from(verdict.exit_code()),
+            Err(error) => {
+                eprintln!("chaos: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     // A panic aborts in release builds, without a single destructor: the processes have to end before that.
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -62,6 +71,7 @@ async fn run(cli: &Cli, narrator: &Narrator) -> anyhow::Result<bool> {
             (&arguments.common, serde_json::to_string(&report)?, report.ok())
         }
         Command::Client(arguments) => return client::run(arguments).await.map(|()| true),
+        Command::Check(arguments) => return Ok(check::run(arguments)?.exit_code() == 0),
     };
     if common.json {
         println!("{line}");

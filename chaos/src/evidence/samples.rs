@@ -150,6 +150,80 @@ pub(crate) fn ending(at: Micros, master: &str, term: u64, values: &[u64]) -> End
     }
 }
 
+/// When the fault of [`failover`] strikes, and when the next master speaks for the first time.
+pub(crate) const STRUCK: Micros = 2_000_000;
+pub(crate) const BACK: Micros = 5_200_000;
+
+/// A whole good run: `a1` leads at term 1 and dies with its host; `b1` leads at term 2 from [`BACK`] on. An append every 10 ms,
+/// confirmed 2 ms later; a register that is written and read; every instance tried directly.
+pub(crate) fn failover() -> Evidence {
+    let mut history = Vec::new();
+    let mut values = Vec::new();
+    for (number, begin) in (0..1_000).map(|number| (number, 100_000 + number * 10_000)) {
+        let (instance, term) = if begin < STRUCK { ("a1", 1) } else { ("b1", 2) };
+        for name in ["a1", "b1", "c1"] {
+            let gone = name == "a1" && (STRUCK..BACK).contains(&begin);
+            let outcome = if name == instance && !gone && !(STRUCK..BACK).contains(&begin) {
+                Outcome::Ok
+            } else {
+                Outcome::Failed
+            };
+            history.push(direct(number + 1, name, begin + 1_000, begin + 1_300, outcome));
+        }
+        if (STRUCK..BACK).contains(&begin) {
+            continue;
+        }
+        let value = number + 1;
+        values.push(value);
+        history.push(append(value, instance, term, begin, begin + 400));
+        history.push(confirm(value, instance, term, begin + 1_000, begin + 2_000));
+        history.push(register(value, true, instance, term, begin));
+        history.push(register(value, false, instance, term, begin + 4_000));
+    }
+    // On its way when the host died.
+    history.push(unanswered(append(5_000, "a1", 1, STRUCK - 300, 0)));
+    history.sort_by_key(|operation| operation.sent_us);
+    let mut sightings = vec![sighting(1, "a1", 50_000), sighting(2, "b1", BACK - 30_000)];
+    for (term, instance, at) in [(1, "a1", 60_000), (2, "b1", BACK - 10_000)] {
+        let heard = Sighting {
+            source: Source::Directory,
+            recorded_us: None,
+            version: None,
+            ..sighting(term, instance, at)
+        };
+        sightings.push(heard);
+    }
+    sightings.sort_by_key(|sighting| sighting.seen_us);
+    let health = (0..20).map(|number| Health {
+        at_us: number * 500_000,
+        healthy: !(STRUCK..BACK + 1_000_000).contains(&(number * 500_000)),
+        arbiter: Some("host-b".into()),
+        issues: Vec::new(),
+    });
+    Evidence {
+        run: run(),
+        history,
+        faults: vec![fault(1, "kill-host", "a1", STRUCK, STRUCK + 4_000_000)],
+        masters: sightings,
+        decisions: Vec::new(),
+        health: health.collect(),
+        ending: Some(ending(10_200_000, "b1", 2, &values)),
+        notes: Vec::new(),
+    }
+}
+
+/// A register's write of this value, or a read that gives it.
+pub(crate) fn register(value: u64, writes: bool, instance: &str, term: u64, sent: Micros) -> Operation {
+    Operation {
+        client: "registers".into(),
+        op: if writes { Asked::Write } else { Asked::Read },
+        key: "register-1".into(),
+        value: writes.then_some(value),
+        read: (!writes).then_some(value),
+        ..append(value, instance, term, sent, sent + 3_000)
+    }
+}
+
 /// A few lines of everything.
 pub(crate) fn small() -> Evidence {
     let history = vec![

@@ -1,0 +1,209 @@
+//! Outages: for each fault the longest time in which a client that follows the directory had no append acknowledged, against what the
+//! cluster's own `timing` promised for that class of failure. Where faults overlap, what each allows adds up.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{Finding, Findings, at, end_of};
+use crate::evidence::{Allowed, Asked, Evidence, Fault, Micros, Operation};
+
+/// What a write may be delayed where nothing is to be interrupted: a busy machine's scheduling and one segment sent again.
+const UNINTERRUPTED_US: Micros = 250_000;
+/// How long before a fault an acknowledgement must have come: otherwise there was nothing to interrupt.
+const ALIVE_US: Micros = 5_000_000;
+
+/// The longest silence for one fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// The fault's number.
+    pub fault: u64,
+    /// Its name.
+    pub name: String,
+    /// Which client waited longest; empty where nothing was acknowledged before it struck.
+    pub client: String,
+    /// The last acknowledgement before the silence.
+    pub from_us: Micros,
+    /// How long it was; absent where nothing was acknowledged before it struck.
+    pub took_us: Option<Micros>,
+    /// How long it may be; absent where no bound is promised.
+    pub allowed_us: Option<Micros>,
+    /// Where the bound comes from.
+    pub bound: String,
+}
+
+impl Outage {
+    /// Whether it was longer than promised.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!((self.took_us, self.allowed_us), (Some(took), Some(allowed)) if took > allowed)
+    }
+}
+
+/// A stretch without an acknowledgement.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    from: Micros,
+    to: Micros,
+}
+
+/// What one fault allows, and when it can be felt.
+struct Reach {
+    allowed: Result<Option<Micros>, String>,
+    from: Micros,
+    to: Micros,
+    bound: String,
+}
+
+pub(super) fn check(evidence: &Evidence) -> (Vec<Outage>, Finding) {
+    let mut findings = Findings::new(
+        "outages",
+        "clients wait no longer for a fault than the cluster's timing promised for its class",
+    );
+    let end = evidence.ending.as_ref().map_or_else(|| end_of(evidence), |ending| ending.ended_us);
+    let reaches: Vec<Reach> = evidence.faults.iter().map(|fault| reach(evidence, fault, end)).collect();
+    let clients: BTreeSet<&str> =
+        evidence.history.iter().filter(is_append).map(|append| append.client.as_str()).collect();
+    let silences: Vec<(&str, Vec<Silence>)> =
+        clients.into_iter().map(|client| (client, silences(evidence, client, end))).collect();
+    let mut outages = Vec::new();
+    for (fault, reach) in evidence.faults.iter().zip(&reaches) {
+        if let Err(why) = &reach.allowed {
+            findings.open(format!("{} at {}: {why}", fault.name, at(fault.injected_us)));
+        }
+        let outage = longest(fault, reach, &reaches, &silences);
+        match (outage.took_us, outage.allowed_us) {
+            (Some(took), Some(allowed)) if took > allowed => findings.broken(format!(
+                "{} at {}: {} waited {} from {} on, and {} are allowed ({})",
+                fault.name,
+                at(fault.injected_us),
+                outage.client,
+                at(took),
+                at(outage.from_us),
+                at(allowed),
+                outage.bound
+            )),
+            (None, _) => findings.open(format!(
+                "{} at {}: nothing was acknowledged in the {} before it, so there was nothing to interrupt",
+                fault.name,
+                at(fault.injected_us),
+                at(ALIVE_US)
+            )),
+            (Some(_), _) => {}
+        }
+        outages.push(outage);
+    }
+    let bounded = outages.iter().filter(|outage| outage.allowed_us.is_some()).count();
+    let longest = outages.iter().filter_map(|outage| outage.took_us).max().unwrap_or(0);
+    let finding = findings.end(format!(
+        "{} faults, {bounded} of them with a bound; the longest silence was {}",
+        outages.len(),
+        at(longest)
+    ));
+    (outages, finding)
+}
+
+fn is_append(operation: &&Operation) -> bool {
+    operation.op == Asked::Append
+}
+
+/// The stretches between the acknowledgements of one client; the last one ends with the run.
+fn silences(evidence: &Evidence, client: &str, end: Micros) -> Vec<Silence> {
+    let of_client = evidence.history.iter().filter(is_append).filter(|append| append.client == client);
+    let mut moments: Vec<Micros> =
+        of_client.filter_map(Operation::acknowledged).filter(|at| *at <= end).collect();
+    moments.sort_unstable();
+    if moments.is_empty() {
+        return Vec::new();
+    }
+    moments.push(end);
+    moments.windows(2).map(|pair| Silence { from: pair[0], to: pair[1] }).collect()
+}
+
+fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
+    let budget = |class: &str| {
+        let found = evidence.run.budgets_us.get(class).copied();
+        found.ok_or_else(|| format!("the cluster's timing names no class {class}"))
+    };
+    let healed = fault.healed_us.unwrap_or(end).max(fault.injected_us);
+    let (allowed, settle, bound) = match &fault.allowed {
+        Allowed::Nothing => (Ok(Some(UNINTERRUPTED_US)), 0, "nothing may be interrupted".to_owned()),
+        Allowed::Class { class } => {
+            let budget = budget(class);
+            let settle = budget.as_ref().copied().unwrap_or(0);
+            (budget.map(Some), settle, format!("timing, class {class}"))
+        }
+        Allowed::UntilHealed { class } => {
+            let budget = budget(class);
+            let settle = budget.as_ref().copied().unwrap_or(0);
+            let allowed = budget.map(|budget| Some(healed - fault.injected_us + budget));
+            (
+                allowed,
+                healed - fault.injected_us + settle,
+                format!("until it is healed, then timing, class {class}"),
+            )
+        }
+        Allowed::Unbounded { why } => (Ok(None), 0, format!("no bound: {why}")),
+    };
+    let to = healed.max(fault.injected_us + settle);
+    Reach { allowed, from: fault.injected_us, to, bound }
+}
+
+fn overlaps(silence: &Silence, reach: &Reach) -> bool {
+    silence.to > reach.from && silence.from < reach.to.max(reach.from + 1)
+}
+
+/// The silence of any client that exceeds what is allowed most; of several that do not, the longest.
+fn longest(fault: &Fault, reach: &Reach, all: &[Reach], clients: &[(&str, Vec<Silence>)]) -> Outage {
+    let mut worst: Option<(bool, Micros, Outage)> = None;
+    for (client, silences) in clients {
+        let alive = silences
+            .iter()
+            .any(|silence| silence.from <= reach.from && reach.from.saturating_sub(silence.from) <= ALIVE_US);
+        for silence in silences.iter().filter(|silence| alive && overlaps(silence, reach)) {
+            let (allowed_us, bound) = allowed(silence, reach, all);
+            let took = silence.to - silence.from;
+            let outage = Outage {
+                fault: fault.id,
+                name: fault.name.clone(),
+                client: (*client).to_owned(),
+                from_us: silence.from,
+                took_us: Some(took),
+                allowed_us,
+                bound,
+            };
+            let rank = (outage.is_over(), took);
+            if worst.as_ref().is_none_or(|(over, longest, _)| rank > (*over, *longest)) {
+                worst = Some((rank.0, rank.1, outage));
+            }
+        }
+    }
+    worst.map_or_else(
+        || Outage {
+            fault: fault.id,
+            name: fault.name.clone(),
+            client: String::new(),
+            from_us: fault.injected_us,
+            took_us: None,
+            allowed_us: reach.allowed.as_ref().ok().copied().flatten(),
+            bound: reach.bound.clone(),
+        },
+        |(_, _, outage)| outage,
+    )
+}
+
+/// What all faults that can be felt in a silence allow together; nothing where one of them has no bound.
+fn allowed(silence: &Silence, own: &Reach, all: &[Reach]) -> (Option<Micros>, String) {
+    let felt: Vec<&Reach> = all.iter().filter(|reach| overlaps(silence, reach)).collect();
+    let mut sum: Option<Micros> = Some(0);
+    for reach in &felt {
+        let more = reach.allowed.as_ref().ok().copied().flatten();
+        sum = sum.zip(more).map(|(sum, more)| sum + more);
+    }
+    let bound = if felt.len() > 1 {
+        format!("{} faults at once: what each allows adds up", felt.len())
+    } else {
+        own.bound.clone()
+    };
+    (sum, bound)
+}

@@ -1,0 +1,86 @@
+//! Is the run worth anything? A run in which nothing was written, nothing bit or nothing ended cannot have shown a flaw, and is
+//! unknown whatever the others say.
+
+use std::collections::BTreeSet;
+
+use super::{Counts, Finding, Findings, at, end_of};
+use crate::evidence::{Asked, Evidence, Fault, Outcome};
+
+/// Fewest acknowledged writes of clients that follow the directory.
+const WRITES_MIN: u64 = 100;
+
+/// What needs no judgement.
+pub(super) fn counts(evidence: &Evidence) -> Counts {
+    let routed =
+        || evidence.history.iter().filter(|operation| matches!(operation.op, Asked::Append | Asked::Write));
+    let ended = |outcome| routed().filter(|operation| operation.outcome == outcome).count() as u64;
+    Counts {
+        faults: evidence.faults.len() as u64,
+        term_changes: (terms(evidence).len() as u64).saturating_sub(1),
+        writes: ended(Outcome::Ok),
+        failed: ended(Outcome::Failed),
+        unknown: ended(Outcome::Unknown),
+        ..Counts::default()
+    }
+}
+
+fn terms(evidence: &Evidence) -> BTreeSet<u64> {
+    let of_set = evidence.masters.iter().filter(|sighting| sighting.set == evidence.run.replicaset);
+    of_set.map(|sighting| sighting.term).collect()
+}
+
+pub(super) fn check(evidence: &Evidence) -> Finding {
+    let mut findings =
+        Findings::new("worth", "the run is whole, its faults bit, and its clients would have seen a flaw");
+    let counts = counts(evidence);
+    for note in &evidence.notes {
+        findings.open(note.to_string());
+    }
+    if counts.writes < WRITES_MIN {
+        findings.open(format!("only {} acknowledged writes, fewer than {WRITES_MIN}", counts.writes));
+    }
+    if counts.term_changes < evidence.run.expected_changes {
+        findings.open(format!(
+            "the scenario is about {} changes of master, and {} happened",
+            evidence.run.expected_changes, counts.term_changes
+        ));
+    }
+    if evidence.faults.is_empty() {
+        findings.open("no fault struck");
+    }
+    for fault in &evidence.faults {
+        match &fault.bite {
+            Some(bite) if bite.bit => {}
+            Some(bite) => findings.open(format!("{} did not bite: {}", name(fault), bite.how)),
+            None => findings.open(format!("{}: nobody looked whether it bit", name(fault))),
+        }
+        for instance in untried(evidence, fault) {
+            findings.open(format!("no client tried {instance} directly from {} on", name(fault)));
+        }
+    }
+    let bit = evidence.faults.iter().filter(|fault| fault.bite.as_ref().is_some_and(|bite| bite.bit)).count();
+    findings.end(format!(
+        "{} faults of which {bit} bit, {} changes of master, {} writes acknowledged, {} refused, {} unanswered, over {}",
+        counts.faults,
+        counts.term_changes,
+        counts.writes,
+        counts.failed,
+        counts.unknown,
+        at(end_of(evidence))
+    ))
+}
+
+fn name(fault: &Fault) -> String {
+    format!("{} at {}", fault.name, at(fault.injected_us))
+}
+
+/// Instances that no direct client tried after the fault struck: a stale master there would not have been seen.
+fn untried<'a>(evidence: &'a Evidence, fault: &Fault) -> Vec<&'a str> {
+    let tried: BTreeSet<&str> = evidence
+        .history
+        .iter()
+        .filter(|operation| operation.op == Asked::DirectWrite && operation.end() >= fault.injected_us)
+        .map(|operation| operation.instance.as_str())
+        .collect();
+    evidence.run.instances.iter().map(String::as_str).filter(|instance| !tried.contains(instance)).collect()
+}

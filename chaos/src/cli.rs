@@ -27,6 +27,14 @@ pub enum Command {
     Bench(Bench),
     /// Judge saved evidence again, offline. Exit code 0: valid; 1: invalid or unreadable; 3: unknown.
     Check(Check),
+    /// Play scenarios on a cluster of machines, each with a network of its own: faults strike, clients write, and everything that
+    /// was seen is left as evidence.
+    #[command(after_help = CODES)]
+    Run(Run),
+    /// All scenarios with their stories.
+    List,
+    /// Remove what an earlier run left that was killed before it could.
+    Clean,
     /// One client as a process of its own, writing what it sees to a file of evidence. Started by the suite.
     #[command(hide = true)]
     Client(Client),
@@ -47,6 +55,47 @@ What is counted:
 A step is ok with 100 writes or more, its change of master, nothing lost or stale, and its gap within the
 worst case that the cluster's `timing` names. The exit code is 0 only if every step is ok.
 Progress and prose go to standard error; with --json standard output is one line.";
+
+const CODES: &str = "\
+It needs root: machines are network namespaces and control groups. Exit codes:
+  0  every verdict is valid
+  1  one is invalid: a promise was broken, or the cluster did not become well again
+  2  bad usage
+  3  one is unknown: too little was seen, a fault did not bite, or a scenario could not be played
+  4  nothing can be played here: without root
+Progress and prose go to standard error; with --json standard output is a line for each scenario and one with totals.";
+
+/// Arguments of a run.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Their names, as `chaos list` has them; `all`: every one.
+    #[arg(required = true)]
+    pub scenarios: Vec<String>,
+    /// The database.
+    #[arg(long, value_enum, default_value_t = EngineKind::Redis)]
+    pub engine: EngineKind,
+    /// What keeps the record.
+    #[arg(long, value_enum, default_value_t = ProviderKind::Stateboard)]
+    pub provider: ProviderKind,
+    /// Commits wait for a replica (the default).
+    #[arg(long)]
+    pub sync: bool,
+    /// Commits wait for nobody.
+    #[arg(long = "async", conflicts_with = "sync")]
+    pub asynchronous: bool,
+    /// How long a silent master may keep its right.
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    pub lease_ttl: Duration,
+    /// Repeats the random choices of an earlier run: victims, order, moments.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The folder that gets one folder of evidence for each scenario.
+    #[arg(long, default_value = "chaos-runs")]
+    pub out: PathBuf,
+    /// Lines of JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What the two commands have in common.
 #[derive(Args, Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The files that the programs of a cluster read. Only what the public contract of the configuration names.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,7 +39,15 @@ struct Own<'a> {
     listen: String,
     http_listen: String,
     advertise: String,
+    #[serde(skip_serializing_if = "is_false")]
+    insecure: bool,
     state_dir: &'a Path,
+}
+
+/// For serde, which hands a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Serialize)]
@@ -47,6 +56,8 @@ struct Instance<'a> {
     replicaset: &'a str,
     priority: u32,
     bootstrap_members: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
     engine: Engine<'a>,
 }
 
@@ -68,6 +79,8 @@ struct Stateboard<'a> {
 struct Board<'a> {
     listen: String,
     http_listen: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    insecure: bool,
     data_dir: &'a Path,
 }
 
@@ -80,8 +93,12 @@ pub struct HostFacts<'a> {
     pub instance: &'a str,
     /// Its priority.
     pub priority: u32,
-    /// Ports on loopback: gRPC, HTTP, engine.
+    /// Where the host is reached: loopback, or an address of its own (open to others without TLS).
+    pub address: Ipv4Addr,
+    /// Its ports: gRPC, HTTP, engine.
     pub ports: [u16; 3],
+    /// What is expected to fail together with it.
+    pub zone: Option<&'a str>,
     /// The file with the cluster's secret.
     pub secret_file: &'a Path,
     /// What the guard keeps.
@@ -111,7 +128,7 @@ pub fn loopback(port: u16) -> String {
 /// # Errors
 /// A path that is not UTF-8.
 pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
-    let [grpc, http, engine] = facts.ports;
+    let [grpc, http, engine] = facts.ports.map(|port| SocketAddrV4::new(facts.address, port).to_string());
     Ok(toml::to_string(&Coordinator {
         cluster: ClusterPart { name: CLUSTER, secret_file: facts.secret_file },
         provider: Provider {
@@ -121,9 +138,10 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
         },
         coordinator: Own {
             name: facts.host,
-            listen: loopback(grpc),
-            http_listen: loopback(http),
-            advertise: loopback(grpc),
+            advertise: grpc.clone(),
+            listen: grpc,
+            http_listen: http,
+            insecure: !facts.address.is_loopback(),
             state_dir: facts.state_dir,
         },
         instance: [Instance {
@@ -131,9 +149,10 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
             replicaset: REPLICASET,
             priority: facts.priority,
             bootstrap_members: facts.bootstrap_members,
+            zone: facts.zone,
             engine: Engine {
                 kind: "redis",
-                endpoint: loopback(engine),
+                endpoint: engine,
                 command: facts.command,
                 data_dir: facts.data_dir,
             },
@@ -145,10 +164,15 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// A path that is not UTF-8.
-pub fn stateboard(port: u16, secret_file: &Path, data_dir: &Path) -> anyhow::Result<String> {
+pub fn stateboard(listen: SocketAddrV4, secret_file: &Path, data_dir: &Path) -> anyhow::Result<String> {
     Ok(toml::to_string(&Stateboard {
         cluster: ClusterPart { name: CLUSTER, secret_file },
-        stateboard: Board { listen: loopback(port), http_listen: "off", data_dir },
+        stateboard: Board {
+            listen: listen.to_string(),
+            http_listen: "off",
+            insecure: !listen.ip().is_loopback(),
+            data_dir,
+        },
     })?)
 }
 
@@ -161,9 +185,12 @@ pub fn seed_settings(lease_ttl: Duration) -> String {
 
 /// The configuration of a Redis: an append-only file synced each second, no snapshots, and replicas that are fed at once.
 #[must_use]
-pub fn redis(port: u16, data_dir: &Path) -> String {
+pub fn redis(listen: SocketAddrV4, data_dir: &Path) -> String {
+    let (address, port) = (listen.ip(), listen.port());
+    // On an address of its own it is among machines of the run alone, and there is no password.
+    let open = if address.is_loopback() { "" } else { "protected-mode no\n" };
     format!(
-        "bind 127.0.0.1\nport {port}\ndir \"{}\"\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\n\
+        "bind {address}\n{open}port {port}\ndir \"{}\"\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\n\
          appendfsync everysec\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\nrepl-backlog-size 16mb\n",
         data_dir.display()
     )
@@ -179,6 +206,8 @@ mod tests {
             host: "host-a",
             instance: "a1",
             priority: 100,
+            address: Ipv4Addr::LOCALHOST,
+            zone: None,
             ports: [11_001, 11_002, 11_003],
             secret_file: Path::new("/d/secret"),
             state_dir: Path::new("/d/host-a/state"),
@@ -207,6 +236,11 @@ mod tests {
         assert_eq!(at(&["coordinator", "advertise"]).as_str(), Some("127.0.0.1:11001"));
         assert_eq!(at(&["instance", "bootstrap_members"]).as_integer(), Some(3));
         assert_eq!(at(&["instance", "engine", "endpoint"]).as_str(), Some("127.0.0.1:11003"));
+        assert!(parsed["coordinator"].get("insecure").is_none(), "nobody else reaches loopback");
+        let open = HostFacts { address: Ipv4Addr::new(10, 79, 0, 11), zone: Some("west"), ..facts };
+        let parsed: toml::Table = coordinator(&open).expect("plain text").parse().expect("TOML");
+        assert_eq!(parsed["coordinator"]["insecure"].as_bool(), Some(true));
+        assert_eq!(parsed["instance"][0]["zone"].as_str(), Some("west"));
     }
 
     #[test]

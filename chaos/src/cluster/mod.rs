@@ -11,6 +11,7 @@ pub mod process;
 pub mod provider;
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -171,7 +172,7 @@ impl Drop for Cluster {
 }
 
 /// What a set lacks to be whole, in words.
-fn missing_in(set: &ReplicaSetStatus, names: &BTreeSet<&str>) -> Option<String> {
+pub(crate) fn missing_in(set: &ReplicaSetStatus, names: &BTreeSet<&str>) -> Option<String> {
     if set.state != "active" {
         return Some(format!(
             "the set is {}, not active",
@@ -192,7 +193,7 @@ fn missing_in(set: &ReplicaSetStatus, names: &BTreeSet<&str>) -> Option<String> 
 }
 
 /// How many replicas have a write that was just made, waiting for them a moment.
-async fn replicas_that_follow(endpoint: &str) -> std::io::Result<i64> {
+pub(crate) async fn replicas_that_follow(endpoint: &str) -> std::io::Result<i64> {
     let limit = Duration::from_secs(1);
     let (mut asker, mut listener) = link::connect(endpoint, limit).await?;
     let mut requests = link::request(&["SET", "chaos:healthy", "1"]);
@@ -210,7 +211,7 @@ async fn replicas_that_follow(endpoint: &str) -> std::io::Result<i64> {
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
-fn write_secret(file: &Path, random: &mut StdRng) -> anyhow::Result<()> {
+pub(crate) fn write_secret(file: &Path, random: &mut StdRng) -> anyhow::Result<()> {
     use rand::RngExt;
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -236,14 +237,16 @@ fn prepare_host(
         std::fs::create_dir_all(folder)?;
     }
     let ports = [ports.free(random)?, ports.free(random)?, ports.free(random)?];
-    std::fs::write(&redis_conf, config::redis(ports[2], &data_dir))?;
+    std::fs::write(&redis_conf, config::redis(SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports[2]), &data_dir))?;
     let seed_settings = provider.seeded_by_coordinators();
     let endpoints = provider.endpoints();
     let facts = HostFacts {
         host: name,
         instance,
         priority: 100,
+        address: Ipv4Addr::LOCALHOST,
         ports,
+        zone: None,
         secret_file,
         state_dir: &state_dir,
         data_dir: &data_dir,

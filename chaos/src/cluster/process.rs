@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,6 +21,8 @@ use crate::procfs;
 
 /// How often the reaper looks while there is nothing to reap.
 const REAP_PAUSE: Duration = Duration::from_millis(5);
+/// How often a helper program is asked for while it ends.
+const TOOL_PAUSE: Duration = Duration::from_millis(1);
 /// How long the last killing may take before what is left is named and given up.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -94,7 +96,9 @@ impl Process {
         let child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("start {}: {error}", command.get_program().display()))
         })?;
-        Self::open(i32::try_from(child.id()).map_err(io::Error::other)?)
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        forget_end_of(pid);
+        Self::open(pid)
     }
 
     /// A handle to a process that runs.
@@ -149,6 +153,47 @@ impl Process {
     #[must_use]
     pub fn how_it_ended(&self) -> Option<String> {
         ENDED.lock().unwrap_or_else(PoisonError::into_inner).get(&self.pid).cloned()
+    }
+}
+
+/// The kernel gives numbers again: how an earlier process of this number ended says nothing of the new one. To be called
+/// with [`HANDS`] held, else the new one may have been reaped already.
+fn forget_end_of(pid: i32) {
+    ENDED.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+}
+
+/// Runs a helper program to its end, with `input`, and returns what it wrote. Blocking; for programs that end at once and
+/// say little. `Command::output` cannot be used here, since the reaper would take its child away.
+///
+/// # Errors
+/// It cannot be started, or ended with another code than 0; the text is what it said.
+pub fn run_tool(mut command: Command, input: &str) -> io::Result<String> {
+    adopt_descendants()?;
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let name = command.get_program().display().to_string();
+    let spawned = {
+        let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        command.spawn().inspect(|child| forget_end_of(i32::try_from(child.id()).unwrap_or_default()))
+    };
+    let mut child =
+        spawned.map_err(|error| io::Error::new(error.kind(), format!("start {name}: {error}")))?;
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    // Where it has ended before it has read everything, its code and words say more than this write's error.
+    drop(child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
+    let (mut said, mut complaint) = (String::new(), String::new());
+    child.stdout.take().map_or(Ok(0), |mut output| output.read_to_string(&mut said))?;
+    child.stderr.take().map_or(Ok(0), |mut output| output.read_to_string(&mut complaint))?;
+    loop {
+        let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+        match ended.as_deref() {
+            Some("exit code 0") => return Ok(said),
+            Some(how) => {
+                let input = if input.is_empty() { String::new() } else { format!(", told {input:?}") };
+                let text = format!("{name} ended with {how}{input}: {}", complaint.trim());
+                return Err(io::Error::other(text));
+            }
+            None => std::thread::sleep(TOOL_PAUSE),
+        }
     }
 }
 
@@ -231,6 +276,18 @@ mod tests {
         eventually("the adoption", || procfs::view(grandchild.pid()).is_some_and(|seen| seen.parent == own));
         grandchild.kill();
         eventually("the reaping", || grandchild.how_it_ended().is_some());
+    }
+
+    #[test]
+    fn a_tool_is_heard_out_and_its_failure_is_told_in_its_own_words() {
+        let script = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        assert_eq!(run_tool(script("tr a-z A-Z"), "told").expect("it ends well"), "TOLD");
+        let error = run_tool(script("echo so it is >&2; exit 4"), "").expect_err("a code");
+        assert_eq!(error.to_string(), "sh ended with exit code 4: so it is");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The processes of the state provider: one stateboard, or three members of etcd. Starts them, again with the same data, and
 //! kills the one that matters most. Knows programs, files and what an administrator may ask; nothing of what is kept.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -67,7 +68,11 @@ impl Provider {
             ProviderKind::Stateboard => {
                 let data_dir = folder.join("stateboard");
                 std::fs::create_dir(&data_dir)?;
-                let text = config::stateboard(members[0].ports[0], secret_file, &data_dir)?;
+                let text = config::stateboard(
+                    SocketAddrV4::new(Ipv4Addr::LOCALHOST, members[0].ports[0]),
+                    secret_file,
+                    &data_dir,
+                )?;
                 std::fs::write(folder.join("stateboard.toml"), text)?;
                 binaries.stateboard.clone()
             }
@@ -172,7 +177,8 @@ impl Provider {
         let found = timeout(FIND_LEADER, async {
             loop {
                 for (place, member) in self.members.iter().enumerate() {
-                    let answer = timeout(ASK, status(member.ports[0])).await;
+                    let answer =
+                        timeout(ASK, status(SocketAddrV4::new(Ipv4Addr::LOCALHOST, member.ports[0]))).await;
                     if answer.is_ok_and(|answer| answer.is_ok_and(|status| leads(&status))) {
                         return place;
                     }
@@ -202,8 +208,8 @@ fn url(port: u16) -> String {
 }
 
 /// What a member of etcd says of itself, through its gateway for plain HTTP.
-async fn status(port: u16) -> anyhow::Result<Value> {
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
+pub(crate) async fn status(of: SocketAddrV4) -> anyhow::Result<Value> {
+    let mut connection = TcpStream::connect(of).await?;
     let request = "POST /v3/maintenance/status HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}";
     connection.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
@@ -212,7 +218,7 @@ async fn status(port: u16) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(body)?)
 }
 
-fn leads(status: &Value) -> bool {
+pub(crate) fn leads(status: &Value) -> bool {
     status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
 }
 

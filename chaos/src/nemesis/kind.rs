@@ -1,0 +1,132 @@
+//! The names of all faults: one table, from which the command line, the scenarios and the random mode take theirs.
+
+use std::fmt;
+
+use super::Fault;
+use super::cut::{LinkDown, Lost, Narrow, Partition, PowerOff};
+use super::process::{Freeze, Kill, Stop};
+
+/// How narrow a narrow line is, in kilobits a second: a replication stream of the clients' writes does not fit.
+const NARROW_KBIT: u32 = 256;
+/// How many packets of a hundred a bad line loses.
+const LOSS_PERCENT: u8 = 20;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP, and SIGCONT.
+    Stop,
+    /// A whole machine frozen and thawed at once.
+    Freeze,
+    /// Killed without a last packet.
+    PowerOff,
+    /// Carrier gone.
+    LinkDown,
+    /// Cut off from everybody, in silence.
+    Isolate,
+    /// Cut off from everybody but its clients.
+    IsolateButClients,
+    /// What it sends is lost.
+    LoseOutgoing,
+    /// What is sent to it is lost.
+    LoseIncoming,
+    /// It and the arbiter do not hear each other; all others do.
+    CutFromArbiter,
+    /// It and the other hosts do not hear each other; the provider hears it.
+    CutFromHosts,
+    /// It and the provider do not hear each other.
+    CutFromProvider,
+    /// Its clients do not reach it; all others do.
+    CutFromClients,
+    /// Some packets are lost.
+    Lossy,
+    /// Little bandwidth.
+    Narrow,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Freeze,
+        Self::PowerOff,
+        Self::LinkDown,
+        Self::Isolate,
+        Self::IsolateButClients,
+        Self::LoseOutgoing,
+        Self::LoseIncoming,
+        Self::CutFromArbiter,
+        Self::CutFromHosts,
+        Self::CutFromProvider,
+        Self::CutFromClients,
+        Self::Lossy,
+        Self::Narrow,
+    ];
+
+    /// Its name in evidence and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Freeze => "freeze",
+            Self::PowerOff => "power-off",
+            Self::LinkDown => "link-down",
+            Self::Isolate => "isolate",
+            Self::IsolateButClients => "isolate-but-clients",
+            Self::LoseOutgoing => "lose-outgoing",
+            Self::LoseIncoming => "lose-incoming",
+            Self::CutFromArbiter => "cut-from-arbiter",
+            Self::CutFromHosts => "cut-from-hosts",
+            Self::CutFromProvider => "cut-from-provider",
+            Self::CutFromClients => "cut-from-clients",
+            Self::Lossy => "lossy",
+            Self::Narrow => "narrow",
+        }
+    }
+
+    /// One to strike with.
+    #[must_use]
+    pub fn make(self) -> Box<dyn Fault> {
+        let cut = |lost| -> Box<dyn Fault> { Box::new(Partition::new(lost)) };
+        match self {
+            Self::Kill => Box::new(Kill::default()),
+            Self::Stop => Box::new(Stop::default()),
+            Self::Freeze => Box::new(Freeze::default()),
+            Self::PowerOff => Box::new(PowerOff::default()),
+            Self::LinkDown => Box::new(LinkDown::default()),
+            Self::Isolate => cut(Lost::Both),
+            Self::IsolateButClients => cut(Lost::AllButClients),
+            Self::LoseOutgoing => cut(Lost::Outgoing),
+            Self::LoseIncoming => cut(Lost::Incoming),
+            Self::CutFromArbiter => cut(Lost::Arbiter),
+            Self::CutFromHosts => cut(Lost::Hosts),
+            Self::CutFromProvider => cut(Lost::Provider),
+            Self::CutFromClients => cut(Lost::Clients),
+            Self::Lossy => Box::new(Partition::by_chance(Lost::Both, LOSS_PERCENT)),
+            Self::Narrow => Box::new(Narrow::new(NARROW_KBIT)),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}

@@ -1,0 +1,118 @@
+//! The commands `run`, `list` and `clean`: each scenario is played by a thread of its own, inside the network from which its
+//! cluster is watched, and everything is removed before the next one begins.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+
+use super::{Order, Played, play};
+use crate::check;
+use crate::cli::Run;
+use crate::evidence::{Mode, file};
+use crate::field::{Ground, Plan, leftovers};
+use crate::report::narrator::Narrator;
+use crate::scenario::{self, Scenario};
+use crate::told::{ToldToEnd, until_told_to_end};
+use crate::verdict::{Line, Totals, Verdict};
+
+/// Nothing can be played here. The codes below are those of the verdicts.
+const NOT_HERE: u8 = 4;
+
+/// Plays what was asked for, one after another, and judges each by its evidence.
+///
+/// # Errors
+/// There is no such scenario, it was told to end, or evidence cannot be read back.
+pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
+    let scenarios = chosen(&arguments.scenarios)?;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "chaos: machines are network namespaces and control groups, which only root may make: run it as root"
+        );
+        return Ok(ExitCode::from(NOT_HERE));
+    }
+    for swept in leftovers::sweep() {
+        narrator.say(&format!("left by an earlier run, removed: {swept}"));
+    }
+    // Short enough to be typed again.
+    let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
+    let (mut totals, mut not_played) = (Totals::default(), 0_u32);
+    for scenario in scenarios {
+        let order = order(arguments, scenario, seed)?;
+        narrator.say(&format!("\n{}, seed {seed}\n  {}", order.scenario.name, order.scenario.story));
+        match one(&order, narrator) {
+            Ok(played) => judge(arguments, &played, &mut totals, narrator)?,
+            Err(error) if error.is::<ToldToEnd>() => return Err(error),
+            Err(error) => {
+                not_played += 1;
+                narrator.say(&format!("  it could not be played: {error:#}"));
+            }
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&totals)?);
+    }
+    let verdict = totals.verdict();
+    let code = if not_played > 0 && verdict == Verdict::Valid { Verdict::Unknown } else { verdict };
+    Ok(ExitCode::from(code.exit_code()))
+}
+
+fn judge(arguments: &Run, played: &Played, totals: &mut Totals, narrator: &Narrator) -> anyhow::Result<()> {
+    let (evidence, judgement) = check::folder_of(&played.evidence)?;
+    narrator.say(&check::tell(&evidence, &judgement));
+    narrator.say(&format!("the evidence is in {}", played.evidence.display()));
+    totals.add(&evidence, &judgement);
+    if arguments.json {
+        println!("{}", serde_json::to_string(&Line::new(&evidence, &judgement))?);
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(scenario::all());
+    }
+    names.iter().map(|name| scenario::named(name)).collect()
+}
+
+fn order(arguments: &Run, scenario: Scenario, seed: u64) -> anyhow::Result<Order> {
+    let mode = if arguments.asynchronous { Mode::Async } else { Mode::Sync };
+    let plan =
+        Plan { engine: arguments.engine, provider: arguments.provider, mode, lease_ttl: arguments.lease_ttl };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let name = format!("{}-{}-{}-{seed}-{now}", scenario.name, plan.provider.name(), mode.name());
+    let out = std::path::absolute(arguments.out.join(name)).context("find the folder for the evidence")?;
+    Ok(Order { scenario, plan, seed, out })
+}
+
+/// A thread that never leaves the network which it enters, with a runtime of its own.
+fn one(order: &Order, narrator: &Narrator) -> anyhow::Result<Played> {
+    let work = || {
+        let ground = Ground::lay(&order.out.join(file::LOGS))?;
+        ground.enter()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(until_told_to_end(play(order, ground, narrator)))
+    };
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(work).join();
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Prints every scenario with its story.
+pub fn list() {
+    for scenario in scenario::all() {
+        println!("{}\n    {}", scenario.name, scenario.story);
+    }
+}
+
+/// Removes what runs left that are over, and says what.
+pub fn clean() {
+    let swept = leftovers::sweep();
+    for thing in &swept {
+        println!("removed: {thing}");
+    }
+    if swept.is_empty() {
+        println!("nothing was left");
+    }
+}

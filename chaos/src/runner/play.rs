@@ -1,0 +1,242 @@
+//! The steps of a scenario, one after another: draws victims, strikes, heals, and writes each fault down when it strikes
+//! and again when it is healed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use tokio::time::sleep;
+
+use super::watch::set_of;
+use super::{LOOK, PATIENCE, healthy};
+use crate::evidence::clock::Clock;
+use crate::evidence::{Fault as Line, Folder};
+use crate::field::{CLIENT, Field};
+use crate::nemesis::Fault;
+use crate::nemesis::kind::Kind;
+use crate::nemesis::target::{Member, Standing, Target};
+use crate::report::narrator::Narrator;
+use crate::scenario::{Scenario, Step};
+
+/// Least and most time of undisturbed writing before a fault: room for the writes that a verdict needs, and another phase of
+/// the beat each time.
+const CALM: std::ops::Range<Duration> = Duration::from_millis(1_500)..Duration::from_millis(2_500);
+/// How long a planned change may take before it counts as failed.
+const SWITCHOVER: Duration = Duration::from_secs(30);
+
+/// A fault that has struck.
+struct Struck {
+    fault: Box<dyn Fault>,
+    line: Line,
+}
+
+/// A scenario that is being played.
+pub(super) struct Play<'a> {
+    field: Field,
+    clock: Clock,
+    random: StdRng,
+    narrator: &'a Narrator,
+    /// Who was master when something struck last.
+    before: Standing,
+    lasting: Vec<Struck>,
+    struck: u64,
+}
+
+impl<'a> Play<'a> {
+    pub(super) fn new(field: Field, clock: Clock, random: StdRng, narrator: &'a Narrator) -> Self {
+        Self { field, clock, random, narrator, before: Standing::default(), lasting: Vec::new(), struck: 0 }
+    }
+
+    pub(super) fn into_field(self) -> Field {
+        self.field
+    }
+
+    /// All steps.
+    pub(super) async fn all(&mut self, scenario: &Scenario, evidence: &mut Folder) -> anyhow::Result<()> {
+        for (number, step) in scenario.steps.iter().enumerate() {
+            let place = format!("{}, step {} of {}", scenario.name, number + 1, scenario.steps.len());
+            self.narrator.doing(&format!("{place}: {step:?}"));
+            self.step(*step, evidence).await.with_context(|| format!("{place} ({step:?})"))?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: Step, evidence: &mut Folder) -> anyhow::Result<()> {
+        match step {
+            Step::Calm => sleep(self.random.random_range(CALM)).await,
+            Step::Healthy => healthy(&self.field).await.map(|_| ())?,
+            Step::Place { with_arbiter } => self.place(with_arbiter).await?,
+            Step::Strike { fault, target } => self.strike(fault, target, evidence).await?,
+            Step::Hold { leases } => sleep(self.field.plan.lease_ttl.mul_f64(leases)).await,
+            Step::Replaced => self.replaced().await?,
+            Step::Heal => {
+                let struck = self.lasting.pop().context("nothing is struck that could be healed")?;
+                self.heal(struck, evidence)?;
+            }
+            Step::HealAll => self.heal_all(evidence)?,
+            Step::Switchover => self.switchover(evidence).await?,
+        }
+        Ok(())
+    }
+
+    /// How things stand, by the word of the active arbiter and of the provider.
+    async fn standing(&self) -> anyhow::Result<Standing> {
+        let limit = PATIENCE + self.field.plan.lease_ttl * 20;
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.look().await {
+                Ok(standing) => return Ok(standing),
+                Err(error) => {
+                    anyhow::ensure!(Instant::now() < deadline, "nobody says how things stand: {error:#}")
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn look(&self) -> anyhow::Result<Standing> {
+        let status = self.field.operator.status().await?;
+        let record = set_of(&status).and_then(|set| set.record.as_ref()).context("the set has no record")?;
+        let master = self.field.host_of(&record.master)?;
+        let member = |host: &crate::field::host::Host| Member {
+            host: host.machine.name.clone(),
+            instance: host.instance.clone(),
+            zone: host.zone.clone(),
+        };
+        let providers = self.field.provider.members();
+        Ok(Standing {
+            master: record.master.clone(),
+            master_host: master.machine.name.clone(),
+            term: record.term,
+            arbiter: status.arbiter.context("no arbiter is known")?.coordinator,
+            // Where the provider itself is struck there may be none.
+            provider_leader: self.field.provider.leader().await.unwrap_or_default(),
+            members: self.field.hosts.iter().map(member).collect(),
+            providers: providers.iter().map(|member| member.machine.name.clone()).collect(),
+            client: CLIENT.0.to_owned(),
+        })
+    }
+
+    async fn place(&mut self, with_arbiter: bool) -> anyhow::Result<()> {
+        healthy(&self.field).await?;
+        let now = self.standing().await?;
+        if (now.master_host == now.arbiter) == with_arbiter {
+            return Ok(());
+        }
+        let fits = |host: &&crate::field::host::Host| (host.machine.name == now.arbiter) == with_arbiter;
+        let target = self.field.hosts.iter().filter(fits).choose(&mut self.random);
+        let target = target.context("no host suits the scenario")?.instance.clone();
+        self.field.operator.switchover(&target, SWITCHOVER).await?;
+        healthy(&self.field).await.map(|_| ())
+    }
+
+    async fn strike(&mut self, kind: Kind, target: Target, evidence: &mut Folder) -> anyhow::Result<()> {
+        let mut fault = kind.make();
+        if let Err(reason) = fault.available(&self.field) {
+            anyhow::bail!("{kind} cannot be made here: {reason}");
+        }
+        // While something lasts, nobody may be able to say how things stand: then they count as they stood.
+        let standing = if self.lasting.is_empty() {
+            self.standing().await?
+        } else {
+            self.look().await.unwrap_or_else(|_| self.before.clone())
+        };
+        let victims = target.resolve(&standing, &mut self.random);
+        let injected_us = self.clock.now();
+        let told = fault.inject(&mut self.field, &victims);
+        let mut targets = victims.machines.clone();
+        targets.extend(victims.instances());
+        let line = Line {
+            id: self.struck,
+            name: kind.name().to_owned(),
+            what: told.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone),
+            targets,
+            allowed: fault.allowed(&victims),
+            injected_us,
+            healed_us: None,
+            froze: if fault.freezes() { victims.instances() } else { Vec::new() },
+            bite: None,
+            may_lose: fault.may_lose(),
+        };
+        self.struck += 1;
+        self.before = standing;
+        evidence.faults.write(&line)?;
+        self.narrator.say(&format!("  {} at {:.3} s: {}", target, seconds(injected_us), line.what));
+        self.lasting.push(Struck { fault, line });
+        told.map(|_| ())
+    }
+
+    fn heal(&mut self, struck: Struck, evidence: &mut Folder) -> anyhow::Result<()> {
+        let Struck { mut fault, mut line } = struck;
+        line.bite = Some(fault.bite(&self.field)?);
+        fault.heal(&mut self.field).with_context(|| format!("end {}: {}", line.name, line.what))?;
+        let healed_us = self.clock.now();
+        line.healed_us = Some(healed_us);
+        evidence.faults.write(&line)?;
+        self.narrator.say(&format!("  ended at {:.3} s: {}", seconds(healed_us), line.what));
+        Ok(())
+    }
+
+    /// Ends everything that lasts, the last one too if an earlier one will not end.
+    pub(super) fn heal_all(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        for struck in std::mem::take(&mut self.lasting) {
+            let healed = self.heal(struck, evidence);
+            outcome = outcome.and(healed);
+        }
+        outcome
+    }
+
+    /// Until an active master is recorded at a higher term than when something struck.
+    async fn replaced(&self) -> anyhow::Result<()> {
+        let limit = PATIENCE + self.field.plan.lease_ttl * 20;
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Ok(status) = self.field.operator.status().await {
+                let newer = |set: &&baton_proto::v1::ReplicaSetStatus| {
+                    set.state == "active"
+                        && set.record.as_ref().is_some_and(|record| record.term > self.before.term)
+                };
+                if set_of(&status).as_ref().is_some_and(newer) {
+                    return Ok(());
+                }
+            }
+            anyhow::ensure!(Instant::now() < deadline, "no new master within {limit:?}");
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A planned change counts as a fault of the class `switchover`: clients may notice it so long.
+    async fn switchover(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
+        let standing = self.standing().await?;
+        let others = self.field.hosts.iter().filter(|host| host.instance != standing.master);
+        let target = others.choose(&mut self.random).context("there is no other instance")?.instance.clone();
+        let mut line = Line {
+            id: self.struck,
+            name: "switchover".to_owned(),
+            what: format!("a person moves the master from {} to {target}", standing.master),
+            targets: vec![standing.master.clone(), target.clone()],
+            allowed: crate::evidence::Allowed::Class { class: "switchover".to_owned() },
+            injected_us: self.clock.now(),
+            healed_us: None,
+            froze: Vec::new(),
+            bite: None,
+            may_lose: false,
+        };
+        self.struck += 1;
+        self.before = standing;
+        evidence.faults.write(&line)?;
+        self.narrator.say(&format!("  at {:.3} s: {}", seconds(line.injected_us), line.what));
+        self.field.operator.switchover(&target, SWITCHOVER).await?;
+        line.healed_us = Some(self.clock.now());
+        line.bite =
+            Some(crate::evidence::Bite { bit: true, how: "the cluster says that it is done".to_owned() });
+        Ok(evidence.faults.write(&line)?)
+    }
+}
+
+fn seconds(at_us: u64) -> f64 {
+    Duration::from_micros(at_us).as_secs_f64()
+}

@@ -1,7 +1,9 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
 mod hand_over;
+mod restored;
 mod vouched;
+mod written;
 
 use super::succession::next_term;
 use super::{Action, Arbiter, Config, Input, SessionId, WriteOutcome};
@@ -417,7 +419,12 @@ fn while_the_end_of_a_pause_is_being_recorded_no_pin_is_told() {
     arbiter.step(Time(13), Input::Beat { session: SESSION, beat: Box::new(said) });
     arbiter.step(Time(14), Input::Written { op, outcome: WriteOutcome::Applied });
     let bound = arbiter.sets[&replicaset()].outer_bound;
-    assert!(bound <= Time(14) + arbiter.timing().hold, "{bound:?}: silence would count for nothing");
+    let hold = arbiter.timing().hold;
+    assert!(bound <= Time(14) + hold, "{bound:?}: silence would count for nothing");
+    assert!(
+        arbiter.last_grant_until() >= Time(12) + hold,
+        "the master gave itself a lease of which nobody else knows"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod drill;
 mod hand_over;
 mod pinned;
+mod reading;
 mod settings;
 
 use super::*;
@@ -187,24 +188,34 @@ fn an_answer_to_an_older_arming_is_nothing() {
 
 #[test]
 fn a_grant_of_another_run_of_the_future_or_of_the_past_is_nothing() {
-    let ttl = timing().lease_ttl;
-    let mut hand = durable_candidate();
-    let foreign = Incarnation { run: 2, ..incarnation() };
-    let grant = Grant {
-        beat: Time(0),
-        incarnation: foreign,
+    let (ttl, now) = (timing().lease_ttl, Time(1_000));
+    let good = Grant {
+        beat: Time(500),
+        incarnation: incarnation(),
         epoch: EPOCH,
         term: Term(1),
         ttl,
         lease: Span::ZERO,
         pinned: None,
     };
-    hand.step(Time(1_000), Input::FromArbiter(ToGuard::Grant(grant)));
-    hand.grant(Time(1_000), Time(2_000), ttl);
-    hand.grant(Time(1_000) + ttl, Time(0), ttl);
-    let lower = Grant { epoch: Epoch::default(), incarnation: incarnation(), ..grant };
-    hand.step(Time(1_000) + ttl, Input::FromArbiter(ToGuard::Grant(lower)));
-    assert_eq!(hand.guard.right_until(), None);
+    let given = |now: Time, grant: Grant| {
+        let mut hand = durable_candidate();
+        hand.step(now, Input::FromArbiter(ToGuard::Grant(grant)));
+        // The deadman as well: a deadline that has passed would end the engine.
+        (hand.guard.right_until().is_some(), hand.actions.iter().any(|action| arm(action).is_some()))
+    };
+    assert_eq!(given(now, good), (true, true), "each of the others differs from this one in one thing");
+    let none = [
+        (now, Grant { incarnation: Incarnation { run: 2, ..incarnation() }, ..good }),
+        (now, Grant { beat: Time(2_000), ..good }),
+        (now + ttl, good),
+        (now, Grant { epoch: Epoch::default(), ..good }),
+        (now, Grant { term: Term(2), ..good }),
+        (now, Grant { term: Term(0), ..good }),
+    ];
+    for (now, grant) in none {
+        assert_eq!(given(now, grant), (false, false), "{grant:?}");
+    }
 }
 
 #[test]

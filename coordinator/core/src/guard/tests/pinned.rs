@@ -80,3 +80,38 @@ fn a_pin_that_was_given_up_comes_back_by_a_later_record_or_a_later_arbiter_only(
         assert_eq!(long, counts, "epoch {epoch}, version {version}");
     }
 }
+
+#[test]
+fn to_give_a_pin_up_never_lengthens_a_right() {
+    let mut hand = candidate();
+    hand.grant(Time(0), Time(0), timing().lease_ttl);
+    let before = right(&hand);
+    let later = Time(0) + timing().beat_master;
+    let (incarnation, epoch, version, term) = (incarnation(), EPOCH, Version(2), Term(1));
+    let directive = Directive { incarnation, epoch, version, term, order: Order::Unpin };
+    hand.step(later, Input::FromArbiter(ToGuard::Directive(directive)));
+    assert_eq!(right(&hand), before, "it rests on a grant that nobody has given again");
+}
+
+#[test]
+fn each_order_to_give_a_pin_up_is_answered_for_itself() {
+    let mut hand = candidate();
+    for (now, version) in [(Time(0), 1), (Time(1_000), 3)] {
+        pinned(&mut hand, now, EPOCH, version);
+        hand.direct(EPOCH, Version(version + 1), Order::Unpin);
+        let op = hand.last(arm);
+        hand.step(now, Input::Armed(op));
+        assert_eq!(unpinned(&hand), Some((EPOCH, Version(version + 1))));
+    }
+}
+
+#[test]
+fn a_master_says_what_is_left_of_its_pin_and_of_a_lease_nothing() {
+    let mut hand = candidate();
+    pinned(&mut hand, Time(0), EPOCH, 1);
+    let minute = Span::from_secs(60);
+    assert_eq!(hand.guard.pinned_left(Time(0) + minute), HOUR.less(minute));
+    let mut leased = candidate();
+    leased.grant(Time(0), Time(0), HOUR);
+    assert_eq!(leased.guard.pinned_left(Time(0)), Span::ZERO);
+}

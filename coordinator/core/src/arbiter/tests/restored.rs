@@ -1,0 +1,163 @@
+//! After a restore of the provider: who has to be heard before anybody is appointed, and what is written back.
+
+use super::*;
+use crate::record::Member;
+
+const OTHER: SessionId = SessionId(2);
+/// Until then an earlier arbiter may be believed.
+const BOUND: Time = Time(2_000_000);
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::parse(text).expect("a good name")
+}
+
+fn listed(text: &str) -> Member {
+    Member {
+        instance: name(text),
+        replicaset: replicaset(),
+        coordinator: coordinator(),
+        endpoint: Endpoint(format!("{text}:1").into()),
+        zone: None,
+        priority: 100,
+        electable: true,
+        bootstrap_members: 1,
+        version: Version(1),
+    }
+}
+
+/// An arbiter of the next generation that has read these records, and two members listed; one of them has attached.
+fn with_two_listed(records: Vec<Record>) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
+    arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound: BOUND });
+    let members = ["a1", "a2"].map(listed).into();
+    let settings = Box::default();
+    let loaded = Input::Loaded { records, members, settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    arbiter
+}
+
+fn hear(arbiter: &mut Arbiter, at: u64, session: SessionId, beat: Beat) {
+    arbiter.step(Time(at), Input::Beat { session, beat: Box::new(beat) });
+}
+
+/// It leads nothing; term 5 was the first member's.
+fn idle(text: &str) -> Beat {
+    let relinquished = beat(Term(5)).relinquished.filter(|_| text == "a1");
+    Beat { instance: name(text), relinquished, known_master: Some((Term(5), instance())), ..beat(Term(5)) }
+}
+
+fn attach_second(arbiter: &mut Arbiter, at: u64) {
+    let second = Hello { instance: name("a2"), endpoint: Endpoint("a2:1".into()), ..hello() };
+    arbiter.step(Time(at), Input::Attached { session: OTHER, guards: vec![second] });
+}
+
+#[test]
+fn nobody_is_appointed_while_a_listed_member_is_not_heard() {
+    // With a record and without one.
+    for records in [vec![recorded_at(Term(3))], Vec::new()] {
+        let mut arbiter = with_two_listed(records.clone());
+        hear(&mut arbiter, 10, SESSION, idle("a1"));
+        arbiter.step(BOUND, Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [], "the other one may lead at a later term");
+        attach_second(&mut arbiter, BOUND.0 + 1);
+        assert_eq!(written_terms(&mut arbiter), [], "it has said nothing yet");
+        hear(&mut arbiter, BOUND.0 + 2, OTHER, idle("a2"));
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [Term(1_005)], "all are heard, {} records", records.len());
+    }
+}
+
+#[test]
+fn what_a_member_said_before_its_stream_broke_does_not_count() {
+    for (stays, appointed) in [(false, None), (true, Some(Term(1_005)))] {
+        let mut arbiter = with_two_listed(vec![recorded_at(Term(3))]);
+        hear(&mut arbiter, 10, SESSION, idle("a1"));
+        attach_second(&mut arbiter, 11);
+        hear(&mut arbiter, 12, OTHER, idle("a2"));
+        if !stays {
+            arbiter.step(Time(13), Input::Detached { session: OTHER });
+        }
+        for at in [BOUND, Time(BOUND.0 + 2_000_000)] {
+            arbiter.step(at, Input::Tick);
+        }
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "attached: {stays}");
+    }
+}
+
+#[test]
+fn a_leader_of_a_term_below_the_recorded_one_is_not_written_back() {
+    for (led, written) in [(Term(4), None), (Term(7), Some(Term(7)))] {
+        let mut arbiter = after_a_restore_of(vec![recorded_at(Term(7))], Time(0));
+        hear(&mut arbiter, 10, SESSION, pinned_leader(led, Span::ZERO));
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(written), "it leads at {led}");
+    }
+}
+
+#[test]
+fn a_master_of_a_set_that_the_restored_state_does_not_know_is_written_back() {
+    let mut arbiter = after_a_restore_of(Vec::new(), Time(0));
+    hear(&mut arbiter, 10, SESSION, pinned_leader(Term(5), Span::ZERO));
+    let (_, record) = last_written(&mut arbiter).expect("it leads");
+    assert_eq!((record.term, record.master), (Term(5), Some(instance())));
+}
+
+#[test]
+fn what_is_written_back_keeps_what_a_person_has_to_look_at_and_counts_the_master_among_no_stragglers() {
+    for over_budget in [false, true] {
+        let before = Record {
+            over_budget,
+            ack_quorum: 1,
+            in_sync: ["a1", "a2"].map(name).into(),
+            ..recorded_at(Term(3))
+        };
+        let mut arbiter = after_a_restore_of(vec![before], Time(0));
+        let leader = Beat { ack_quorum: Some(1), ..pinned_leader(Term(5), Span::ZERO) };
+        hear(&mut arbiter, 10, SESSION, leader);
+        let (_, record) = last_written(&mut arbiter).expect("it leads at the highest term");
+        assert_eq!(record.over_budget, over_budget);
+        assert_eq!(record.stragglers, BTreeMap::from([(name("a2"), instance())]));
+    }
+}
+
+#[test]
+fn a_master_that_was_written_back_has_the_time_that_it_may_have_been_promised() {
+    for (pinned, more) in [(Span::ZERO, Span::ZERO), (Span::from_secs(3_600), Span::from_secs(3_600))] {
+        let mut arbiter = after_a_restore(Time(0));
+        hear(&mut arbiter, 10, SESSION, pinned_leader(Term(5), pinned));
+        let (op, _) = last_written(&mut arbiter).expect("it leads at the highest term");
+        arbiter.step(Time(30), Input::Written { op, outcome: WriteOutcome::Applied });
+        let bound = Time(30) + arbiter.timing().hold.max(more);
+        assert!(arbiter.sets[&replicaset()].outer_bound >= bound, "its silence means nothing before");
+        let resigned = arbiter.last_grant_until();
+        assert!(resigned >= Time(30) + arbiter.timing().hold, "nor to whoever takes the lock over");
+    }
+}
+
+#[test]
+fn a_pause_writes_no_record_from_before_the_restore_anew() {
+    // It would look as if it had been settled since, and the next arbiter would not hold the set.
+    let mut arbiter = with_two_listed(vec![recorded_at(Term(3))]);
+    arbiter.step(Time(9), Input::Pause { replicaset: replicaset(), pin: FOR_GOOD });
+    attach_second(&mut arbiter, 11);
+    hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
+    hear(&mut arbiter, BOUND.0, OTHER, idle("a2"));
+    arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+    let (_, first) = last_written(&mut arbiter).expect("all are heard");
+    assert_eq!(
+        (first.term, first.pinned),
+        (Term(1_005), None),
+        "the first record of the generation is an appointment"
+    );
+}
+
+#[test]
+fn a_set_that_was_removed_before_the_backup_is_not_held() {
+    let tombstone =
+        Record { master: None, incarnation: None, in_sync: BTreeSet::new(), ..recorded_at(Term(3)) };
+    let mut arbiter = after_a_restore_of(vec![tombstone], BOUND);
+    hear(&mut arbiter, 10, SESSION, Beat { known_master: None, ..idle("a1") });
+    assert!(!arbiter.sets[&replicaset()].held, "it has no master to wait for");
+}

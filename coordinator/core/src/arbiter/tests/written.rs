@@ -1,0 +1,104 @@
+//! What an answer to a write makes of a set: only its own change counts as done, and a lock that is another's ends everything.
+
+use super::*;
+
+/// An arbiter whose write of the next term of a set with one member is under way.
+fn appointing() -> (Arbiter, OpId, Record) {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(9_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let (records, settings) = (vec![recorded_at(Term(3))], Box::default());
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
+    let (op, record) = last_written(&mut arbiter).expect("it has relinquished, and is chosen again");
+    (arbiter, op, record)
+}
+
+/// The terms at which somebody is told or granted to lead.
+fn led_at(arbiter: &mut Arbiter) -> Vec<Term> {
+    let told = std::iter::from_fn(|| arbiter.pop_action()).filter_map(|action| match action {
+        Action::Send { message: ToGuard::Directive(it), .. } => {
+            matches!(it.order, crate::message::Order::Lead { .. }).then_some(it.term)
+        }
+        Action::Send { message: ToGuard::Grant(it), .. } => Some(it.term),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_conflict_that_shows_another_change_than_our_own_is_taken_for_what_it_is() {
+    let b1 = InstanceName::parse("b1").expect("a good name");
+    let changes: [(fn(&mut Record), bool); 4] = [
+        (|_| {}, true),
+        // Whoever keeps the record says when.
+        (|record| record.at_unix_millis = 7, true),
+        (|record| record.incarnation = None, false),
+        (|record| record.in_sync.clear(), false),
+    ];
+    for (number, (change, ours)) in changes.into_iter().enumerate() {
+        let (mut arbiter, op, mut current) = appointing();
+        change(&mut current);
+        let outcome = WriteOutcome::Conflict(Some(Box::new(current)));
+        arbiter.step(Time(20), Input::Written { op, outcome });
+        let bound = arbiter.sets[&replicaset()].outer_bound;
+        // Of our own nothing was granted yet; the master of another's may hold any right.
+        let expected = if ours { Time(20) } else { Time(20) + arbiter.timing().hold };
+        assert_eq!(bound, expected, "case {number}");
+    }
+    let (mut arbiter, op, current) = appointing();
+    let current = Record { master: Some(b1), ..current };
+    arbiter.step(Time(20), Input::Written { op, outcome: WriteOutcome::Conflict(Some(Box::new(current))) });
+    assert_eq!(led_at(&mut arbiter), [], "it is another's term");
+}
+
+#[test]
+fn a_write_under_an_epoch_that_is_over_ends_all_granting() {
+    for (outcome, active) in [(WriteOutcome::StaleEpoch, false), (WriteOutcome::Applied, true)] {
+        let (mut arbiter, op, record) = appointing();
+        arbiter.step(Time(20), Input::Written { op, outcome });
+        let stand = Stand::Candidate(record.term);
+        let beat = Beat { stand, relinquished: None, ..beat(record.term) };
+        arbiter.step(Time(30), Input::Beat { session: SESSION, beat: Box::new(beat) });
+        assert_eq!(led_at(&mut arbiter).contains(&record.term), active);
+    }
+}
+
+#[test]
+fn nothing_was_granted_at_a_term_before_it_is_recorded() {
+    let (mut arbiter, op, _) = appointing();
+    arbiter.step(Time(20), Input::Written { op, outcome: WriteOutcome::Applied });
+    let set = &arbiter.sets[&replicaset()];
+    assert_eq!((set.outer_bound, set.leased_until), (Time(20), Time(20)), "a next failover need not wait");
+}
+
+/// A successor on the same boot knows that its term is over, and not whether its engine is the run that led.
+#[test]
+fn the_position_of_a_later_run_of_the_master_is_not_taken_for_final() {
+    let a2 = InstanceName::parse("a2").expect("a good name");
+    for (run, appointed) in [(1, Some(Term(4))), (2, None)] {
+        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+        let valid_until = Time(9_000_000);
+        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+        let in_sync = BTreeSet::from([instance(), a2.clone()]);
+        let records = vec![Record { ack_quorum: 1, in_sync, ..recorded_at(Term(3)) }];
+        let settings = Box::default();
+        let loaded =
+            Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+        arbiter.step(Time(1), loaded);
+        let incarnation = Incarnation { run, ..INCARNATION };
+        arbiter.step(
+            Time(2),
+            Input::Attached { session: SESSION, guards: vec![Hello { incarnation, ..hello() }] },
+        );
+        // It was fenced at 1:9, as it says, and the replica is not heard.
+        let said = Beat { incarnation, ..beat(Term(3)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+        arbiter.step(Time(2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "run {run}");
+    }
+}

@@ -1,0 +1,133 @@
+//! What a guard reads when it starts, and when it says that a term is over.
+
+use super::*;
+use crate::ids::{CoordinatorName, Endpoint};
+use crate::record::Record;
+use std::collections::BTreeMap;
+
+const READ: Epoch = Epoch { generation: 1, number: 5 };
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::parse(text).expect("a good name")
+}
+
+/// The provider's record: another member is master at term 7.
+fn recorded() -> Record {
+    Record {
+        replicaset: ReplicaSetName::parse("r").expect("a good name"),
+        term: Term(7),
+        version: Version(4),
+        master: Some(name("a2")),
+        endpoint: Some(Endpoint("a2:1".into())),
+        incarnation: Some(Incarnation { home: 2, boot: 1, run: 1 }),
+        start: Position::at(0, 0),
+        in_sync: BTreeSet::from([name("a2")]),
+        stragglers: BTreeMap::new(),
+        failovers: Vec::new(),
+        over_budget: false,
+        ack_quorum: 0,
+        data_id: None,
+        pinned: None,
+        forced: false,
+        reason: "crashed".to_owned(),
+        decided_by: CoordinatorName::parse("host-a").expect("a good name"),
+        epoch: READ,
+        term_generation: 1,
+        at_unix_millis: 0,
+    }
+}
+
+/// A guard of a run that starts, with a deadman and a stream, that has neither seen its engine nor read anything.
+fn starting() -> Hand {
+    let config = Config {
+        instance: name("a1"),
+        replicaset: ReplicaSetName::parse("r").expect("a good name"),
+        incarnation: incarnation(),
+        supervised: true,
+        failsafe: true,
+        timing: timing(),
+        rules: Rules::default(),
+    };
+    let mut hand = Hand { guard: Guard::new(Time(0), config, Saved::default(), true), actions: Vec::new() };
+    hand.step(Time(0), Input::DeadmanUp);
+    hand.step(Time(0), Input::Attached);
+    hand
+}
+
+fn last_beat(hand: &Hand) -> Beat {
+    let beat = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Beat(beat) => Some(Beat::clone(beat)),
+        _ => None,
+    });
+    beat.expect("it has beaten")
+}
+
+fn reads(hand: &mut Hand, at: u64) {
+    hand.step(Time(at), Input::ProviderRead { record: Some(recorded()), epoch: READ });
+}
+
+fn lead_at(hand: &mut Hand, at: u64, epoch: Epoch, term: Term) {
+    let (in_sync, data_id, ack_quorum) = (BTreeSet::new(), DataId("d".into()), 0);
+    let order = Order::Lead { in_sync, data_id, ack_quorum };
+    let directive = Directive { incarnation: incarnation(), epoch, version: Version(5), term, order };
+    hand.step(Time(at), Input::FromArbiter(ToGuard::Directive(directive)));
+}
+
+#[test]
+fn what_was_read_binds_a_guard_as_if_it_had_been_told() {
+    let mut hand = starting();
+    hand.step(Time(1), Input::EngineConnected(probe(false)));
+    reads(&mut hand, 2);
+    let beat = last_beat(&hand);
+    assert_eq!(beat.highest_term, Term(7), "nobody is appointed at a term that was used");
+    assert_eq!(beat.known_master, Some((Term(7), name("a2"))), "after a restore somebody has to know");
+    let saved = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Persist { saved, .. } => Some(saved.highest_epoch),
+        _ => None,
+    });
+    assert_eq!(saved, Some(READ), "and the next run on this disk knows it, too");
+    for (number, heeded) in [(4, false), (5, true)] {
+        let mut hand = starting();
+        hand.step(Time(1), Input::EngineConnected(probe(false)));
+        reads(&mut hand, 2);
+        lead_at(&mut hand, 3, Epoch { number, ..READ }, Term(8));
+        let candidate = hand.actions.iter().any(|action| matches!(action, Action::Note(Note::Candidate(_))));
+        assert_eq!(candidate, heeded, "an arbiter of epoch {number}, where {READ} was read");
+    }
+}
+
+#[test]
+fn a_term_that_was_read_is_relinquished_only_once_the_engine_is_surely_fenced() {
+    let mut hand = starting();
+    reads(&mut hand, 1);
+    assert_eq!(last_beat(&hand).relinquished, None, "nothing is known of the engine");
+    hand.step(Time(2), Input::EngineConnected(probe(false)));
+    let relinquished = last_beat(&hand).relinquished.expect("it was seen, and is fenced");
+    assert_eq!((relinquished.term, relinquished.position), (Term(7), Position::Unknown));
+
+    let mut hand = starting();
+    reads(&mut hand, 1);
+    hand.step(Time(2), Input::EngineConnected(probe(true)));
+    assert_eq!(last_beat(&hand).relinquished, None, "it was found writable");
+    let fence = hand.asked(|command| matches!(command, EngineCommand::Fence)).expect("and is fenced");
+    hand.step(Time(3), Input::EngineDone { op: fence, outcome: EngineOutcome::Done(probe(false)) });
+    hand.step(Time(3) + timing().beat_replica, Input::Tick);
+    assert_eq!(
+        last_beat(&hand).relinquished.map(|it| it.term),
+        Some(Term(7)),
+        "and says so with its next beat"
+    );
+}
+
+#[test]
+fn a_term_is_not_relinquished_by_order_while_the_engine_may_be_written() {
+    for (writable, said) in [(true, None), (false, Some(Term(9)))] {
+        let mut hand = starting();
+        hand.step(Time(1), Input::EngineConnected(probe(writable)));
+        reads(&mut hand, 2);
+        let (version, order) = (Version(6), Order::Relinquish);
+        let directive = Directive { incarnation: incarnation(), epoch: READ, version, term: Term(9), order };
+        hand.step(Time(3), Input::FromArbiter(ToGuard::Directive(directive)));
+        assert_eq!(last_beat(&hand).relinquished.map(|it| it.term), said, "writable: {writable}");
+    }
+}

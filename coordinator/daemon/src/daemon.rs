@@ -1,20 +1,23 @@
 //! The daemon put together: provider, guards, link, arbiter, directory, each with its task, and the order in which they
 //! start and stop. It decides nothing.
 
+mod ending;
+mod serving;
+
+use self::ending::Running;
+use self::serving::{Services, publish_lock, refuse_all, serve_http};
 use crate::arbiter_shell;
 use crate::clock;
 use crate::config::{Config, EngineKind as ConfiguredKind, InstanceConfig};
 use crate::contender;
-use crate::directory::DirectoryService;
 use crate::guard_shell;
-use crate::http;
 use crate::link::host::{Guarded, HostLink};
 use crate::link::peers::Peers;
 use crate::link::service::CoordinationService;
 use crate::live::{self, Followed, Live};
 use crate::metrics::Metrics;
 use crate::notes::{self, Notes};
-use crate::operator::{self, OperatorCommand, OperatorService, Refused, RefusedKind};
+use crate::operator;
 use crate::provider;
 use crate::view::{self, ClusterView, TasksView, ViewPublishers, Views};
 use anyhow::Context as _;
@@ -24,7 +27,6 @@ use baton_core::message::Beat;
 use baton_core::time::Time;
 use baton_engine::EngineKind;
 use baton_engine::redis::Redis;
-use baton_proto::v1;
 use baton_provider::switching::{MovingView, SwitchingProvider};
 use baton_provider::{LockView, ProviderError, StateProvider};
 use std::collections::BTreeMap;
@@ -35,20 +37,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::Connected;
 
 /// Most beats of all local guards that wait for the link.
 const BEATS_MAX: usize = 4_096;
-/// Streams that one connection may have open.
-const STREAMS_MAX: u32 = 4_096;
-/// How long the tasks may take to end once the shutdown has come.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long the link may take then, while the right of a master that was handed over runs down.
-const LAST_BEATS: Duration = Duration::from_millis(100);
-
 /// The ports, bound before anything else starts, so that a port in use is the first thing that is said.
 pub struct Listeners {
     grpc: TcpListener,
@@ -96,17 +90,6 @@ struct Common {
     lock: watch::Receiver<Option<LockView>>,
     moving: watch::Receiver<MovingView>,
     notes: Notes,
-}
-
-/// What runs, in the order in which it has to end.
-struct Running {
-    guards: tokio::task::JoinSet<()>,
-    guards_stop: CancellationToken,
-    link: JoinHandle<()>,
-    arbiter: Option<JoinHandle<()>>,
-    arbiter_stop: CancellationToken,
-    serve_stop: CancellationToken,
-    served: mpsc::Receiver<()>,
 }
 
 /// When the daemon is to end, and how.
@@ -337,80 +320,6 @@ impl Common {
     }
 }
 
-impl Running {
-    /// Every moment from a guard's hand-over on is one that the next process does not have. So the arbiter goes first, while
-    /// guards beat on and may find the next one, and nothing but what is being written is waited for afterwards.
-    async fn hand_over(mut self) {
-        tracing::info!("stopping: engines and rights are kept for the next process");
-        self.arbiter_stop.cancel();
-        if let Some(arbiter) = self.arbiter
-            && tokio::time::timeout(DRAIN, arbiter).await.is_err()
-        {
-            tracing::warn!("the arbiter did not end within {DRAIN:?}");
-        }
-        self.guards_stop.cancel();
-        let ended = tokio::time::timeout(DRAIN, async { while self.guards.join_next().await.is_some() {} });
-        if ended.await.is_err() {
-            tracing::warn!("not every guard ended within {DRAIN:?}");
-        }
-        self.serve_stop.cancel();
-        // What a guard said that had to stop after all is sent, where there is a stream.
-        let _ = tokio::time::timeout(LAST_BEATS, self.link).await;
-    }
-
-    async fn drain(mut self, views: &Views, live: &watch::Receiver<Arc<Live>>) {
-        tracing::info!("stopping: local masters hand over, engines go on under their deadmen");
-        self.guards_stop.cancel();
-        let drained = tokio::time::timeout(DRAIN, async {
-            while self.guards.join_next().await.is_some() {}
-            // The link ends by itself when the last beat, which says that the masters have relinquished, is sent.
-            let _ = self.link.await;
-            let at_most = live.borrow().timing.promote_wait;
-            settle(views, at_most.as_duration()).await;
-            self.arbiter_stop.cancel();
-            if let Some(arbiter) = self.arbiter {
-                let _ = arbiter.await;
-            }
-            self.serve_stop.cancel();
-            self.served.recv().await;
-        });
-        if drained.await.is_err() {
-            tracing::warn!("not everything ended within {DRAIN:?}");
-        }
-    }
-}
-
-/// Without an arbiter of its own, a coordinator still has to say who is.
-async fn publish_lock(mut lock: watch::Receiver<Option<LockView>>, cluster: watch::Sender<Arc<ClusterView>>) {
-    loop {
-        let holder = lock.borrow_and_update().clone().map(|lock| (lock.epoch, lock.holder));
-        let mut view = ClusterView::clone(&cluster.borrow());
-        if let Some((epoch, holder)) = holder {
-            let arbiter = &mut view.status.arbiter;
-            arbiter.epoch = Some(epoch.to_string());
-            arbiter.coordinator = holder.as_ref().map(|holder| holder.coordinator.to_string());
-            arbiter.address = holder.as_ref().map(|holder| holder.address.to_string());
-        }
-        cluster.send_replace(Arc::new(view));
-        if lock.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Where this is the active arbiter, lets the successions that the stop began end: whoever takes the lock over would
-/// have to wait for the last grant.
-async fn settle(views: &Views, at_most: Duration) {
-    let mut cluster = views.cluster.clone();
-    let settled = cluster.wait_for(|view| {
-        let status = &view.status;
-        !status.arbiter.active_here || status.replicasets.iter().all(|set| set.state == "active")
-    });
-    // Views are published every tenth of a second; the one at hand may be older than the stop.
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    let _ = tokio::time::timeout(at_most, settled).await;
-}
-
 /// Waits for the provider and reads the cluster's settings: without them no lease is known.
 async fn first_settings(provider: &Arc<dyn StateProvider>) -> anyhow::Result<Live> {
     let mut told = false;
@@ -486,94 +395,6 @@ fn engine_kind(instance: &InstanceConfig) -> Arc<dyn EngineKind> {
     match engine.kind {
         ConfiguredKind::Redis => {
             Arc::new(Redis::new(engine.connect.to_string(), engine.password_file.clone()))
-        }
-    }
-}
-
-struct Services<'a> {
-    common: &'a Common,
-    views: &'a Views,
-    commands: mpsc::Sender<OperatorCommand>,
-    coordination: CoordinationService,
-}
-
-impl Services<'_> {
-    async fn serve<I, S>(
-        self,
-        incoming: I,
-        stop: CancellationToken,
-    ) -> anyhow::Result<impl Future<Output = Result<(), tonic::transport::Error>> + use<I, S>>
-    where
-        I: Stream<Item = std::io::Result<S>> + Send + 'static,
-        S: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
-    {
-        let cluster = self.common.config.identity.cluster.clone();
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-            .build_v1()?;
-        let directory = self.common.config.directory_enabled.then(|| {
-            let service =
-                DirectoryService::new(cluster.clone(), self.views.clone(), Arc::clone(&self.common.metrics));
-            tokio::spawn(notes::watch::routers(self.common.notes.clone(), service.clone(), stop.clone()));
-            service.into_server()
-        });
-        let operator = OperatorService::new(cluster, self.views.clone(), self.commands)
-            .kept_by(Arc::clone(&self.common.provider))
-            .into_server();
-        let router = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .add_service(health_service)
-            .add_service(reflection)
-            .add_service(operator)
-            .add_optional_service(directory)
-            .add_service(self.coordination.into_server());
-        Ok(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
-    }
-}
-
-fn serve_http(
-    common: &Common,
-    views: &Views,
-    listener: TcpListener,
-    health: BTreeMap<InstanceName, TcpListener>,
-    stop: &CancellationToken,
-    ended: &mpsc::Sender<()>,
-) {
-    let directory = common.config.directory_enabled;
-    let state = http::HttpState::new(views.clone(), Arc::clone(&common.metrics), directory);
-    let mut ports = vec![(listener, http::router(state.clone()))];
-    for (name, listener) in health {
-        ports.push((listener, http::health_router(state.clone(), name)));
-    }
-    for (listener, router) in ports {
-        let (stop, ended) = (stop.clone(), ended.clone());
-        tokio::spawn(async move {
-            if let Err(error) = http::serve(listener, router, stop.cancelled_owned()).await {
-                tracing::error!(%error, "an HTTP port failed");
-            }
-            drop(ended);
-        });
-    }
-}
-
-/// Where the arbiter is off, its commands are refused.
-async fn refuse_all(mut commands: mpsc::Receiver<OperatorCommand>) {
-    let refused =
-        || Refused::new(RefusedKind::NotActiveArbiter, "the arbiter is off on this coordinator", "");
-    while let Some(command) = commands.recv().await {
-        match command {
-            OperatorCommand::Switchover { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::AbortTask { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::WhatIf { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::Pause { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::Resume { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::RemoveMember { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::RemoveSet { reply, .. } => drop(reply.send(Err(refused()))),
-            OperatorCommand::History { reply, .. } => drop(reply.send(Err(refused()))),
         }
     }
 }

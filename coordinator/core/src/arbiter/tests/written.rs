@@ -32,7 +32,8 @@ fn led_at(arbiter: &mut Arbiter) -> Vec<Term> {
 #[test]
 fn a_conflict_that_shows_another_change_than_our_own_is_taken_for_what_it_is() {
     let b1 = InstanceName::parse("b1").expect("a good name");
-    let changes: [(fn(&mut Record), bool); 4] = [
+    type Change = fn(&mut Record);
+    let changes: [(Change, bool); 4] = [
         (|_| {}, true),
         // Whoever keeps the record says when.
         (|record| record.at_unix_millis = 7, true),

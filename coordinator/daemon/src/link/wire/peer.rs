@@ -1,8 +1,9 @@
 //! What guards ask each other, to protobuf and back, with the same care as the rest of the link's messages.
 
+use super::orders::{grant_from_wire, grant_to_wire};
 use super::{
-    Malformed, beat_from_wire, beat_to_wire, epoch, epoch_out, grant_from_wire, grant_to_wire,
-    hello_from_wire, hello_to_wire, incarnation, incarnation_out, term,
+    Malformed, beat_from_wire, beat_to_wire, epoch, epoch_out, hello_from_wire, hello_to_wire, incarnation,
+    incarnation_out, term,
 };
 use crate::config::Config;
 use baton_core::ids::{CoordinatorName, Epoch, InstanceName};

@@ -102,6 +102,73 @@ fn what_was_handed_over_is_handed_over_again_unchanged() {
     assert_eq!(next.guard.hand_over(3), Ok(first));
 }
 
+/// What is on its way to the disk arrives.
+fn settle(hand: &mut Hand, now: Time) {
+    while hand.guard.settled() == Err(Unsettled::Disk) {
+        hand.persisted(now);
+    }
+}
+
+#[test]
+fn a_term_that_was_relinquished_is_led_by_no_later_process_either() {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    let follow = Order::Follow {
+        master: member("a2"),
+        endpoint: Endpoint("a2:1".into()),
+        data_id: DataId("d".into()),
+        start: Position::at(0, 0),
+        reach: None,
+    };
+    hand.direct(EPOCH, Version(2), follow);
+    if let Some(op) = hand.asked(|command| matches!(command, EngineCommand::Follow { .. })) {
+        hand.step(Time(1), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(false)) });
+    }
+    settle(&mut hand, Time(2));
+    let first = hand.guard.hand_over(0).expect("everything is settled");
+    assert!(first.relinquished.is_some() && first.follow.is_some(), "{first:?}");
+    let mut next = resumed(first.clone());
+    next.step(RESUMED, Input::DeadmanUp);
+    next.step(RESUMED, Input::EngineConnected(probe(false)));
+    let (in_sync, data_id, ack_quorum) = ([member("a1")].into(), DataId("d".into()), 0);
+    next.direct(EPOCH, Version(3), Order::Lead { in_sync, data_id, ack_quorum });
+    assert!(!next.actions.iter().any(|action| matches!(action, Action::Note(Note::Candidate(_)))));
+    let mut next = resumed(first.clone());
+    next.step(RESUMED, Input::DeadmanUp);
+    next.step(RESUMED, Input::EngineConnected(probe(false)));
+    assert_eq!(next.guard.hand_over(0), Ok(first), "nothing was forgotten on the way");
+}
+
+#[test]
+fn an_order_to_give_a_pin_up_is_handed_over_with_what_was_answered_to_it() {
+    let mut hand = master();
+    let grant = Grant {
+        beat: Time(2_000),
+        incarnation: incarnation(),
+        epoch: EPOCH,
+        term: Term(1),
+        ttl: Span::from_secs(3_600),
+        lease: timing().lease_ttl,
+        pinned: Some(Version(1)),
+    };
+    hand.step(Time(3_000), Input::FromArbiter(ToGuard::Grant(grant)));
+    hand.direct(EPOCH, Version(2), Order::Unpin);
+    let op = hand.last(arm);
+    hand.step(Time(4_000), Input::Armed(op));
+    let first = hand.guard.hand_over(0).expect("everything is settled");
+    assert!(first.unpin.is_some_and(|unpin| unpin.done), "{first:?}");
+    let mut next = resumed(first);
+    next.step(RESUMED, Input::DeadmanUp);
+    next.step(RESUMED, Input::EngineConnected(probe(true)));
+    let before = next.guard.right_until();
+    next.step(RESUMED + Span(1), Input::FromArbiter(ToGuard::Grant(Grant { beat: RESUMED, ..grant })));
+    let lease = RESUMED + timing().lease_ttl;
+    assert!(next.guard.right_until() > before, "a beat of its own is answered");
+    assert!(
+        next.guard.right_until().is_some_and(|(_, until)| until <= lease),
+        "what is late pins nobody again"
+    );
+}
+
 #[test]
 fn a_severance_that_was_reported_is_handed_over_with_its_report() {
     let mut hand = severed();
@@ -149,6 +216,12 @@ fn nothing_is_handed_over_while_an_answer_is_missing() {
     let mut away = master();
     away.step(Time(3_000), Input::EngineDisconnected);
     assert_eq!(away.guard.settled(), Err(Unsettled::Engine), "it is out of reach");
+    let mut unguarded = severed();
+    unguarded.step(Time(3_000), Input::DeadmanLost);
+    assert_eq!(unguarded.guard.settled(), Err(Unsettled::Deadman), "nobody would end the engine");
+    let mut stood_down = severed();
+    stood_down.direct(EPOCH, Version(2), Order::StandDown);
+    assert_eq!(stood_down.guard.settled(), Err(Unsettled::Ended), "another has its name");
     let mut alone = master();
     alone.step(Time(3_000), Input::Stop);
     assert_eq!(alone.guard.settled(), Err(Unsettled::Ended));

@@ -35,6 +35,11 @@ pub enum Command {
     List,
     /// Remove what an earlier run left that was killed before it could.
     Clean,
+    /// Judge every run below a folder again, and write one page that lists them all.
+    Report {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// One client as a process of its own, writing what it sees to a file of evidence. Started by the suite.
     #[command(hide = true)]
     Client(Client),

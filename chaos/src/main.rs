@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         // It makes its own runtime, inside the network from which a cluster is watched.
         Command::Run(arguments) => command::run(arguments, &narrator),
         Command::Check(arguments) => check::run(arguments).map(|verdict| ExitCode::from(verdict.exit_code())),
+        Command::Report { folder } => check::report(folder).map(|page| {
+            println!("{}", page.display());
+            ExitCode::SUCCESS
+        }),
         Command::List => {
             command::list();
             Ok(ExitCode::SUCCESS)
@@ -78,7 +82,7 @@ async fn run(cli: &Cli, narrator: &Narrator) -> anyhow::Result<bool> {
             (&arguments.common, serde_json::to_string(&report)?, report.ok())
         }
         Command::Client(arguments) => return client::run(arguments).await.map(|()| true),
-        Command::Check(_) | Command::Run(_) | Command::List | Command::Clean => {
+        Command::Check(_) | Command::Report { .. } | Command::Run(_) | Command::List | Command::Clean => {
             anyhow::bail!("these have a runtime of their own or need none")
         }
     };

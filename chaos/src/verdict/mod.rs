@@ -9,7 +9,7 @@ mod health;
 mod losses;
 mod outages;
 mod registers;
-mod stale;
+pub(crate) mod stale;
 mod terms;
 mod worth;
 
@@ -216,9 +216,12 @@ impl<'a> Line<'a> {
 pub struct Totals {
     scenarios: u64,
     verdict: Option<Verdict>,
-    valid: u64,
-    unknown: u64,
-    invalid: u64,
+    /// Runs in which everything was kept.
+    pub valid: u64,
+    /// Runs that could not show it.
+    pub unknown: u64,
+    /// Runs in which something was broken.
+    pub invalid: u64,
     faults: u64,
     stale_writes: u64,
     woken_writes: u64,

@@ -5,50 +5,65 @@ use std::collections::BTreeMap;
 
 use super::{Counts, Finding, Findings, at, end_of};
 use crate::checker::stale::{FirstAcknowledgements, Frozen, note_first, stale_writes};
-use crate::evidence::{Evidence, Micros, Operation};
+use crate::evidence::{Asked, Evidence, Micros, Operation};
 use crate::workload::history::{self, Author, Moment, Reign};
 
 /// How coarse a record's own time is.
 const COARSE_US: Micros = 2_000;
+
+/// What was found, in the order in which it was sent.
+pub(crate) struct Found<'a> {
+    /// Accepted by an instance that had been replaced.
+    pub(crate) stale: Vec<&'a Operation>,
+    /// The same from the queue of a frozen engine.
+    pub(crate) woken: Vec<&'a Operation>,
+    looked_at: usize,
+    first: FirstAcknowledgements,
+}
+
+/// Looks at every acknowledgement.
+pub(crate) fn find(evidence: &Evidence) -> Found<'_> {
+    let reigns = reigns(evidence);
+    let acknowledged: Vec<&Operation> = evidence
+        .history
+        .iter()
+        .filter(|operation| operation.op != Asked::Read && operation.acknowledged().is_some())
+        .collect();
+    let operations: Vec<history::Operation> = acknowledged.iter().map(|operation| seen(operation)).collect();
+    let mut first = FirstAcknowledgements::new();
+    note_first(&mut first, &operations, &reigns);
+    let found = stale_writes(&operations, &reigns, &first, &frozen(evidence));
+    let pick =
+        |indices: &[usize]| indices.iter().filter_map(|index| acknowledged.get(*index).copied()).collect();
+    Found { stale: pick(&found.stale), woken: pick(&found.woken), looked_at: acknowledged.len(), first }
+}
 
 pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
     let mut findings = Findings::new(
         "stale",
         "no instance acknowledges what was sent after a higher term had acknowledged something",
     );
-    let reigns = reigns(evidence);
-    let acknowledged: Vec<&Operation> = evidence
-        .history
-        .iter()
-        .filter(|operation| {
-            operation.op != crate::evidence::Asked::Read && operation.acknowledged().is_some()
-        })
-        .collect();
-    let operations: Vec<history::Operation> = acknowledged.iter().map(|operation| seen(operation)).collect();
-    let mut first = FirstAcknowledgements::new();
-    note_first(&mut first, &operations, &reigns);
-    let found = stale_writes(&operations, &reigns, &first, &frozen(evidence));
+    let found = find(evidence);
     counts.stale_writes = found.stale.len() as u64;
     counts.woken_writes = found.woken.len() as u64;
-    for operation in found.stale.iter().filter_map(|index| acknowledged.get(*index)) {
-        let higher = first.iter().next_back().map_or(0, |(term, _)| *term);
+    for operation in &found.stale {
+        let spoke = |(_, at): &(&u64, &Moment)| at.0 < operation.sent_us;
+        let higher = found.first.iter().rev().find(spoke).map_or(0, |(term, _)| *term);
         findings.broken(format!(
-            "{} acknowledged at {} to {} what was sent at {}, when term {higher} or one before it had spoken",
+            "{} acknowledged at {} to {} what was sent at {}, when term {higher} had spoken",
             operation.instance,
             at(operation.end()),
             operation.client,
             at(operation.sent_us)
         ));
     }
-    if reigns.is_empty() {
+    let terms = reigns(evidence).len();
+    if terms == 0 {
         findings.open("nobody said who was master");
     }
     findings.end(format!(
-        "{} acknowledgements under {} terms; {} stale, {} woken",
-        acknowledged.len(),
-        reigns.len(),
-        counts.stale_writes,
-        counts.woken_writes
+        "{} acknowledgements under {terms} terms; {} stale, {} woken",
+        found.looked_at, counts.stale_writes, counts.woken_writes
     ))
 }
 
@@ -64,7 +79,7 @@ fn seen(operation: &Operation) -> history::Operation {
 
 /// Each term with the earliest moment at which it may have been made: what the record says itself, unless that is before the term
 /// below it (a wall clock that jumped), and at the latest when it was heard of.
-pub(super) fn reigns(evidence: &Evidence) -> BTreeMap<u64, Reign> {
+pub(crate) fn reigns(evidence: &Evidence) -> BTreeMap<u64, Reign> {
     let mut reigns: BTreeMap<u64, Reign> = BTreeMap::new();
     for sighting in evidence.masters.iter().filter(|sighting| sighting.set == evidence.run.replicaset) {
         let recorded = sighting.recorded_us.map_or(sighting.seen_us, |at| at.saturating_sub(COARSE_US));

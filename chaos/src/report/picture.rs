@@ -328,12 +328,12 @@ impl<'a> Pen<'a> {
         let mut rows = [LEFT, LEFT];
         let mut used = 0;
         for (term, reign) in &reigns {
-            let reason = self
-                .evidence
-                .masters
-                .iter()
-                .filter(|sighting| sighting.term == *term)
-                .find_map(|sighting| sighting.reason.clone())
+            // The lowest version is the appointment itself; later ones say why the record was changed since.
+            let of_term = self.evidence.masters.iter().filter(|sighting| sighting.term == *term);
+            let appointment = of_term.filter(|sighting| sighting.reason.is_some());
+            let reason = appointment
+                .min_by_key(|sighting| sighting.version.unwrap_or(u64::MAX))
+                .and_then(|sighting| sighting.reason.clone())
                 .unwrap_or_default();
             let x = self.x(reign.known_from.0);
             let text = format!(

@@ -123,11 +123,11 @@ impl Findings {
 pub struct Counts {
     /// Faults that struck.
     pub faults: u64,
-    /// Changes of master.
+    /// Changes of master since the first fault.
     pub term_changes: u64,
     /// Acknowledged writes of clients that follow the directory.
     pub writes: u64,
-    /// The same refused.
+    /// Requests of these clients, reads among them, that were refused.
     pub failed: u64,
     /// The same without an answer.
     pub unknown: u64,

@@ -64,6 +64,11 @@ fn false_wins_over_unknown() {
 }
 
 #[test]
+fn each_verdict_has_an_exit_code_of_its_own() {
+    assert_eq!([Verdict::Valid, Verdict::Invalid, Verdict::Unknown].map(Verdict::exit_code), [0, 1, 3]);
+}
+
+#[test]
 fn the_line_is_that_of_the_contract() {
     let evidence = failover();
     let line = serde_json::to_string(&Line::new(&evidence, &judge(&evidence))).expect("plain values");
@@ -526,6 +531,13 @@ mod worth {
         assert_found(&unlooked, "worth", Verdict::Unknown, "nobody looked whether it bit");
         let still = with(|evidence| evidence.run.expected_changes = 2);
         assert_found(&still, "worth", Verdict::Unknown, "2 changes of master, and 1 happened");
+        let before = with(|evidence| evidence.faults[0].injected_us = BACK);
+        assert_found(
+            &before,
+            "worth",
+            Verdict::Unknown,
+            "1 changes of master, and 0 happened since its first fault",
+        );
         assert_found(&with(|evidence| evidence.faults.clear()), "worth", Verdict::Unknown, "no fault struck");
     }
 

@@ -3,30 +3,35 @@
 
 use std::collections::BTreeSet;
 
+use super::stale::reigns;
 use super::{Counts, Finding, Findings, at, end_of};
-use crate::evidence::{Asked, Evidence, Fault, Outcome};
+use crate::evidence::{Asked, Evidence, Fault, Operation, Outcome};
 
 /// Fewest acknowledged writes of clients that follow the directory.
 const WRITES_MIN: u64 = 100;
 
 /// What needs no judgement.
 pub(super) fn counts(evidence: &Evidence) -> Counts {
-    let routed =
-        || evidence.history.iter().filter(|operation| matches!(operation.op, Asked::Append | Asked::Write));
-    let ended = |outcome| routed().filter(|operation| operation.outcome == outcome).count() as u64;
+    let is_write = |operation: &&Operation| matches!(operation.op, Asked::Append | Asked::Write);
+    let ended = |outcome| {
+        let routed = evidence.history.iter().filter(|operation| operation.is_routed());
+        routed.filter(move |operation| operation.outcome == outcome)
+    };
     Counts {
         faults: evidence.faults.len() as u64,
-        term_changes: (terms(evidence).len() as u64).saturating_sub(1),
-        writes: ended(Outcome::Ok),
-        failed: ended(Outcome::Failed),
-        unknown: ended(Outcome::Unknown),
+        term_changes: changes(evidence),
+        writes: ended(Outcome::Ok).filter(is_write).count() as u64,
+        failed: ended(Outcome::Failed).count() as u64,
+        unknown: ended(Outcome::Unknown).count() as u64,
         ..Counts::default()
     }
 }
 
-fn terms(evidence: &Evidence) -> BTreeSet<u64> {
-    let of_set = evidence.masters.iter().filter(|sighting| sighting.set == evidence.run.replicaset);
-    of_set.map(|sighting| sighting.term).collect()
+/// Changes of master since the first fault struck. What came before it set the stage.
+fn changes(evidence: &Evidence) -> u64 {
+    let Some(first) = evidence.faults.iter().map(|fault| fault.injected_us).min() else { return 0 };
+    let reigns = reigns(evidence);
+    reigns.values().filter(|reign| reign.known_from.0 >= first).count() as u64
 }
 
 pub(super) fn check(evidence: &Evidence) -> Finding {
@@ -41,7 +46,7 @@ pub(super) fn check(evidence: &Evidence) -> Finding {
     }
     if counts.term_changes < evidence.run.expected_changes {
         findings.open(format!(
-            "the scenario is about {} changes of master, and {} happened",
+            "the scenario is about {} changes of master, and {} happened since its first fault",
             evidence.run.expected_changes, counts.term_changes
         ));
     }
@@ -60,7 +65,7 @@ pub(super) fn check(evidence: &Evidence) -> Finding {
     }
     let bit = evidence.faults.iter().filter(|fault| fault.bite.as_ref().is_some_and(|bite| bite.bit)).count();
     findings.end(format!(
-        "{} faults of which {bit} bit, {} changes of master, {} writes acknowledged, {} refused, {} unanswered, over {}",
+        "{} faults of which {bit} bit, {} changes of master, {} writes acknowledged, {} requests refused, {} unanswered, over {}",
         counts.faults,
         counts.term_changes,
         counts.writes,

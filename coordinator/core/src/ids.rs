@@ -1,6 +1,7 @@
 //! The names and numbers of the protocol, each a type of its own, so that a term can never be passed for a version.
 //! There is no `From<u64>`: a number becomes a term only where somebody wrote `Term(…)`.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,6 +50,13 @@ macro_rules! name_type {
             /// The name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        // Ordered and compared as its text: a map by names can be asked for a text.
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

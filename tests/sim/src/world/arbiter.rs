@@ -2,6 +2,7 @@
 //!
 //! It must not know what the machine decides.
 
+use super::agenda::Deadline;
 use super::clock::Clock;
 use super::net::Body;
 use super::provider::BOARD;
@@ -92,14 +93,10 @@ impl ArbiterNode {
     }
 
     /// When something is to be done without anything coming in.
-    pub(super) fn deadline(&self, now: u64) -> Option<u64> {
-        let machine = self.machine.as_ref().filter(|_| !self.frozen)?;
-        [machine.next_deadline(), self.next_renewal]
-            .into_iter()
-            .flatten()
-            .filter_map(|local| self.clock.when(now, local))
-            .min()
-            .map(|at| at.max(self.not_before))
+    pub(super) fn deadline(&self, now: u64) -> Deadline {
+        let Some(machine) = self.machine.as_ref().filter(|_| !self.frozen) else { return Deadline::NEVER };
+        let own = Deadline::of(&self.clock, now, machine.next_deadline());
+        own.or(Deadline::of(&self.clock, now, self.next_renewal)).not_before(self.not_before)
     }
 
     /// How often it renews its lock, by the settings that it knows.
@@ -262,7 +259,7 @@ impl World {
         }
         self.arbiter_step(name, Input::Tick);
         if let Some(node) = self.arbiters.get_mut(name) {
-            let overdue = node.deadline(now).is_some_and(|at| at <= now);
+            let overdue = node.deadline(now).at <= now;
             node.not_before = if overdue { now + 1_000 } else { 0 };
         }
     }

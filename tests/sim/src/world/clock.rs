@@ -55,6 +55,13 @@ impl Clock {
         }
         Some(at)
     }
+
+    /// Until when `when` says the same for a moment of which it says `at` now: close to it, it may find an earlier one.
+    #[must_use]
+    pub(super) fn sure_until(&self, at: u64) -> u64 {
+        let rate = u64::try_from(1_000_000 + self.ppm).unwrap_or(0).max(1);
+        at.saturating_sub(2 + 1_000_000 / rate)
+    }
 }
 
 /// A span of true time as people read it.

@@ -4,9 +4,10 @@
 //! It must not know when any of that is called for.
 
 use super::clock::Clock;
-use super::net::Body;
+use super::net::{Body, Net};
 use super::provider::BOARD;
-use super::{Due, World};
+use super::table::Eye;
+use super::{Due, Node, World};
 use baton_board::{Input as BoardInput, LockView, Request};
 use baton_core::arbiter::Input as ArbiterInput;
 use baton_core::contender::{Action, Bid, Contender, Input, SeenLock};
@@ -24,9 +25,28 @@ pub(super) struct ContenderNode {
 }
 
 impl ContenderNode {
-    pub(super) fn deadline(&self, now: u64, clock: Clock) -> Option<u64> {
-        clock.when(now, self.machine.next_deadline()?)
+    /// When it wants to be stepped, by its own clock.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.machine.next_deadline()
     }
+}
+
+/// What all links rest on, as it was when they were looked at last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Links {
+    /// Who holds the lock and is at work.
+    holder: Option<CoordinatorName>,
+    /// How often the network has changed.
+    cuts: u64,
+}
+
+/// Whether a host has a stream to the holder of the lock, which is at work. `node`: what it is, where instances are there.
+fn is_attached(net: &Net, host: &str, node: Option<&Node>, holder: &CoordinatorName) -> bool {
+    if node.is_some_and(|node| node.stream.is_none() || !node.welcome) {
+        return false;
+    }
+    // As if a stream broke with the network.
+    net.is_open(host, holder.as_str()) && net.is_open(holder.as_str(), host)
 }
 
 fn coordinator(host: &str) -> CoordinatorName {
@@ -47,21 +67,12 @@ impl World {
     }
 
     /// The clock of a host whose process runs, and whether it is stopped.
-    fn process(&self, host: &str) -> Option<(Clock, bool)> {
+    pub(super) fn process(&self, host: &str) -> Option<(Clock, bool)> {
         if let Some(node) = self.arbiters.get(host) {
             return node.machine.as_ref().map(|_| (node.clock, node.frozen));
         }
-        let node = self.nodes.values().find(|node| node.name.as_str() == host)?;
+        let node = self.nodes.get(host)?;
         node.guard.as_ref().map(|_| (node.clock, node.guard_is_stopped()))
-    }
-
-    /// The next moment at which a contender wants to be stepped, and whose.
-    pub(super) fn contender_deadline(&self) -> Option<(u64, String)> {
-        let due = self.contenders.iter().filter_map(|(host, node)| {
-            let (clock, _) = self.process(host).filter(|(_, stopped)| !stopped)?;
-            Some((node.deadline(self.now, clock)?, host.clone()))
-        });
-        due.min()
     }
 
     pub(super) fn contender_tick(&mut self, host: &str) {
@@ -70,16 +81,10 @@ impl World {
 
     /// After anything that happened: who is attached to the holder of the lock now.
     pub(super) fn watch_links(&mut self) {
-        let holder =
-            self.known_arbiter().filter(|name| self.process(name).is_some_and(|(_, stopped)| !stopped));
-        let news = |(host, node): (&String, &ContenderNode)| {
-            let attached = holder.as_deref().is_some_and(|holder| self.is_attached(host, holder));
-            (node.attached != Some(attached)).then(|| (host.clone(), attached))
-        };
-        let news: Vec<_> = self.contenders.iter().filter_map(news).collect();
+        let news = self.news_of_links();
         for (host, attached) in news {
             if self.process(&host).is_some_and(|(_, stopped)| !stopped) {
-                if let Some(node) = self.contenders.get_mut(&host) {
+                if let Some(node) = self.contenders.get_mut(&*host) {
                     node.attached = Some(attached);
                 }
                 self.contender_step(&host, Input::Attached(attached));
@@ -87,14 +92,37 @@ impl World {
         }
     }
 
-    /// Whether this host has a stream to the holder of the lock, which is at work.
-    fn is_attached(&self, host: &str, holder: &str) -> bool {
-        let node = self.nodes.values().find(|node| node.name.as_str() == host);
-        if node.is_some_and(|node| node.stream.is_none() || !node.welcome) {
-            return false;
+    /// Who is attached and does not know it, or the other way. Asked only of those for whom it may have changed.
+    fn news_of_links(&mut self) -> Vec<(String, bool)> {
+        let links = Links { holder: self.holder_at_work(), cuts: self.net.changes() };
+        let begun = self.contenders.look(Eye::Links).fold(false, |any, (_, _, touched)| any | touched);
+        let all = begun || links != self.links;
+        let mut news = Vec::new();
+        let Self { nodes, arbiters, contenders, net, .. } = self;
+        let mut ask = |host: &str, node: Option<&Node>| {
+            let attached = links.holder.as_ref().is_some_and(|holder| is_attached(net, host, node, holder));
+            if contenders.get(host).is_some_and(|it| it.attached != Some(attached)) {
+                news.push((host.to_owned(), attached));
+            }
+        };
+        for (name, node, touched) in nodes.look(Eye::Links) {
+            if all || touched {
+                ask(name.as_str(), Some(node));
+            }
         }
-        // As if a stream broke with the network.
-        self.net.is_open(host, holder) && self.net.is_open(holder, host)
+        for (name, _, touched) in arbiters.look(Eye::Links) {
+            if all || touched {
+                ask(name, nodes.get(name.as_str()));
+            }
+        }
+        news.sort_unstable();
+        self.links = links;
+        news
+    }
+
+    fn holder_at_work(&self) -> Option<CoordinatorName> {
+        let holder = self.known_arbiter()?;
+        self.process(holder.as_str()).filter(|(_, stopped)| !stopped).map(|_| holder.clone())
     }
 
     /// What stands at the board goes out to everybody.

@@ -3,6 +3,7 @@
 //!
 //! It must not know what ought to happen: that is the oracle's.
 
+mod agenda;
 mod arbiter;
 mod clients;
 mod clock;
@@ -16,9 +17,11 @@ mod peers;
 mod people;
 mod process;
 mod provider;
+mod queue;
 mod replication;
 mod settings;
 mod stream;
+mod table;
 mod tasks;
 mod watch;
 mod weather;
@@ -32,17 +35,20 @@ pub use net::{Body, Host, Packet};
 pub use node::{Deadman, Node};
 pub use process::Left;
 pub use provider::{BOARD, NextWrite, Provider};
+pub use table::Table;
 pub use weather::Weather;
 
 use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
-use baton_core::ids::{Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version};
+use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Span;
 use baton_core::timing::{BadTiming, Timing};
 use baton_oracle::{Event, Moment, Oracle, Property, Seen, Violation};
+use agenda::Agenda;
 use net::Net;
+use queue::Queue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -83,10 +89,10 @@ pub struct World {
     /// True time, in microseconds.
     pub now: u64,
     /// The hosts of instances.
-    pub nodes: BTreeMap<InstanceName, Node>,
+    pub nodes: Table<InstanceName, Node>,
     /// The coordinators that run an arbiter.
-    pub arbiters: BTreeMap<String, ArbiterNode>,
-    contenders: BTreeMap<String, contenders::ContenderNode>,
+    pub arbiters: Table<String, ArbiterNode>,
+    contenders: Table<String, contenders::ContenderNode>,
     /// The state provider.
     pub provider: Provider,
     /// The one set of the story.
@@ -108,8 +114,9 @@ pub struct World {
     net: Net,
     rules: Rules,
     bootstrap_members: u32,
-    queue: BTreeMap<(u64, u64), Due>,
-    last_queued: u64,
+    queue: Queue<Due>,
+    agenda: Agenda,
+    links: contenders::Links,
     last_session: u64,
     last_request: u64,
     last_task: u64,
@@ -150,9 +157,9 @@ impl World {
         let count = u32::try_from(setup.instances.len()).unwrap_or(u32::MAX);
         let mut world = Self {
             now: 0,
-            nodes: BTreeMap::new(),
-            arbiters: BTreeMap::new(),
-            contenders: BTreeMap::new(),
+            nodes: Table::new(),
+            arbiters: Table::new(),
+            contenders: Table::new(),
             provider: Provider::new(setup.settings.clone(), setup.rules),
             replicaset: ReplicaSetName::parse("r").expect("a good name"),
             timing,
@@ -164,8 +171,9 @@ impl World {
             net: Net::default(),
             rules: setup.rules,
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),
-            queue: BTreeMap::new(),
-            last_queued: 0,
+            queue: Queue::new(),
+            agenda: Agenda::default(),
+            links: contenders::Links::default(),
             last_session: 0,
             last_request: 0,
             last_task: 0,
@@ -249,62 +257,10 @@ impl World {
         self.violation.as_ref()
     }
 
-    fn next_moment(&self) -> Option<u64> {
-        let queued = self.queue.keys().next().map(|(at, _)| *at);
-        let nodes = self.nodes.values().filter_map(|node| node.deadline(self.now));
-        let arbiters = self.arbiters.values().filter_map(|node| node.deadline(self.now));
-        let board = self.provider.deadline();
-        let contenders = self.contender_deadline().map(|(at, _)| at);
-        nodes.chain(arbiters).chain(queued).chain(board).chain(contenders).min()
-    }
-
-    /// What is due now, for the message of a world that does not move on.
-    fn stuck(&self) -> String {
-        let nodes: Vec<_> = self.nodes.values().map(|node| (&node.name, node.deadline(self.now))).collect();
-        let arbiters: Vec<_> =
-            self.arbiters.values().map(|node| (&node.name, node.deadline(self.now))).collect();
-        format!("at {}: next {:?}, {nodes:?}, {arbiters:?}", self.now, self.queue.values().next())
-    }
-
-    /// Whatever is due at this moment, messages first: one thing.
-    fn happen(&mut self) {
-        self.happen_one();
-        self.watch_links();
-    }
-
-    fn happen_one(&mut self) {
-        let now = self.now;
-        if self.queue.keys().next().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, due)) = self.queue.pop_first() {
-                self.fall_due(due);
-            }
-            return;
-        }
-        if let Some(instance) = self
-            .nodes
-            .values()
-            .find(|node| node.deadline(now).is_some_and(|at| at <= now))
-            .map(|it| it.name.clone())
-        {
-            self.node_tick(&instance);
-        } else if let Some(name) = self
-            .arbiters
-            .values()
-            .find(|it| it.deadline(now).is_some_and(|at| at <= now))
-            .map(|it| it.name.clone())
-        {
-            self.arbiter_tick(&name);
-        } else if let Some((_, host)) = self.contender_deadline().filter(|(at, _)| *at <= now) {
-            self.contender_tick(&host);
-        } else if self.provider.deadline().is_some_and(|at| at <= now) {
-            self.board_step(baton_board::Input::Tick);
-        }
-    }
-
     /// Whom guards find: the holder of the provider's lock.
-    fn known_arbiter(&self) -> Option<String> {
+    fn known_arbiter(&self) -> Option<&CoordinatorName> {
         let holder = self.provider.durable.lock.holder.as_ref()?;
-        Some(holder.0.coordinator.to_string())
+        Some(&holder.0.coordinator)
     }
 
     fn attach_all(&mut self) {
@@ -362,8 +318,7 @@ impl World {
     }
 
     fn after(&mut self, micros: u64, due: Due) {
-        self.last_queued += 1;
-        self.queue.insert((self.now + micros, self.last_queued), due);
+        self.queue.put(self.now + micros, due);
     }
 
     /// Tells a line, if the story can still bear one.

@@ -125,16 +125,16 @@ struct Link {
 /// All links. One that was never touched lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Net {
-    links: BTreeMap<(Host, Host), Link>,
+    /// By where they begin, then by where they end.
+    links: BTreeMap<Host, BTreeMap<Host, Link>>,
+    /// How often what passes may have changed.
+    changes: u64,
 }
 
 impl Net {
     /// What passes now; the rest is dropped or kept.
     pub fn pass(&mut self, packet: Packet) -> Option<Packet> {
-        if self.links.is_empty() {
-            return Some(packet);
-        }
-        let Some(link) = self.links.get_mut(&(packet.from.clone(), packet.to.clone())) else {
+        let Some(link) = self.links.get_mut(&packet.from).and_then(|to| to.get_mut(&packet.to)) else {
             return Some(packet);
         };
         if link.cuts > 0 {
@@ -151,7 +151,12 @@ impl Net {
     /// Whether anything passes in this direction.
     #[must_use]
     pub fn is_open(&self, from: &str, to: &str) -> bool {
-        self.links.is_empty() || self.links.get(&(from.into(), to.into())).is_none_or(|link| link.cuts == 0)
+        self.links.get(from).and_then(|links| links.get(to)).is_none_or(|link| link.cuts == 0)
+    }
+
+    /// A number that is another one after each cut and each that was mended.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Drops whatever is sent in this direction from now on.
@@ -184,10 +189,13 @@ impl Net {
 
     /// Everything passes everywhere; what was kept comes out.
     pub fn heal(&mut self) -> Vec<Packet> {
-        std::mem::take(&mut self.links).into_values().flat_map(|link| link.held).collect()
+        self.changes += 1;
+        let links = std::mem::take(&mut self.links).into_values().flat_map(BTreeMap::into_values);
+        links.flat_map(|link| link.held).collect()
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        self.links.entry((from.into(), to.into())).or_default()
+        self.changes += 1;
+        self.links.entry(from.into()).or_default().entry(to.into()).or_default()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It must not know what the guard decides.
 
+use super::agenda::Deadline;
 use super::clock::Clock;
 use super::duties::outdated;
 use super::engine::{Engine, Entry};
@@ -179,14 +180,13 @@ impl Node {
     }
 
     /// When something is to be done without anything coming in.
-    pub(super) fn deadline(&self, now: u64) -> Option<u64> {
+    pub(super) fn deadline(&self, now: u64) -> Deadline {
         if self.frozen {
-            return None;
+            return Deadline::NEVER;
         }
         let guard = self.guard.as_ref().filter(|_| !self.guard_frozen).and_then(Guard::next_deadline);
-        let guard = guard.and_then(|local| self.clock.when(now, local)).map(|at| at.max(self.not_before));
-        let deadman = self.deadman.deadline.and_then(|local| self.clock.when(now, local));
-        [guard, deadman].into_iter().flatten().min()
+        let guard = Deadline::of(&self.clock, now, guard).not_before(self.not_before);
+        guard.or(Deadline::of(&self.clock, now, self.deadman.deadline))
     }
 
     pub(super) fn guard_is_stopped(&self) -> bool {

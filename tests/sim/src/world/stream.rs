@@ -64,11 +64,12 @@ impl World {
     pub(super) fn attach(&mut self, instance: &InstanceName) {
         let Some(arbiter) = self.known_arbiter() else { return };
         let Some(node) = self.nodes.get(instance) else { return };
-        let there = node.stream.as_ref().is_some_and(|(known, _)| *known == arbiter) && node.welcome;
+        let there = node.stream.as_ref().is_some_and(|(known, _)| known == arbiter.as_str()) && node.welcome;
         let Some(guard) = &node.guard else { return };
         if there || node.guard_is_stopped() || guard.next_deadline().is_none() {
             return;
         }
+        let arbiter = arbiter.to_string();
         let Some(hello) = self.hello_of(instance) else { return };
         self.close_stream(instance);
         let session = self.next_stream();

@@ -2,6 +2,7 @@
 //!
 //! It must not know what a property makes of it.
 
+use super::table::Eye;
 use super::{Node, World};
 use baton_core::decision::Evidence;
 use baton_core::engine::DataState;
@@ -32,13 +33,18 @@ impl Node {
 }
 
 impl World {
-    /// Looks at every host.
+    /// Looks at every host that may have changed since the last look; at an intruder for as long as it is one.
     pub(super) fn watch(&mut self) {
-        let odd = |node: &&Node| {
+        let odd = |node: &Node| {
             node.leads() != node.remembered.leads || node.accepts() != node.remembered.writable
         };
-        let odd = |node: &&Node| odd(node) || node.is_intruder() || node.remembered.intruder_since.is_some();
-        let names: Vec<_> = self.nodes.values().filter(odd).map(|node| node.name.clone()).collect();
+        let mut names = Vec::new();
+        for (name, node, touched) in self.nodes.look(Eye::Watch) {
+            let intrudes = node.remembered.intruder_since.is_some();
+            if intrudes || touched && (odd(node) || node.is_intruder()) {
+                names.push(name.clone());
+            }
+        }
         for instance in names {
             self.watch_one(&instance, None);
         }

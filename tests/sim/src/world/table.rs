@@ -1,0 +1,123 @@
+//! Hosts by name, and which of them somebody has had in hand since it was last looked at: whoever looks after everything that
+//! happens need look at those only. What is not changed through the table does not change.
+//!
+//! It must not know what a host is.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::ops::Index;
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eye {
+    /// Whoever wants to know what is due next.
+    Agenda = 1,
+    /// Whoever wants to know who is attached to whom.
+    Links = 2,
+    /// The oracle.
+    Watch = 4,
+}
+
+#[derive(Clone, Debug)]
+struct Row<V> {
+    it: V,
+    /// Who has looked at it since it was last in hand, as bits.
+    seen: u8,
+}
+
+/// Rows by name, in the order of their names.
+#[derive(Clone, Debug)]
+pub struct Table<K, V> {
+    rows: BTreeMap<K, Row<V>>,
+}
+
+impl<K: Ord, V> Table<K, V> {
+    pub(super) fn new() -> Self {
+        Self { rows: BTreeMap::new() }
+    }
+
+    /// A row.
+    #[must_use]
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get(key).map(|row| &row.it)
+    }
+
+    /// A row, to change it: all will look at it again.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get_mut(key).map(|row| {
+            row.seen = 0;
+            &mut row.it
+        })
+    }
+
+    /// Whether there is such a row.
+    #[must_use]
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.contains_key(key)
+    }
+
+    pub(super) fn insert(&mut self, key: K, it: V) {
+        self.rows.insert(key, Row { it, seen: 0 });
+    }
+
+    /// All names.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + Clone {
+        self.rows.keys()
+    }
+
+    /// All rows.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.rows.values().map(|row| &row.it)
+    }
+
+    /// All rows with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter().map(|(key, row)| (key, &row.it))
+    }
+
+    /// All rows, to change them. One that is passed over need not be looked at again for it.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.rows.values_mut().map(|row| {
+            row.seen = 0;
+            &mut row.it
+        })
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All rows, and whether this eye has to look at them; from now on it has.
+    pub(super) fn look(&mut self, eye: Eye) -> impl Iterator<Item = (&K, &V, bool)> {
+        self.rows.iter_mut().map(move |(key, row)| {
+            let news = row.seen & eye as u8 == 0;
+            row.seen |= eye as u8;
+            (key, &row.it, news)
+        })
+    }
+}
+
+impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for Table<K, V> {
+    type Output = V;
+
+    fn index(&self, key: &Q) -> &V {
+        &self.rows[key].it
+    }
+}

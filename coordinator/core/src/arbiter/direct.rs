@@ -12,6 +12,7 @@ use crate::message::{Directive, Order, Stand, ToGuard};
 use crate::record::Record;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
+use std::sync::Arc;
 
 impl Arbiter {
     /// Sends every attached guard its order, where it is another than the last that went out.
@@ -20,30 +21,25 @@ impl Arbiter {
             return;
         }
         let Some(epoch) = self.epoch() else { return };
-        let Some(record) = set.record.clone().filter(|_| !set.held) else { return };
+        let Some(record) = set.record.as_ref().filter(|_| !set.held) else { return };
         // An order of a drill counts for three beats of its master: long enough to arrive, too short to surprise anybody.
         let within = self.timing.beat_master * 3;
         // Where a commit waits for replicas, every connected one counts: it must be in the record before it connects.
         let counts = record.ack_quorum > 0 && self.keep(Rule::RecordBeforeCount);
-        let names: Vec<_> = set.guards.keys().cloned().collect();
-        for instance in names {
-            let Some(order) = order_for(set, &record, &instance, within, counts) else { continue };
-            let Some(guard) = set.guards.get_mut(&instance) else { continue };
-            let Some(session) = guard.session else { continue };
+        let news = set.guards.iter().filter_map(|(instance, guard)| {
+            let order = order_for(set, record, instance, within, counts)?;
+            let session = guard.session?;
             let sent = guard.sent.as_ref().is_some_and(|(version, last)| {
                 *version == record.version && same_but_for_reach(last, &order)
             });
-            if sent {
-                continue;
+            (!sent).then(|| (instance.clone(), session, guard.hello.incarnation, order))
+        });
+        let (version, term, news) = (record.version, record.term, news.collect::<Vec<_>>());
+        for (instance, session, incarnation, order) in news {
+            if let Some(guard) = set.guards.get_mut(&instance) {
+                guard.sent = Some((version, order.clone()));
             }
-            guard.sent = Some((record.version, order.clone()));
-            let directive = Directive {
-                incarnation: guard.hello.incarnation,
-                epoch,
-                version: record.version,
-                term: record.term,
-                order,
-            };
+            let directive = Directive { incarnation, epoch, version, term, order };
             self.push(Action::Send { session, instance, message: ToGuard::Directive(directive) });
         }
     }
@@ -57,7 +53,7 @@ impl Arbiter {
         decision: Option<Box<Decision>>,
     ) {
         let expected = set.record.as_ref().map(|record| record.version);
-        let follows = record.check_follows(set.record.as_ref());
+        let follows = record.check_follows(set.record.as_deref());
         if self.keep(Rule::ChooseInSync) && self.keep(Rule::NarrowInSync) {
             assert_eq!(follows, Ok(()), "the arbiter writes only steps of the protocol");
         }
@@ -118,7 +114,7 @@ impl Arbiter {
             WriteOutcome::Unknown if !repeat => set.proposal = None,
             WriteOutcome::Unknown if !burn => {
                 // What a read would show that overtakes the write.
-                let before = set.record.clone();
+                let before = set.record.as_deref().cloned();
                 self.adopt(now, &name, before);
             }
             WriteOutcome::NotApplied | WriteOutcome::Unknown => {
@@ -170,7 +166,7 @@ impl Arbiter {
         if let Some(pin) = current.as_ref().and_then(|record| record.pinned) {
             set.take_over_pin(now, bound, pin, 0, true);
         }
-        set.record = current;
+        set.record = current.map(Arc::new);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::message::Hello;
 use crate::record::{Member, Record, Settings};
 use crate::rules::Rule;
 use crate::time::{Span, Time};
+use std::sync::Arc;
 
 /// The lock while it is ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -142,7 +143,7 @@ impl Arbiter {
             if let Some(pin) = record.pinned {
                 set.take_over_pin(now, bound, pin, unix_millis, remember);
             }
-            set.record = Some(record);
+            set.record = Some(Arc::new(record));
         }
         self.recall_recent(now);
         // Before the first look: a master that has relinquished by now did so for them.
@@ -182,6 +183,6 @@ impl Arbiter {
     }
 
     pub(super) fn set_mut(&mut self, name: &crate::ids::ReplicaSetName) -> &mut SetState {
-        self.sets.entry(name.clone()).or_insert_with(|| SetState::new(name.clone()))
+        self.sets.entry(name.clone()).or_insert_with(|| Box::new(SetState::new(name.clone())))
     }
 }

@@ -69,7 +69,8 @@ pub struct Arbiter {
     /// From when on everybody may be expected to beat at the pace of these settings.
     paced_from: Time,
     lock: Option<Lock>,
-    sets: BTreeMap<ReplicaSetName, SetState>,
+    /// In boxes: each look takes one out, to have it in hand beside the rest, and puts it back.
+    sets: BTreeMap<ReplicaSetName, Box<SetState>>,
     /// Which set a guarded name belongs to.
     homes: BTreeMap<InstanceName, ReplicaSetName>,
     /// What people said of single members.

@@ -12,6 +12,7 @@ use crate::record::{FAILOVERS_KEPT, Record, Settings};
 use crate::time::{Span, Time};
 use crate::timing::Timing;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Over how long `max_failovers_per_minute` counts.
 const MINUTE: Span = Span::from_secs(60);
@@ -157,18 +158,18 @@ impl Arbiter {
         };
         if over_budget || set.excused {
             let reason = if over_budget { "hold" } else { "resume" }.to_owned();
-            self.record_looks(now, set, Record { over_budget, reason, ..record });
+            self.record_looks(now, set, Record { over_budget, reason, ..Record::clone(&record) });
         }
     }
 
     /// A person has looked, which the next arbiter has to know as well.
     pub(super) fn forget_failovers(&mut self, now: Time, set: &mut SetState) {
-        let tells = |record: &Record| record.over_budget || !record.failovers.is_empty();
+        let tells = |record: &Arc<Record>| record.over_budget || !record.failovers.is_empty();
         let Some(record) = set.record.clone().filter(tells) else { return };
         if set.excused {
             let (failovers, over_budget) = (Vec::new(), false);
             let reason = "resume".to_owned();
-            self.record_looks(now, set, Record { failovers, over_budget, reason, ..record });
+            self.record_looks(now, set, Record { failovers, over_budget, reason, ..Record::clone(&record) });
         }
     }
 

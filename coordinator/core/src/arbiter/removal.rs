@@ -85,7 +85,7 @@ impl Arbiter {
             epoch,
             term_generation: epoch.generation,
             at_unix_millis: 0,
-            ..record
+            ..Record::clone(&record)
         };
         self.write(now, set, tombstone, None);
     }

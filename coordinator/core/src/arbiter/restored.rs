@@ -26,7 +26,7 @@ impl Arbiter {
     pub(super) fn is_held(&self, set: &SetState) -> bool {
         let Some(epoch) = self.epoch() else { return false };
         let older = |record: &Record| record.epoch.generation < epoch.generation && record.master.is_some();
-        self.keep(Rule::HoldRestored) && set.evidence.is_none() && set.record.as_ref().is_some_and(older)
+        self.keep(Rule::HoldRestored) && set.evidence.is_none() && set.record.as_deref().is_some_and(older)
     }
 
     /// One look at a held set.
@@ -99,7 +99,7 @@ impl Arbiter {
         let epoch = self.epoch()?;
         let beat = guard.beat.as_ref()?;
         let Stand::Leading { term, .. } = beat.stand else { return None };
-        let before = set.record.as_ref();
+        let before = set.record.as_deref();
         let data_id = match &beat.engine.data {
             DataState::Marked { id, .. } => Some(id.clone()),
             DataState::Empty | DataState::Unmarked => before.and_then(|before| before.data_id.clone()),

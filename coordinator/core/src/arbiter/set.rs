@@ -10,13 +10,14 @@ use crate::position::Position;
 use crate::record::{Member, Pin, Record};
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// One replica set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SetState {
     pub(super) name: ReplicaSetName,
     /// What is surely durable.
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<Arc<Record>>,
     pub(super) members: BTreeMap<InstanceName, Member>,
     pub(super) guards: BTreeMap<InstanceName, GuardState>,
     /// No right of the recorded master, by whomever granted, lives beyond this.
@@ -282,7 +283,7 @@ impl SetState {
         }
         self.proposal = None;
         self.raising = false;
-        self.record = Some(record);
+        self.record = Some(Arc::new(record));
     }
 
     /// The lock is another's: what is under way is nobody's any more.

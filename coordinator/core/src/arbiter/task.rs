@@ -169,15 +169,15 @@ impl Arbiter {
 
     /// The old master is wanted back: before the record of the next term is written it leads on, or is appointed again.
     pub(super) fn abort_asked(&mut self, now: Time, id: TaskId) {
-        let drilled = |set: &&SetState| set.drill.as_ref().is_some_and(|drill| drill.id == id);
-        if let Some(name) = self.sets.values().find(drilled).map(|set| set.name.clone()) {
+        let drilled = |set: &SetState| set.drill.as_ref().is_some_and(|drill| drill.id == id);
+        if let Some(name) = self.sets.values().find(|set| drilled(set)).map(|set| set.name.clone()) {
             let answer = self.abort_drill(now, &name);
             self.push(Action::AbortAnswered { task: id, answer });
             self.drive(now, &name);
             return;
         }
-        let running = |set: &&mut SetState| set.task.as_ref().is_some_and(|task| task.id == id);
-        let Some(set) = self.sets.values_mut().find(running) else {
+        let running = |set: &SetState| set.task.as_ref().is_some_and(|task| task.id == id);
+        let Some(set) = self.sets.values_mut().find(|set| running(set)) else {
             let answer = Err("no such task is under way".to_owned());
             self.push(Action::AbortAnswered { task: id, answer });
             return;

@@ -101,7 +101,7 @@ impl Arbiter {
         let members = set.members.values().map(|listed| member_view(now, set, listed, age)).collect();
         SetView {
             name: set.name.clone(),
-            record: set.record.clone().filter(|record| record.master.is_some()),
+            record: set.record.as_deref().filter(|record| record.master.is_some()).cloned(),
             state: set.master_state(),
             held: set.held,
             hold: self.hold_of(now, set),

@@ -49,8 +49,8 @@ impl Arbiter {
 
     /// Whether another set's master is on its way.
     fn is_wishing(&mut self) -> bool {
-        let moving = |set: &SetState| set.task.is_some() || !set.confirmed;
-        let under_way = self.wishing.as_ref().and_then(|name| self.sets.get(name)).is_some_and(moving);
+        let set = self.wishing.as_ref().and_then(|name| self.sets.get(name));
+        let under_way = set.is_some_and(|set| set.task.is_some() || !set.confirmed);
         if !under_way {
             self.wishing = None;
         }

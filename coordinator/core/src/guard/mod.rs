@@ -323,11 +323,9 @@ impl Guard {
         if self.stood_down || self.handed_over {
             return None;
         }
-        [Some(self.next_beat), self.fence_time(), self.promise_due()]
-            .into_iter()
-            .chain(self.engine_deadlines())
-            .flatten()
-            .min()
+        let [restart, probe, stall] = self.engine_deadlines();
+        let others = [self.fence_time(), self.promise_due(), restart, probe, stall];
+        Some(others.into_iter().flatten().fold(self.next_beat, Time::min))
     }
 
     /// The end of the right to accept writes, on this node's clock, while a mastership is held.

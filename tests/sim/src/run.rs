@@ -31,6 +31,9 @@ pub struct Plan {
     pub only: Option<Vec<usize>>,
     /// Whether the journal is kept.
     pub journal: bool,
+    /// Whether after everything that happens all hosts are looked at, and not only those that it touched: much slower, and a
+    /// panic where that finds anything more.
+    pub doubts: bool,
 }
 
 impl Plan {
@@ -121,6 +124,7 @@ impl Run {
         for (number, arbiter) in (names.len()..).zip(world.arbiters.values_mut()) {
             arbiter.clock.set_rate(now, shape.clocks[number]);
         }
+        world.doubts = plan.doubts;
         world.let_clients_in(Clients::new(Dice::of(plan.seed, 5), shape.client_pause));
         Self {
             next_round: world.now + ROUND_MICROS,

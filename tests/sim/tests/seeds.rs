@@ -57,6 +57,15 @@ fn a_run_that_is_told_ends_as_one_that_is_not() {
     }
 }
 
+/// After each thing that happens only those are looked at whom it touched: whoever looks at all finds nothing more.
+#[test]
+fn looking_at_all_hosts_finds_nothing_that_was_passed_over() {
+    for seed in 40..60 {
+        let (plain, doubts) = (run(&Plan::of(seed)), run(&Plan { doubts: true, ..Plan::of(seed) }));
+        assert_eq!((plain.violation, plain.answers), (doubts.violation, doubts.answers), "seed {seed}");
+    }
+}
+
 /// A run without faults lacks what makes it one.
 #[test]
 fn a_run_without_faults_is_not_counted() {

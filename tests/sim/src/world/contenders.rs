@@ -4,10 +4,10 @@
 //! It must not know when any of that is called for.
 
 use super::clock::Clock;
-use super::net::{Body, Net};
+use super::net::Body;
 use super::provider::BOARD;
 use super::table::Eye;
-use super::{Due, Node, World};
+use super::{Due, World};
 use baton_board::{Input as BoardInput, LockView, Request};
 use baton_core::arbiter::Input as ArbiterInput;
 use baton_core::contender::{Action, Bid, Contender, Input, SeenLock};
@@ -32,21 +32,16 @@ impl ContenderNode {
 }
 
 /// What all links rest on, as it was when they were looked at last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Links {
-    /// Who holds the lock and is at work.
+    /// Who holds the lock, and whether it is at work.
     holder: Option<CoordinatorName>,
+    works: bool,
     /// How often the network has changed.
     cuts: u64,
-}
-
-/// Whether a host has a stream to the holder of the lock, which is at work. `node`: what it is, where instances are there.
-fn is_attached(net: &Net, host: &str, node: Option<&Node>, holder: &CoordinatorName) -> bool {
-    if node.is_some_and(|node| node.stream.is_none() || !node.welcome) {
-        return false;
-    }
-    // As if a stream broke with the network.
-    net.is_open(host, holder.as_str()) && net.is_open(holder.as_str(), host)
+    /// Whether the holder is at work and the way to it and back is open, in the order of the names.
+    nodes: Vec<bool>,
+    arbiters: Vec<bool>,
 }
 
 fn coordinator(host: &str) -> CoordinatorName {
@@ -82,6 +77,13 @@ impl World {
     /// After anything that happened: who is attached to the holder of the lock now.
     pub(super) fn watch_links(&mut self) {
         let news = self.news_of_links();
+        if self.doubts {
+            let plain = self.plain_news_of_links();
+            assert!(
+                plain.iter().all(|it| news.contains(it)),
+                "links that changed were passed over: {plain:?}"
+            );
+        }
         for (host, attached) in news {
             if self.process(&host).is_some_and(|(_, stopped)| !stopped) {
                 if let Some(node) = self.contenders.get_mut(&*host) {
@@ -94,35 +96,75 @@ impl World {
 
     /// Who is attached and does not know it, or the other way. Asked only of those for whom it may have changed.
     fn news_of_links(&mut self) -> Vec<(String, bool)> {
-        let links = Links { holder: self.holder_at_work(), cuts: self.net.changes() };
-        let begun = self.contenders.look(Eye::Links).fold(false, |any, (_, _, touched)| any | touched);
-        let all = begun || links != self.links;
+        let all = self.renew_links();
         let mut news = Vec::new();
-        let Self { nodes, arbiters, contenders, net, .. } = self;
-        let mut ask = |host: &str, node: Option<&Node>| {
-            let attached = links.holder.as_ref().is_some_and(|holder| is_attached(net, host, node, holder));
+        let Self { nodes, arbiters, contenders, links, .. } = self;
+        let mut ask = |host: &str, attached: bool| {
             if contenders.get(host).is_some_and(|it| it.attached != Some(attached)) {
                 news.push((host.to_owned(), attached));
             }
         };
-        for (name, node, touched) in nodes.look(Eye::Links) {
-            if all || touched {
-                ask(name.as_str(), Some(node));
+        if all || !nodes.rests(Eye::Links) {
+            for ((name, node, touched), open) in nodes.look(Eye::Links).zip(&links.nodes) {
+                if all || touched {
+                    ask(name.as_str(), *open && node.stream.is_some() && node.welcome);
+                }
             }
         }
-        for (name, _, touched) in arbiters.look(Eye::Links) {
-            if all || touched {
-                ask(name, nodes.get(name.as_str()));
+        if all || !arbiters.rests(Eye::Links) {
+            for ((name, _, touched), open) in arbiters.look(Eye::Links).zip(&links.arbiters) {
+                if all || touched {
+                    ask(name, *open);
+                }
             }
         }
         news.sort_unstable();
-        self.links = links;
         news
     }
 
-    fn holder_at_work(&self) -> Option<CoordinatorName> {
-        let holder = self.known_arbiter()?;
-        self.process(holder.as_str()).filter(|(_, stopped)| !stopped).map(|_| holder.clone())
+    /// The same, looked up for everybody who can be told of it now.
+    fn plain_news_of_links(&self) -> Vec<(String, bool)> {
+        let holder = self.provider.durable.lock.holder.as_ref().map(|(it, _)| it.coordinator.as_str());
+        let holder = holder.filter(|name| self.process(name).is_some_and(|(_, stopped)| !stopped));
+        let news = self.contenders.iter().filter_map(|(host, contender)| {
+            self.process(host).filter(|(_, stopped)| !stopped)?;
+            let node = self.nodes.get(host.as_str());
+            let streams = node.is_none_or(|node| node.stream.is_some() && node.welcome);
+            let reached =
+                holder.is_some_and(|to| self.net.is_open(host, to) && self.net.is_open(to, host) && streams);
+            (contender.attached != Some(reached)).then(|| (host.clone(), reached))
+        });
+        news.collect()
+    }
+
+    /// What all links rest on; whether everybody is to be asked, because it changed, or because of a contender that was in hand:
+    /// it may be a new one, which knows nothing.
+    fn renew_links(&mut self) -> bool {
+        let holder = self.provider.durable.lock.holder.as_ref().map(|(candidate, _)| &candidate.coordinator);
+        let (cuts, before) = (self.net.changes(), &self.links);
+        let drawn = before.nodes.len() == self.nodes.len() && before.arbiters.len() == self.arbiters.len();
+        let same = drawn && holder == before.holder.as_ref() && cuts == before.cuts;
+        let works = if same && self.arbiters.rests(Eye::Links) {
+            before.works
+        } else {
+            let node = holder.and_then(|name| self.arbiters.get(name.as_str()));
+            node.is_some_and(|node| node.machine.is_some() && !node.frozen)
+        };
+        let begun = !self.contenders.rests(Eye::Links);
+        if begun {
+            self.contenders.look(Eye::Links).for_each(drop);
+        }
+        if same && works == before.works {
+            return begun;
+        }
+        let holder = holder.cloned();
+        let to = holder.as_ref().filter(|_| works).map(CoordinatorName::as_str);
+        // As if a stream broke with the network.
+        let open = |host: &str| to.is_some_and(|to| self.net.is_open(host, to) && self.net.is_open(to, host));
+        let nodes = self.nodes.keys().map(|name| open(name.as_str())).collect();
+        let arbiters = self.arbiters.keys().map(|name| open(name)).collect();
+        self.links = Links { holder, works, cuts, nodes, arbiters };
+        true
     }
 
     /// What stands at the board goes out to everybody.

@@ -129,9 +129,9 @@ impl World {
             return Some(due);
         }
         let host = match &due {
-            Due::Client(ClientStep::Arrives(_, instance)) => instance.to_string(),
+            Due::Client(ClientStep::Arrives(_, instance)) => instance.as_str(),
             Due::BoardDisk(_) | Due::SessionGone(_) | Due::Client(_) => return Some(due),
-            Due::Packet(packet) => packet.to.to_string(),
+            Due::Packet(packet) => &packet.to,
             Due::Guard(instance, ..)
             | Due::Answer(instance, ..)
             | Due::Disk(instance, ..)
@@ -143,25 +143,24 @@ impl World {
             | Due::ReadProvider(instance, _)
             | Due::StreamBroken(instance, _)
             | Due::AttachAgain(instance)
-            | Due::Replication(instance) => instance.to_string(),
-            Due::KnockUnanswered { host, .. } => host.clone(),
+            | Due::Replication(instance) => instance.as_str(),
+            Due::KnockUnanswered { host, .. } => host,
             Due::CampaignAgain { arbiter, .. }
             | Due::StreamGone(arbiter, _)
             | Due::Rejoin { arbiter, .. }
-            | Due::RequestTimeout { arbiter, .. } => arbiter.clone(),
+            | Due::RequestTimeout { arbiter, .. } => arbiter,
         };
-        let frozen = self.nodes.values_mut().find(|node| node.frozen && node.name.as_str() == host);
-        if let Some(node) = frozen {
-            node.backlog.push(due);
+        if self.nodes.get(host).is_some_and(|node| node.frozen) {
+            let host = self.nodes.name(host)?.clone();
+            self.nodes.get_mut(&host)?.backlog.push(due);
             return None;
         }
-        match self.arbiters.get_mut(host.as_str()).filter(|node| node.frozen) {
-            Some(node) => {
-                node.backlog.push(due);
-                None
-            }
-            None => Some(due),
+        if self.arbiters.get(host).is_some_and(|node| node.frozen) {
+            let host = host.to_owned();
+            self.arbiters.get_mut(&host)?.backlog.push(due);
+            return None;
         }
+        Some(due)
     }
 
     fn deliver(&mut self, packet: Packet) {
@@ -184,14 +183,14 @@ impl World {
             self.arbiter_hears(&to, &from, body);
             return;
         }
-        let Ok(instance) = InstanceName::parse(&to) else { return };
+        let Some(instance) = self.nodes.name(&*to).cloned() else { return };
         match body {
             Body::Data(run, start, log) => self.replica_receives(&instance, &from, &run, start, log),
             Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
             Body::Settings(generation, settings) => self.node_learns(&instance, generation, &settings),
             Body::Ask(..) => self.node_is_asked(&instance, body),
             Body::Promised(answer) => {
-                if let Ok(from) = InstanceName::parse(&from) {
+                if let Some(from) = self.nodes.name(&*from).cloned() {
                     self.tell_guard(&instance, GuardInput::Answered { from, answer });
                 }
             }

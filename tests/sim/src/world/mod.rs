@@ -38,6 +38,7 @@ pub use provider::{BOARD, NextWrite, Provider};
 pub use table::Table;
 pub use weather::Weather;
 
+use agenda::Agenda;
 use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
 use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version};
@@ -46,7 +47,6 @@ use baton_core::rules::Rules;
 use baton_core::time::Span;
 use baton_core::timing::{BadTiming, Timing};
 use baton_oracle::{Event, Moment, Oracle, Property, Seen, Violation};
-use agenda::Agenda;
 use net::Net;
 use queue::Queue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +116,8 @@ pub struct World {
     bootstrap_members: u32,
     queue: Queue<Due>,
     agenda: Agenda,
+    /// Whoever looks only at what was in hand looks at all the rest too, and must find nothing there.
+    pub(crate) doubts: bool,
     links: contenders::Links,
     last_session: u64,
     last_request: u64,
@@ -140,7 +142,6 @@ pub struct World {
     lines: Vec<String>,
     silent: bool,
     pub(crate) weather: Option<Weather>,
-    hosts: Vec<Host>,
     /// When the lines' clock started: the command's begin.
     since: u64,
     oracle: Oracle,
@@ -173,6 +174,7 @@ impl World {
             bootstrap_members: setup.bootstrap_members.unwrap_or(count),
             queue: Queue::new(),
             agenda: Agenda::default(),
+            doubts: false,
             links: contenders::Links::default(),
             last_session: 0,
             last_request: 0,
@@ -191,7 +193,6 @@ impl World {
             lines: Vec::new(),
             silent: setup.silent,
             weather: setup.weather,
-            hosts: Vec::new(),
             since: 0,
             oracle: Oracle::default(),
             violation: None,
@@ -288,7 +289,8 @@ impl World {
     }
 
     fn send(&mut self, from: &str, to: &str, body: Body) {
-        let packet = Packet { from: self.host(from), to: self.host(to), body };
+        let (from, to) = (self.net.host(from), self.net.host(to));
+        let packet = Packet { from, to, body };
         let Some(packet) = self.net.pass(packet) else { return };
         let Some(weather) = &mut self.weather else {
             return self.after(NET_MICROS, Due::Packet(packet));
@@ -300,16 +302,6 @@ impl World {
         if let Some(micros) = first {
             self.after(micros, Due::Packet(packet));
         }
-    }
-
-    /// One name for each host, made once.
-    fn host(&mut self, name: &str) -> Host {
-        if let Some(host) = self.hosts.iter().find(|host| ***host == *name) {
-            return host.clone();
-        }
-        let host = Host::from(name);
-        self.hosts.push(host.clone());
-        host
     }
 
     /// How long a disk takes for one synced write of a host.

@@ -7,12 +7,26 @@ use baton_core::arbiter::SessionId;
 use baton_core::ids::{EngineRun, Epoch, InstanceName};
 use baton_core::message::{Ask, Beat, Grant, Hello, Order, PeerAnswer, ToGuard};
 use baton_core::record::Settings;
-use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use super::engine::Entry;
 
 /// A host: an instance's name, an arbiter's name, or `board`.
-pub type Host = std::sync::Arc<str>;
+#[derive(Clone, Debug)]
+pub struct Host {
+    name: Arc<str>,
+    /// Its place among all hosts of this network.
+    pub(super) number: usize,
+}
+
+impl Deref for Host {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
 
 /// What travels.
 #[derive(Clone, Debug)]
@@ -125,8 +139,9 @@ struct Link {
 /// All links. One that was never touched lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Net {
-    /// By where they begin, then by where they end.
-    links: BTreeMap<Host, BTreeMap<Host, Link>>,
+    hosts: Vec<Host>,
+    /// By the number of the host where they begin, then of that where they end; `None` where nothing was ever done to one.
+    links: Vec<Vec<Option<Link>>>,
     /// How often what passes may have changed.
     changes: u64,
 }
@@ -134,7 +149,11 @@ pub struct Net {
 impl Net {
     /// What passes now; the rest is dropped or kept.
     pub fn pass(&mut self, packet: Packet) -> Option<Packet> {
-        let Some(link) = self.links.get_mut(&packet.from).and_then(|to| to.get_mut(&packet.to)) else {
+        let Some(link) = self
+            .links
+            .get_mut(packet.from.number)
+            .and_then(|links| links.get_mut(packet.to.number)?.as_mut())
+        else {
             return Some(packet);
         };
         if link.cuts > 0 {
@@ -151,7 +170,20 @@ impl Net {
     /// Whether anything passes in this direction.
     #[must_use]
     pub fn is_open(&self, from: &str, to: &str) -> bool {
-        self.links.get(from).and_then(|links| links.get(to)).is_none_or(|link| link.cuts == 0)
+        let number = |name: &str| self.hosts.iter().position(|host| **host == *name);
+        let link =
+            number(from).zip(number(to)).and_then(|(from, to)| self.links.get(from)?.get(to)?.as_ref());
+        link.is_none_or(|link| link.cuts == 0)
+    }
+
+    /// A host by its name, made once.
+    pub(super) fn host(&mut self, name: &str) -> Host {
+        if let Some(host) = self.hosts.iter().find(|host| ***host == *name) {
+            return host.clone();
+        }
+        let host = Host { name: name.into(), number: self.hosts.len() };
+        self.hosts.push(host.clone());
+        host
     }
 
     /// A number that is another one after each cut and each that was mended.
@@ -190,12 +222,26 @@ impl Net {
     /// Everything passes everywhere; what was kept comes out.
     pub fn heal(&mut self) -> Vec<Packet> {
         self.changes += 1;
-        let links = std::mem::take(&mut self.links).into_values().flat_map(BTreeMap::into_values);
-        links.flat_map(|link| link.held).collect()
+        let mut links = Vec::new();
+        for (from, row) in self.hosts.iter().zip(std::mem::take(&mut self.links)) {
+            let touched = self.hosts.iter().zip(row).filter_map(|(to, link)| Some((to, link?)));
+            links.extend(touched.map(|(to, link)| ((from.name.clone(), to.name.clone()), link.held)));
+        }
+        // By their names, however the hosts were numbered.
+        links.sort_by(|(one, _), (other, _)| one.cmp(other));
+        links.into_iter().flat_map(|(_, held)| held).collect()
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
         self.changes += 1;
-        self.links.entry(from.into()).or_default().entry(to.into()).or_default()
+        let (from, to) = (self.host(from).number, self.host(to).number);
+        if self.links.len() <= from {
+            self.links.resize_with(from + 1, Vec::new);
+        }
+        let links = &mut self.links[from];
+        if links.len() <= to {
+            links.resize_with(to + 1, || None);
+        }
+        links[to].get_or_insert_default()
     }
 }

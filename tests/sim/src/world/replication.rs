@@ -98,15 +98,14 @@ impl World {
         start: usize,
         log: Vec<Entry>,
     ) {
-        let endpoint =
-            InstanceName::parse(from).ok().and_then(|name| Some(self.nodes.get(&name)?.endpoint()));
+        let endpoint = self.nodes.get(from).map(super::Node::endpoint);
         let Some(node) = self.nodes.get_mut(instance).filter(|node| node.engine.running) else { return };
         if endpoint.is_none() || node.engine.follows != endpoint {
             return;
         }
         if !node.engine.takes(run, start, log) {
             // Something is missing in between: the link is given up, and the next one begins from the begin.
-            if let Some(master) = InstanceName::parse(from).ok().and_then(|name| self.nodes.get_mut(&name)) {
+            if let Some(master) = self.nodes.get_mut(from) {
                 master.engine.attached.remove(instance);
             }
             return;

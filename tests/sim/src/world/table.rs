@@ -29,11 +29,13 @@ struct Row<V> {
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
     rows: BTreeMap<K, Row<V>>,
+    /// Who has looked since any row was in hand, as bits.
+    seen: u8,
 }
 
 impl<K: Ord, V> Table<K, V> {
     pub(super) fn new() -> Self {
-        Self { rows: BTreeMap::new() }
+        Self { rows: BTreeMap::new(), seen: 0 }
     }
 
     /// A row.
@@ -50,6 +52,7 @@ impl<K: Ord, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
+        self.seen = 0;
         self.rows.get_mut(key).map(|row| {
             row.seen = 0;
             &mut row.it
@@ -66,6 +69,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     pub(super) fn insert(&mut self, key: K, it: V) {
+        self.seen = 0;
         self.rows.insert(key, Row { it, seen: 0 });
     }
 
@@ -75,7 +79,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// All rows.
-    pub fn values(&self) -> impl Iterator<Item = &V> {
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.rows.values().map(|row| &row.it)
     }
 
@@ -86,6 +90,7 @@ impl<K: Ord, V> Table<K, V> {
 
     /// All rows, to change them. One that is passed over need not be looked at again for it.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.seen = 0;
         self.rows.values_mut().map(|row| {
             row.seen = 0;
             &mut row.it
@@ -104,8 +109,22 @@ impl<K: Ord, V> Table<K, V> {
         self.rows.is_empty()
     }
 
+    /// The name of a row as the table has it.
+    pub(super) fn name<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get_key_value(key).map(|(name, _)| name)
+    }
+
+    /// Whether no row was in hand since this eye looked last.
+    pub(super) fn rests(&self, eye: Eye) -> bool {
+        self.seen & eye as u8 != 0
+    }
+
     /// All rows, and whether this eye has to look at them; from now on it has.
     pub(super) fn look(&mut self, eye: Eye) -> impl Iterator<Item = (&K, &V, bool)> {
+        self.seen |= eye as u8;
         self.rows.iter_mut().map(move |(key, row)| {
             let news = row.seen & eye as u8 == 0;
             row.seen |= eye as u8;
@@ -114,10 +133,57 @@ impl<K: Ord, V> Table<K, V> {
     }
 }
 
+#[cfg(test)]
+impl<K: Ord, V> Table<K, V> {
+    /// As if all had looked: what was changed is not told to anybody.
+    pub(super) fn conceal(&mut self) {
+        self.seen = u8::MAX;
+        self.rows.values_mut().for_each(|row| row.seen = u8::MAX);
+    }
+}
+
 impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for Table<K, V> {
     type Output = V;
 
     fn index(&self, key: &Q) -> &V {
         &self.rows[key].it
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(table: &mut Table<&'static str, u8>, eye: Eye) -> Vec<&'static str> {
+        let seen: Vec<_> = table.look(eye).map(|(name, _, news)| (*name, news)).collect();
+        seen.into_iter().filter_map(|(name, news)| news.then_some(name)).collect()
+    }
+
+    #[test]
+    fn each_eye_is_shown_what_was_in_hand_since_it_looked() {
+        let mut table = Table::new();
+        for name in ["c", "a", "b"] {
+            table.insert(name, 0);
+        }
+        assert!(!table.rests(Eye::Watch), "nobody has looked yet");
+        assert_eq!(news(&mut table, Eye::Watch), ["a", "b", "c"]);
+        assert!(table.rests(Eye::Watch) && !table.rests(Eye::Links));
+        *table.get_mut("b").expect("it is there") += 1;
+        assert!(!table.rests(Eye::Watch));
+        assert_eq!(news(&mut table, Eye::Watch), ["b"]);
+        assert_eq!(news(&mut table, Eye::Watch), [""; 0], "it was shown");
+        assert_eq!(news(&mut table, Eye::Links), ["a", "b", "c"], "another has its own");
+        table.values_mut().for_each(|it| *it += 1);
+        assert_eq!(news(&mut table, Eye::Links), ["a", "b", "c"]);
+        assert_eq!((table["b"], table.get("d"), table.len()), (2, None, 3));
+    }
+
+    #[test]
+    fn a_row_that_is_only_read_is_not_shown_again() {
+        let mut table = Table::new();
+        table.insert("a", 0);
+        assert_eq!(news(&mut table, Eye::Agenda), ["a"]);
+        assert_eq!((table.get("a"), table.name("a"), table.contains_key("a")), (Some(&0), Some(&"a"), true));
+        assert!(table.rests(Eye::Agenda));
     }
 }

@@ -33,18 +33,22 @@ impl Node {
 }
 
 impl World {
-    /// Looks at every host that may have changed since the last look; at an intruder for as long as it is one.
+    /// Looks at every host that may have changed since the last look; at an intruder for as long as it is one, since each look
+    /// has it in hand.
     pub(super) fn watch(&mut self) {
-        let odd = |node: &Node| {
-            node.leads() != node.remembered.leads || node.accepts() != node.remembered.writable
-        };
-        let mut names = Vec::new();
-        for (name, node, touched) in self.nodes.look(Eye::Watch) {
-            let intrudes = node.remembered.intruder_since.is_some();
-            if intrudes || touched && (odd(node) || node.is_intruder()) {
-                names.push(name.clone());
-            }
+        if self.nodes.rests(Eye::Watch) && !self.doubts {
+            return;
         }
+        let odd = |node: &Node| {
+            node.leads() != node.remembered.leads
+                || node.accepts() != node.remembered.writable
+                || node.is_intruder()
+                || node.remembered.intruder_since.is_some()
+        };
+        let all = self.doubts.then(|| self.nodes.values().filter(|node| odd(node)).count());
+        let touched = self.nodes.look(Eye::Watch).filter(|(_, node, touched)| *touched && odd(node));
+        let names: Vec<_> = touched.map(|(name, ..)| name.clone()).collect();
+        assert!(all.is_none_or(|all| all == names.len()), "a host that changed was passed over: {names:?}");
         for instance in names {
             self.watch_one(&instance, None);
         }

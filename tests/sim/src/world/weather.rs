@@ -3,7 +3,7 @@
 //!
 //! It must not know what a message means, only whether its road keeps an order.
 
-use super::net::{Body, Host, Packet};
+use super::net::{Body, Packet};
 use crate::dice::Dice;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,8 @@ pub struct Weather {
     pub disk_least: u64,
     /// And up to so much longer.
     pub disk_jitter: u64,
-    /// When the last message of each road that keeps an order arrives.
-    last: BTreeMap<(Host, Host), u64>,
+    /// When the last message of each road that keeps an order arrives, by the numbers of its hosts.
+    last: BTreeMap<(usize, usize), u64>,
 }
 
 impl Weather {
@@ -48,7 +48,7 @@ impl Weather {
     pub(super) fn delays(&mut self, now: u64, packet: &Packet) -> [Option<u64>; 2] {
         let micros = self.net_least + self.dice.below(self.net_jitter + 1);
         if !overtakes(&packet.body) {
-            let last = self.last.entry((packet.from.clone(), packet.to.clone())).or_default();
+            let last = self.last.entry((packet.from.number, packet.to.number)).or_default();
             *last = (*last).max(now + micros);
             return [Some(*last - now), None];
         }

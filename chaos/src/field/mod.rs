@@ -6,10 +6,12 @@ pub mod disk;
 pub mod engine;
 pub mod group;
 pub mod host;
+pub mod lane;
 pub mod leftovers;
 pub mod machine;
 pub mod names;
 pub mod provider;
+pub mod relay;
 pub mod wire;
 
 use std::collections::BTreeSet;

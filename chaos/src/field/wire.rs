@@ -23,7 +23,7 @@ use crate::cluster::process::run_tool;
 /// Where `ip` keeps the namespaces that have a name.
 pub(super) const NAMED: &str = "/run/netns";
 /// The bridge's name inside the switch.
-const BRIDGE: &str = "bridge";
+pub(super) const BRIDGE: &str = "bridge";
 
 /// A network namespace with a name that lasts as long as this value.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Namespace {
         Ok(move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 
-    fn tool(&self, program: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+    pub(super) fn tool(&self, program: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
         self.inside(|| tool(program, arguments, input))?
     }
 }
@@ -90,7 +90,7 @@ impl Place {
         address_of(self.number)
     }
 
-    fn port(&self) -> String {
+    pub(super) fn port(&self) -> String {
         format!("port{}", self.number)
     }
 }
@@ -114,7 +114,7 @@ pub enum Filter {
 #[derive(Debug)]
 pub struct Wire {
     run: RunId,
-    switch: Namespace,
+    pub(super) switch: Namespace,
     places: BTreeMap<String, Arc<Place>>,
     filters: u32,
 }

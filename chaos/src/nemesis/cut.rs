@@ -28,6 +28,8 @@ pub enum Lost {
     Arbiter,
     /// Between the victims and the other hosts; provider and clients are reached.
     Hosts,
+    /// Between the victims and the other machines of the provider.
+    Peers,
     /// Between the victims and the provider.
     Provider,
     /// Between the victims and their clients; otherwise they are well.
@@ -62,7 +64,7 @@ impl Partition {
             Lost::Both | Lost::Outgoing | Lost::Incoming | Lost::AllButClients => victims.others(),
             Lost::Arbiter if !own.contains(&standing.arbiter) => vec![standing.arbiter.clone()],
             Lost::Arbiter | Lost::Hosts => standing.hosts(),
-            Lost::Provider => standing.providers.clone(),
+            Lost::Provider | Lost::Peers => standing.providers.clone(),
             Lost::Clients => vec![standing.client.clone()],
         };
         others.retain(|other| !own.contains(other));
@@ -114,7 +116,7 @@ impl Fault for Partition {
                 unbounded("the master is well, only its clients are cut off: nobody is to be replaced")
             }
             // Another member passes its beats on, or the promises of all in-sync members take the arbiter's place.
-            Lost::Arbiter | Lost::Clients | Lost::Provider => Allowed::Nothing,
+            Lost::Arbiter | Lost::Clients | Lost::Provider | Lost::Peers => Allowed::Nothing,
             Lost::Both | Lost::Outgoing | Lost::Incoming | Lost::AllButClients | Lost::Hosts => {
                 allowed_for_silence(victims, Part::Host)
             }
@@ -253,6 +255,7 @@ mod tests {
         assert!(!has(&still_served, "host-a", "client") && has(&still_served, "host-a", "board"));
         assert_eq!(lost(Lost::Arbiter, "host-a").len(), 2, "the master and the arbiter's host, both ways");
         assert_eq!(lost(Lost::Arbiter, "host-b").len(), 4, "the arbiter and all other hosts");
+        assert!(lost(Lost::Peers, "board").is_empty(), "it has no peers");
         let provider = lost(Lost::Provider, "host-b");
         assert!(has(&provider, "host-b", "board") && provider.len() == 2);
     }

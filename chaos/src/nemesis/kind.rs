@@ -5,6 +5,7 @@ use std::fmt;
 use super::Fault;
 use super::cut::{LinkDown, Lost, Narrow, Partition, PowerOff};
 use super::process::{Freeze, Kill, Stop};
+use super::slow::{self, Slow};
 
 /// How narrow a narrow line is, in kilobits a second: a replication stream of the clients' writes does not fit.
 const NARROW_KBIT: u32 = 256;
@@ -34,6 +35,8 @@ pub enum Kind {
     LoseIncoming,
     /// It and the arbiter do not hear each other; all others do.
     CutFromArbiter,
+    /// It and the other machines of the provider do not hear each other; all others hear it.
+    CutFromPeers,
     /// It and the other hosts do not hear each other; the provider hears it.
     CutFromHosts,
     /// It and the provider do not hear each other.
@@ -44,11 +47,19 @@ pub enum Kind {
     Lossy,
     /// Little bandwidth.
     Narrow,
+    /// Everything is late.
+    Far,
+    /// Now quick, now slow.
+    Uneven,
+    /// Packets overtake each other.
+    Disordered,
+    /// Packets come twice.
+    Doubled,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -59,11 +70,16 @@ impl Kind {
         Self::LoseOutgoing,
         Self::LoseIncoming,
         Self::CutFromArbiter,
+        Self::CutFromPeers,
         Self::CutFromHosts,
         Self::CutFromProvider,
         Self::CutFromClients,
         Self::Lossy,
         Self::Narrow,
+        Self::Far,
+        Self::Uneven,
+        Self::Disordered,
+        Self::Doubled,
     ];
 
     /// Its name in evidence and on the command line.
@@ -80,11 +96,16 @@ impl Kind {
             Self::LoseOutgoing => "lose-outgoing",
             Self::LoseIncoming => "lose-incoming",
             Self::CutFromArbiter => "cut-from-arbiter",
+            Self::CutFromPeers => "cut-from-peers",
             Self::CutFromHosts => "cut-from-hosts",
             Self::CutFromProvider => "cut-from-provider",
             Self::CutFromClients => "cut-from-clients",
             Self::Lossy => "lossy",
             Self::Narrow => "narrow",
+            Self::Far => "far",
+            Self::Uneven => "uneven",
+            Self::Disordered => "disordered",
+            Self::Doubled => "doubled",
         }
     }
 
@@ -103,11 +124,16 @@ impl Kind {
             Self::LoseOutgoing => cut(Lost::Outgoing),
             Self::LoseIncoming => cut(Lost::Incoming),
             Self::CutFromArbiter => cut(Lost::Arbiter),
+            Self::CutFromPeers => cut(Lost::Peers),
             Self::CutFromHosts => cut(Lost::Hosts),
             Self::CutFromProvider => cut(Lost::Provider),
             Self::CutFromClients => cut(Lost::Clients),
             Self::Lossy => Box::new(Partition::by_chance(Lost::Both, LOSS_PERCENT)),
             Self::Narrow => Box::new(Narrow::new(NARROW_KBIT)),
+            Self::Far => Box::new(Slow::new(slow::FAR)),
+            Self::Uneven => Box::new(Slow::new(slow::UNEVEN)),
+            Self::Disordered => Box::new(Slow::new(slow::DISORDERED)),
+            Self::Doubled => Box::new(Slow::new(slow::DOUBLED)),
         }
     }
 }

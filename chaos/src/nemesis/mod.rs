@@ -7,6 +7,7 @@
 mod cut;
 pub mod kind;
 mod process;
+mod slow;
 pub mod target;
 
 use std::fmt::Debug;

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::{Order, Played, play};
 use crate::check;
-use crate::cli::Run;
+use crate::cli::{ProviderKind, Run};
 use crate::evidence::{Mode, file};
 use crate::field::{Ground, Plan, leftovers};
 use crate::report::narrator::Narrator;
@@ -24,7 +24,7 @@ const NOT_HERE: u8 = 4;
 /// # Errors
 /// There is no such scenario, it was told to end, or evidence cannot be read back.
 pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
-    let scenarios = chosen(&arguments.scenarios)?;
+    let scenarios = chosen(&arguments.scenarios, arguments.provider)?;
     if !rustix::process::geteuid().is_root() {
         eprintln!(
             "chaos: machines are network namespaces and control groups, which only root may make: run it as root"
@@ -68,11 +68,18 @@ fn judge(arguments: &Run, played: &Played, totals: &mut Totals, narrator: &Narra
     Ok(())
 }
 
-fn chosen(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+fn chosen(names: &[String], provider: ProviderKind) -> anyhow::Result<Vec<Scenario>> {
+    let suits = |scenario: &Scenario| scenario.provider.is_none_or(|about| about == provider);
     if names.iter().any(|name| name == "all") {
-        return Ok(scenario::all());
+        return Ok(scenario::all().into_iter().filter(suits).collect());
     }
-    names.iter().map(|name| scenario::named(name)).collect()
+    let named = |name: &String| {
+        let scenario = scenario::named(name)?;
+        let wrong = || format!("{name} is about {}", scenario.provider.map_or("any", ProviderKind::name));
+        anyhow::ensure!(suits(&scenario), "{}, and with {} it shows nothing", wrong(), provider.name());
+        Ok(scenario)
+    };
+    names.iter().map(named).collect()
 }
 
 fn order(arguments: &Run, scenario: Scenario, seed: u64) -> anyhow::Result<Order> {

@@ -12,11 +12,11 @@ use tokio::time::sleep;
 use super::watch::set_of;
 use super::{LOOK, PATIENCE, healthy};
 use crate::evidence::clock::Clock;
-use crate::evidence::{Fault as Line, Folder};
+use crate::evidence::{Allowed, Fault as Line, Folder};
 use crate::field::{CLIENT, Field};
 use crate::nemesis::Fault;
 use crate::nemesis::kind::Kind;
-use crate::nemesis::target::{Member, Standing, Target};
+use crate::nemesis::target::{Member, Standing, Target, Victims};
 use crate::report::narrator::Narrator;
 use crate::scenario::{Scenario, Step};
 
@@ -69,6 +69,12 @@ impl<'a> Play<'a> {
             Step::Healthy => healthy(&self.field).await.map(|_| ())?,
             Step::Place { with_arbiter } => self.place(with_arbiter).await?,
             Step::Strike { fault, target } => self.strike(fault, target, evidence).await?,
+            Step::StrikeSoon { fault, target, most } => {
+                let moment = most.mul_f64(self.random.random_range(0.0..=1.0));
+                sleep(moment).await;
+                self.strike(fault, target, evidence).await?;
+            }
+            Step::Wait(time) => sleep(time).await,
             Step::Hold { leases } => sleep(self.field.plan.lease_ttl.mul_f64(leases)).await,
             Step::Replaced => self.replaced().await?,
             Step::Heal => {
@@ -153,7 +159,7 @@ impl<'a> Play<'a> {
             name: kind.name().to_owned(),
             what: told.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone),
             targets,
-            allowed: fault.allowed(&victims),
+            allowed: self.allowed(fault.as_ref(), &victims),
             injected_us,
             healed_us: None,
             froze: if fault.freezes() { victims.instances() } else { Vec::new() },
@@ -166,6 +172,17 @@ impl<'a> Play<'a> {
         self.narrator.say(&format!("  {} at {:.3} s: {}", target, seconds(injected_us), line.what));
         self.lasting.push(Struck { fault, line });
         told.map(|_| ())
+    }
+
+    /// What the fault allows; an arbiter that is taken away while something lasts may have been replacing a master.
+    fn allowed(&self, fault: &dyn Fault, victims: &Victims) -> Allowed {
+        let arbiter = victims.machines.contains(&victims.standing.arbiter);
+        match fault.allowed(victims) {
+            Allowed::Nothing if arbiter && !self.lasting.is_empty() => {
+                Allowed::Class { class: "silent-with-arbiter".to_owned() }
+            }
+            allowed => allowed,
+        }
     }
 
     fn heal(&mut self, struck: Struck, evidence: &mut Folder) -> anyhow::Result<()> {
@@ -218,7 +235,7 @@ impl<'a> Play<'a> {
             name: "switchover".to_owned(),
             what: format!("a person moves the master from {} to {target}", standing.master),
             targets: vec![standing.master.clone(), target.clone()],
-            allowed: crate::evidence::Allowed::Class { class: "switchover".to_owned() },
+            allowed: Allowed::Class { class: "switchover".to_owned() },
             injected_us: self.clock.now(),
             healed_us: None,
             froze: Vec::new(),

@@ -24,14 +24,14 @@ fn failover(
 ) -> Scenario {
     let strike = Strike { fault, target: host_of(Whom::Master) };
     let steps = vec![Place { with_arbiter }, Calm, strike, Replaced, Hold { leases }, Heal, Healthy];
-    Scenario { name, story, expected_changes: 1, steps }
+    Scenario { name, story, expected_changes: 1, provider: None, steps }
 }
 
 /// Something fails for some leases, and the master goes on.
 fn unnoticed(name: &'static str, story: &'static str, fault: Kind, target: Target, leases: f64) -> Scenario {
     let strike = Strike { fault, target };
     let steps = vec![Place { with_arbiter: false }, Calm, strike, Hold { leases }, Heal, Healthy, Calm];
-    Scenario { name, story, expected_changes: 0, steps }
+    Scenario { name, story, expected_changes: 0, provider: None, steps }
 }
 
 fn of_the_masters_host() -> Vec<Scenario> {
@@ -94,6 +94,7 @@ fn of_the_engine() -> Vec<Scenario> {
             story: "The master's engine is killed, and later that of the next master. The coordinator beside it \
                     sees it at once and does not wait for a lease.",
             expected_changes: 2,
+            provider: None,
             steps: [crash, crash].concat(),
         },
         Scenario {
@@ -101,6 +102,7 @@ fn of_the_engine() -> Vec<Scenario> {
             story: "The master's engine is stopped and nothing ends: every connection stays open and no answer \
                     comes. The coordinator beside it sees that a tiny write does not finish.",
             expected_changes: 1,
+            provider: None,
             steps: vec![Calm, strike(Kind::Stop), Replaced, Heal, Healthy],
         },
     ]
@@ -136,6 +138,7 @@ fn of_others() -> Vec<Scenario> {
             name: "planned-changes",
             story: "A person moves the master to another instance, and later to yet another, under load.",
             expected_changes: 2,
+            provider: None,
             steps: vec![Calm, Switchover, Healthy, Calm, Switchover, Healthy, Calm],
         },
     ]

@@ -1,15 +1,23 @@
 //! Scenarios: what happens to a cluster, told as a story and written as steps. They are data: the runner plays them, and
 //! the seed decides whom and when.
 
+mod history;
 mod list;
 
+use std::time::Duration;
+
+use crate::cli::ProviderKind;
 use crate::nemesis::kind::Kind;
 use crate::nemesis::target::Target;
 
 /// All scenarios, in the order in which people read them.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    list::single_faults()
+    let mut all = list::single_faults();
+    all.extend(history::of_cuts());
+    all.extend(history::of_losses());
+    all.extend(history::of_bad_lines());
+    all
 }
 
 /// A story with its steps.
@@ -21,6 +29,8 @@ pub struct Scenario {
     pub story: &'static str,
     /// Fewest changes of master that it is about; fewer prove nothing.
     pub expected_changes: u64,
+    /// It is about this provider; with another it shows nothing.
+    pub provider: Option<ProviderKind>,
     /// In order.
     pub steps: Vec<Step>,
 }
@@ -44,6 +54,18 @@ pub enum Step {
         /// Whom.
         target: Target,
     },
+    /// Something strikes within this time, at a moment that the seed draws, while something else lasts. It may take the arbiter
+    /// away in the middle of its work.
+    StrikeSoon {
+        /// What.
+        fault: Kind,
+        /// Whom.
+        target: Target,
+        /// At the latest after this.
+        most: Duration,
+    },
+    /// Time passes.
+    Wait(Duration),
     /// Time passes, in leases.
     Hold {
         /// How many.

@@ -62,6 +62,13 @@ pub(super) fn of_cuts() -> Vec<Scenario> {
                 Healthy,
             ],
         },
+    ]
+}
+
+/// Cuts that look like something else.
+pub(super) fn of_doubtful_cuts() -> Vec<Scenario> {
+    let strike = |fault, target| Strike { fault, target };
+    vec![
         Scenario {
             name: "readers-at-a-minority",
             story: "Tarantool Cartridge, issue 2342: routers that read from an etcd member in the minority kept an old \
@@ -140,6 +147,13 @@ pub(super) fn of_losses() -> Vec<Scenario> {
                 Calm,
             ],
         },
+    ]
+}
+
+/// Two things fail within moments.
+pub(super) fn of_pairs() -> Vec<Scenario> {
+    let strike = |fault, target| Strike { fault, target };
+    vec![
         Scenario {
             name: "arbiter-dies-in-a-failover",
             story: "The master's engine dies, and while a successor is looked for, written down or promoted the \

@@ -15,7 +15,9 @@ use crate::nemesis::target::Target;
 pub fn all() -> Vec<Scenario> {
     let mut all = list::single_faults();
     all.extend(history::of_cuts());
+    all.extend(history::of_doubtful_cuts());
     all.extend(history::of_losses());
+    all.extend(history::of_pairs());
     all.extend(history::of_bad_lines());
     all
 }

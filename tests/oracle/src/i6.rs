@@ -21,6 +21,18 @@ pub fn check_write(current: Epoch, written_under: Epoch) -> Result<(), Violation
     broken("I6", format!("a record was written under epoch {written_under} while {current} was current"))
 }
 
+/// Whether a record may become durable at this end. `left`: the cluster's state was moved away from here.
+///
+/// # Errors
+/// It was: whoever holds the current epoch holds it at the other end.
+pub fn check_left(left: bool) -> Result<(), Violation> {
+    if left {
+        broken("I6", "a record was written where the cluster's state was moved away from")
+    } else {
+        Ok(())
+    }
+}
+
 /// The property over a history; epochs of successive records never fall, whatever the observer says is current.
 #[derive(Clone, Debug, Default)]
 pub struct I6 {
@@ -46,6 +58,12 @@ mod tests {
     use crate::check_history;
     use crate::event::Moment;
     use crate::fixtures::{epoch, record, recorded};
+
+    #[test]
+    fn a_record_at_an_end_that_was_left_is_found() {
+        assert_eq!(check_left(false), Ok(()));
+        assert!(check_left(true).is_err());
+    }
 
     #[test]
     fn writes_under_the_current_epoch_pass() {

@@ -127,6 +127,11 @@ pub enum What {
     Expel(Who),
     /// All sidecars are stopped and the set is removed.
     TakeAway,
+    /// The cluster's state moves to another provider; until it is there, nobody is served.
+    MoveBoard,
+    /// A program that is not ours asks the provider, under the current lock, for the recorded term, or an earlier one, for another
+    /// master.
+    WrongWrite(bool),
 }
 
 impl What {

@@ -7,6 +7,7 @@ use crate::dice::Dice;
 use crate::fault::{Fault, Place, What, Which, Who};
 use crate::swarm::SAFETY_MICROS;
 use baton_core::time::Span;
+use std::ops::Range;
 
 const SECOND: u64 = 1_000_000;
 /// How many of a thousand seeds have one.
@@ -42,6 +43,68 @@ pub fn incident(dice: &mut Dice, waits: bool) -> Vec<Fault> {
         _ if waits => started_anew_at_the_end(dice, from),
         _ => alone_and_unheard(dice, from, false),
     }
+}
+
+/// What hardly ever comes of a mixture, and what it needs of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Rare {
+    /// What happens.
+    pub faults: Vec<Fault>,
+    /// No commit waits for replicas, masters go on by promises, and two members suffice to begin.
+    pub alone: bool,
+    /// From when until when nothing else begins: a story of half a minute would hardly ever be told to its end.
+    pub calm: Range<u64>,
+}
+
+/// How many of a thousand seeds have one.
+const SELDOM: u64 = 90;
+
+/// What a seed has of that. `lease`: how long one of its cluster is.
+#[must_use]
+pub fn rare(dice: &mut Dice, lease: Span) -> Rare {
+    if !dice.chance(SELDOM) {
+        return Rare::default();
+    }
+    let from = dice.between(3 * SECOND, SAFETY_MICROS - 60 * SECOND);
+    match dice.below(3) {
+        0 => {
+            let faults = removed_while_unheard(dice, from, lease.0);
+            let end = faults.iter().map(|fault| fault.from + fault.lasts).max().unwrap_or(from);
+            Rare { faults, alone: true, calm: from.saturating_sub(2 * SECOND)..end }
+        }
+        1 => Rare { faults: moved(dice, from), ..Rare::default() },
+        _ => Rare { faults: written_wrongly(dice, from), ..Rare::default() },
+    }
+}
+
+/// The master is alone in its in-sync set and unheard when people take the set away, and two others begin under its name.
+fn removed_while_unheard(dice: &mut Dice, from: u64, lease: u64) -> Vec<Fault> {
+    let away = 2 * lease + dice.between(SECOND, 4 * SECOND);
+    let unheard = from + away - dice.below(SECOND / 50);
+    let mut faults: Vec<_> =
+        others().into_iter().map(|other| at(from, away, What::Isolate(Place::Host(other)))).collect();
+    let removed = lease + dice.between(SECOND, 4 * SECOND);
+    // While its stream seems to stand nobody takes the set away.
+    faults.push(at(unheard, 0, What::CloseStream(Who::Master)));
+    faults.push(at(unheard, removed + dice.between(8 * SECOND, 20 * SECOND), What::Isolate(MASTER)));
+    faults.push(at(unheard + dice.between(SECOND / 20, SECOND), removed, What::TakeAway));
+    faults
+}
+
+/// The state moves, and something else happens meanwhile.
+fn moved(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    let lasts = dice.between(SECOND / 10, 15 * SECOND);
+    let meanwhile = match dice.below(3) {
+        0 => What::EndEngine(Who::Master),
+        1 => What::KillHost(Who::Master, false),
+        _ => What::Switchover(None, Span(4 * SECOND)),
+    };
+    vec![at(from, lasts, What::MoveBoard), at(from + dice.below(lasts), 5 * SECOND, meanwhile)]
+}
+
+/// Somebody else's program asks for what must not be, a few times.
+fn written_wrongly(dice: &mut Dice, from: u64) -> Vec<Fault> {
+    (0..4).map(|turn| at(from + turn * 12 * SECOND, 0, What::WrongWrite(dice.chance(500)))).collect()
 }
 
 /// A paused master is heard by nobody, the lock changes hands, and the pause ends, in any order.

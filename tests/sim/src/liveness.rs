@@ -6,8 +6,9 @@
 //! the time runs anew.
 
 use crate::fixtures::name;
-use crate::world::World;
+use crate::world::{Node, World};
 use baton_core::arbiter::{Forcing, MasterState, SetView};
+use baton_core::engine::DataState;
 use baton_core::ids::InstanceName;
 use baton_core::record::Settings;
 use baton_core::time::Span;
@@ -206,8 +207,9 @@ impl World {
             let best = best.max_by_key(|node| node.engine.reach()).map(|node| node.name.clone());
             let best = if last == Some(Act::Forced) { best } else { None };
             self.abort_all();
-            if self.nodes.values().all(|node| node.engine.log.is_empty()) && self.settings.check_identity {
-                // Nobody has anything: a person says that an empty member may begin.
+            let nobody = !self.nodes.values().any(|node| self.has_the_sets_data(node));
+            if nobody && self.settings.check_identity {
+                // Nobody has anything, or another life's data only: a person says that such a member may begin.
                 self.change_settings(Settings { check_identity: false, ..self.settings.clone() });
                 self.advance(Span::from_millis(200));
             }
@@ -218,6 +220,16 @@ impl World {
             return Some(Act::Forced);
         }
         None
+    }
+
+    /// Whether it holds data of the identity that the record names; any data where it names none.
+    pub(crate) fn has_the_sets_data(&self, node: &Node) -> bool {
+        let named = self.provider.record().and_then(|record| record.data_id.clone());
+        match node.engine.data() {
+            DataState::Empty => false,
+            DataState::Unmarked => named.is_none(),
+            DataState::Marked { id, .. } => named.is_none_or(|named| named == id),
+        }
     }
 
     fn is_paused(&self, view: &SetView) -> bool {

@@ -50,6 +50,8 @@ pub enum End {
     LetWriteThrough,
     /// The provider is put back to the copy that was made.
     Restore,
+    /// The provider's state is at the other end.
+    Arrive,
     /// A member is taken back.
     TakeBack(InstanceName),
     /// All sidecars are started.
@@ -140,7 +142,11 @@ impl World {
                 let arbiter = self.coordinator(*which);
                 self.strike_arbiter(&fault.what, arbiter)
             }
-            What::StopBoard | What::TreatWrite(_) | What::RestoreBoard => self.strike_board(&fault.what),
+            What::StopBoard
+            | What::TreatWrite(_)
+            | What::RestoreBoard
+            | What::MoveBoard
+            | What::WrongWrite(_) => self.strike_board(&fault.what),
             What::Drift(place, ppm) => {
                 let (place, now) = (self.place(*place), self.now);
                 if let Some(node) = self.arbiters.get_mut(&place) {
@@ -188,6 +194,11 @@ impl World {
             What::TreatWrite(treatment) => {
                 self.treat_next_write(*treatment);
                 Some(End::LetWriteThrough)
+            }
+            What::MoveBoard => self.leave_provider().then_some(End::Arrive),
+            What::WrongWrite(earlier) => {
+                self.write_wrongly(*earlier);
+                None
             }
             _ => {
                 self.provider.backup = Some(Box::new(self.provider.durable.clone()));
@@ -265,7 +276,7 @@ impl World {
         let Some(record) = self.provider.record() else { return false };
         let others =
             self.nodes.values().filter(|node| node.name != *host && record.in_sync.contains(&node.name));
-        others.filter(|node| !node.engine.log.is_empty()).count() > 0
+        others.filter(|node| self.has_the_sets_data(node)).count() > 0
     }
 
     /// The machine boots anew: its clock begins again, and nothing of the last boot is anybody's word.
@@ -443,6 +454,7 @@ impl World {
                     self.restore_provider(*backup);
                 }
             }
+            End::Arrive => self.arrive_at_provider(),
             End::TakeBack(host) => self.expel(host, false),
             End::StartAll => {
                 self.remove_set();

@@ -5,7 +5,7 @@
 
 use crate::dice::Dice;
 use crate::fault::{FIRST_OF_PEOPLE, Fault, KINDS_OF_FAULT, Place, What, Who, draw, place, who};
-use crate::incident::incident;
+use crate::incident::{incident, rare};
 use crate::world::Weather;
 use baton_core::record::Settings;
 use baton_core::settings::{LossPolicy, ZonePolicy};
@@ -49,10 +49,17 @@ pub struct Script {
 pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 1);
     let few = Dice::of(seed, 5).chance(400);
-    let shape = Shape { bootstrap_members: few.then_some(2), ..shape(&mut dice, Dice::of(seed, 2)) };
+    let mut shape = Shape { bootstrap_members: few.then_some(2), ..shape(&mut dice, Dice::of(seed, 2)) };
+    let rare = rare(&mut Dice::of(seed, 6), shape.settings.lease_ttl);
+    if rare.alone {
+        shape.bootstrap_members = Some(2);
+        shape.settings = Settings { ack_quorum: 0, failsafe: true, ..shape.settings };
+    }
     let mut dice = Dice::of(seed, 3);
     let mut faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
     faults.extend(incident(&mut Dice::of(seed, 4), shape.settings.ack_quorum > 0));
+    faults.retain(|fault| !rare.calm.contains(&fault.from));
+    faults.extend(rare.faults);
     faults.sort_by_key(|fault| fault.from);
     Script { shape, faults }
 }
@@ -217,6 +224,6 @@ mod tests {
                 seen.insert(text.split(['(', ' ']).next().unwrap_or_default().to_owned());
             }
         }
-        assert_eq!(seen.len(), 43, "{seen:?}");
+        assert_eq!(seen.len(), 45, "{seen:?}");
     }
 }

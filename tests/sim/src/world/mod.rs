@@ -11,6 +11,7 @@ mod contenders;
 mod due;
 mod duties;
 mod engine;
+mod moving;
 mod net;
 mod node;
 mod peers;

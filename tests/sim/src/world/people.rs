@@ -5,8 +5,8 @@
 use super::World;
 use baton_board::{Input as BoardInput, Request, RequestId};
 use baton_core::arbiter::{Forcing, Input, TaskId};
-use baton_core::ids::InstanceName;
-use baton_core::record::{Pin, Settings};
+use baton_core::ids::{InstanceName, Term};
+use baton_core::record::{Change, Pin, Record, Settings};
 use baton_core::time::Span;
 
 impl World {
@@ -76,6 +76,30 @@ impl World {
         self.last_task += 1;
         let (task, replicaset) = (TaskId(self.last_task), self.replicaset.clone());
         self.tell_arbiter(Input::Failover { task, replicaset, target, timeout, forcing });
+    }
+
+    /// A program that is not ours asks, under the current lock, for the recorded term for another member, or for an earlier one: the
+    /// provider has to refuse it, whoever asks.
+    pub(crate) fn write_wrongly(&mut self, earlier: bool) {
+        let asks = self.active_arbiter().and_then(|name| self.arbiters.get(&name)?.token);
+        let (Some(token), Some(record)) = (asks, self.provider.record().cloned()) else { return };
+        let mut others = record.in_sync.iter().filter(|member| Some(*member) != record.master.as_ref());
+        let Some(other) = others.next().and_then(|other| self.nodes.get(other)) else { return };
+        let wrong = Record {
+            term: Term(record.term.0.saturating_sub(u64::from(earlier))),
+            version: record.version.next(),
+            master: Some(other.name.clone()),
+            endpoint: Some(other.endpoint()),
+            incarnation: Some(other.incarnation()),
+            epoch: token.epoch,
+            reason: "wrong".to_owned(),
+            ..record.clone()
+        };
+        self.say("somebody", format_args!("asks for term {} of {}", wrong.term, other.name.clone()));
+        let change = Change { expected: Some(record.version), record: wrong, decision: String::new() };
+        let request = Request::Appoint { token, changes: vec![change] };
+        let id = self.provider.next_id();
+        self.board_step(BoardInput::Request { id, request });
     }
 
     /// The wall clock, the same everywhere.

@@ -9,10 +9,10 @@ use baton_board::{
     RequestId, SessionId, SessionMessage, Write,
 };
 use baton_core::ids::{ClusterName, Epoch};
-use baton_core::record::{Record, Settings};
+use baton_core::record::{MovePhase, Record, Settings};
 use baton_core::rules::Rules;
 use baton_core::time::Time;
-use baton_oracle::Seen;
+use baton_oracle::{Seen, i6};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The provider's host.
@@ -96,6 +96,11 @@ impl Provider {
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         self.board.as_ref()?.next_deadline().map(|time| time.0)
+    }
+
+    /// Whether its process is there.
+    pub(super) fn is_up(&self) -> bool {
+        self.board.is_some()
     }
 
     /// The durable record.
@@ -304,6 +309,7 @@ impl World {
 
     fn board_persists(&mut self, persist: Persist) {
         let durable = &mut self.provider.durable;
+        let left = durable.settings.phase() == Some(MovePhase::Moved);
         durable.revision = persist.revision;
         let mut records = Vec::new();
         let mut before = None;
@@ -333,6 +339,7 @@ impl World {
         }
         let current = durable.lock.epoch;
         if !records.is_empty() {
+            self.check(i6::check_left(left));
             self.watch_promises();
             self.watch_needs();
         }

@@ -21,7 +21,7 @@ VICTIMS ?= 300
 SUITES ?= format clippy tidy unit scenario sim model contract e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test nightly bench bench-stateboard bench-providers bench-load demo model sim chaos fmt fix clean
+.PHONY: soak help deps build test nightly bench bench-stateboard bench-providers bench-load demo model sim chaos fmt fix clean
 
 help:
 	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
@@ -30,6 +30,7 @@ help:
 	@echo 'make model    search one world of the model, or all: [WORLD=name|all] [BREAK=rule] [MOST=states] [JSON=1]'
 	@echo 'make sim      run seeds of the simulation [SEEDS=1000] [FROM=n] [BREAK=rule] [JSON=1] [RESUME=file] [THREADS=n] [JOURNAL=1 [ONLY=3,7]]'
 	@echo 'make chaos    play scenarios with real faults on machines of their own, as root: [SCENARIO=name|all] [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
+	@echo 'make soak     scenarios drawn from seeds, for a time; goes on where it was stopped: [FOR=8h] [PROVIDER=stateboard] [SEED=n] [JSON=1]'
 	@echo 'make bench    the figures of the README [ATTEMPTS=10] [LEASE_TTLS=3s,1s,300ms] [JSON=1]'
 	@echo 'make bench-load  one arbiter over many replica sets [SETS=1000] [VICTIMS=300] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make build    release binaries, in $(BIN)'
@@ -96,6 +97,12 @@ chaos:
 	@scripts/deps build run $(filter etcd,$(PROVIDER)) >&2
 	@cargo build --release $(BINARIES) >&2
 	@$(BIN)/chaos run $(or $(SCENARIO),all) --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
+
+# Scenarios drawn from seeds; started again it goes on where it was.
+soak:
+	@scripts/deps build run $(filter etcd,$(PROVIDER)) >&2
+	@cargo build --release $(BINARIES) >&2
+	@$(BIN)/chaos soak --for '$(or $(FOR),8h)' --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' --out 'chaos-runs/soak-$(PROVIDER)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 
 fmt:
 	cargo fmt --all

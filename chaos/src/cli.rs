@@ -31,6 +31,10 @@ pub enum Command {
     /// was seen is left as evidence.
     #[command(after_help = CODES)]
     Run(Run),
+    /// Play scenarios that are drawn from seeds, one after another, for a time; started again with the same folder it goes on
+    /// where it was. Evidence of what is valid is removed, all but its verdict's numbers.
+    #[command(after_help = CODES, visible_alias = "random")]
+    Soak(Soak),
     /// All scenarios with their stories.
     List,
     /// Remove what an earlier run left that was killed before it could.
@@ -76,6 +80,25 @@ pub struct Run {
     /// Their names, as `chaos list` has them; `all`: every one.
     #[arg(required = true)]
     pub scenarios: Vec<String>,
+    /// On which cluster, and where the evidence goes.
+    #[command(flatten)]
+    pub field: FieldArguments,
+}
+
+/// Arguments of a soak.
+#[derive(Args, Clone, Debug)]
+pub struct Soak {
+    /// How long, together with what was played into this folder before.
+    #[arg(long = "for", default_value = "8h", value_parser = humantime::parse_duration)]
+    pub time: Duration,
+    /// On which cluster, and where the evidence goes.
+    #[command(flatten)]
+    pub field: FieldArguments,
+}
+
+/// On which cluster a scenario is played, and where its evidence goes.
+#[derive(Args, Clone, Debug)]
+pub struct FieldArguments {
     /// The database.
     #[arg(long, value_enum, default_value_t = EngineKind::Redis)]
     pub engine: EngineKind,

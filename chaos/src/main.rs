@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         // It makes its own runtime, inside the network from which a cluster is watched.
         Command::Run(arguments) => command::run(arguments, &narrator),
+        Command::Soak(arguments) => command::soak(arguments, &narrator),
         Command::Check(arguments) => check::run(arguments).map(|verdict| ExitCode::from(verdict.exit_code())),
         Command::Report { folder } => check::report(folder).map(|page| {
             println!("{}", page.display());
@@ -82,7 +83,12 @@ async fn run(cli: &Cli, narrator: &Narrator) -> anyhow::Result<bool> {
             (&arguments.common, serde_json::to_string(&report)?, report.ok())
         }
         Command::Client(arguments) => return client::run(arguments).await.map(|()| true),
-        Command::Check(_) | Command::Report { .. } | Command::Run(_) | Command::List | Command::Clean => {
+        Command::Check(_)
+        | Command::Report { .. }
+        | Command::Run(_)
+        | Command::Soak(_)
+        | Command::List
+        | Command::Clean => {
             anyhow::bail!("these have a runtime of their own or need none")
         }
     };

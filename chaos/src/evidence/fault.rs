@@ -60,6 +60,10 @@ pub struct Fault {
     /// Instances whose engine stood still from `injected_us` to `healed_us`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub froze: Vec<String>,
+    /// Instances that a person opened for writing behind the coordinator's back: what they take from `injected_us` to `healed_us`
+    /// is nobody's but that person's; afterwards they have to be fenced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<String>,
     /// Whether it bit; absent until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bite: Option<Bite>,

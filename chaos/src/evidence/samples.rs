@@ -127,6 +127,7 @@ pub(crate) fn fault(id: u64, name: &str, target: &str, injected: Micros, healed:
         injected_us: injected,
         healed_us: Some(healed),
         froze: Vec::new(),
+        opened: Vec::new(),
         bite: Some(Bite { bit: true, how: "its processes were seen dead".into() }),
         may_lose: false,
     }

@@ -22,6 +22,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 const FREEZER: &str = "freezer";
 /// Gives them less processor time.
 const CPU: &str = "cpu";
+/// Gives them a slower disk.
+const BLKIO: &str = "blkio";
 /// The period over which processor time is measured.
 const PERIOD_US: u32 = 100_000;
 /// How long the kernel may take to freeze or to let a group be removed.
@@ -34,6 +36,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub struct Group {
     freezer: PathBuf,
     cpu: Option<PathBuf>,
+    blkio: Option<PathBuf>,
 }
 
 impl Group {
@@ -56,9 +59,15 @@ impl Group {
             anyhow::Ok(group)
         };
         let freezer = make(FREEZER)?;
-        let cpu = Path::new(ROOT).join(CPU).join("cpu.cfs_quota_us").exists();
-        let cpu = if cpu { Some(make(CPU)?) } else { None };
-        Ok(Self { freezer, cpu })
+        let optional = |hierarchy: &str| {
+            let there = Path::new(ROOT).join(hierarchy).join("tasks").exists();
+            if there { make(hierarchy).map(Some) } else { Ok(None) }
+        };
+        Ok(Self { freezer, cpu: optional(CPU)?, blkio: optional(BLKIO)? })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.freezer).chain(&self.cpu).chain(&self.blkio)
     }
 
     /// From now on the calling thread is inside, and what it starts is born inside.
@@ -66,7 +75,7 @@ impl Group {
     /// # Errors
     /// The kernel refuses.
     pub fn enter(&self) -> io::Result<()> {
-        for group in std::iter::once(&self.freezer).chain(&self.cpu) {
+        for group in self.all() {
             // Zero is whoever writes it.
             fs::write(group.join("tasks"), "0")?;
         }
@@ -111,6 +120,8 @@ impl Group {
     pub fn kill(&self) -> anyhow::Result<()> {
         self.freeze()?;
         self.end_frozen();
+        // Who waits for a hung disk ends when that goes on, and not before.
+        let _ = wait(|| self.processes().iter().all(|process| process.state == 'D'));
         Ok(())
     }
 
@@ -129,6 +140,17 @@ impl Group {
         let quota = percent.map_or("-1".to_owned(), |percent| (PERIOD_US / 100 * percent).to_string());
         fs::write(group.join("cpu.cfs_period_us"), PERIOD_US.to_string())?;
         Ok(fs::write(group.join("cpu.cfs_quota_us"), quota)?)
+    }
+
+    /// Lets them write so many bytes a second to a device (`major:minor`); `None`: as many as it takes.
+    ///
+    /// # Errors
+    /// The kernel has no such group or refuses.
+    pub fn limit_disk(&self, device: &str, bytes: Option<u64>) -> anyhow::Result<()> {
+        let group = self.blkio.as_ref().context("this kernel has no blkio group of version 1")?;
+        let limit = format!("{device} {}", bytes.unwrap_or(0));
+        fs::write(group.join("blkio.throttle.write_bps_device"), &limit)
+            .with_context(|| format!("limit a disk: {limit}"))
     }
 
     /// Whether processor time can be limited.
@@ -150,7 +172,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.freeze();
         self.end_frozen();
-        for group in std::iter::once(&self.freezer).chain(&self.cpu) {
+        for group in self.all() {
             remove(group);
         }
     }
@@ -183,7 +205,7 @@ fn remove(group: &Path) {
 /// Ends and removes the groups of the wanted runs. Returns what it removed.
 pub(super) fn sweep(wanted: fn(&RunId) -> bool) -> Vec<String> {
     let mut swept = Vec::new();
-    for hierarchy in [FREEZER, CPU] {
+    for hierarchy in [FREEZER, CPU, BLKIO] {
         let hierarchy = Path::new(ROOT).join(hierarchy);
         for name in names_in(&hierarchy, wanted) {
             let group = hierarchy.join(name);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::engine::Engine;
-use super::machine::Machine;
+use super::machine::{DATA, KEPT, Machine, STATE};
 use crate::cluster::config::{self, HostFacts};
 use crate::cluster::process::Process;
 use crate::procfs::ProcessView;
@@ -73,7 +73,7 @@ impl Host {
     /// A file cannot be written.
     pub fn prepare(machine: Machine, engine: Arc<dyn Engine>, plan: &HostPlan<'_>) -> anyhow::Result<Self> {
         let folder = machine.folder();
-        let (data, state) = (folder.join("data"), folder.join("state"));
+        let (data, state) = (folder.join(DATA).join(KEPT), folder.join(STATE).join(KEPT));
         for made in [&data, &state] {
             fs::create_dir_all(made).with_context(|| format!("make {}", made.display()))?;
         }
@@ -81,6 +81,7 @@ impl Host {
         let [program, file] = command.as_slice() else {
             anyhow::bail!("an engine is a program and its file")
         };
+        let program = &machine.with_right_clock(program)?;
         let text = config::coordinator(&HostFacts {
             host: &machine.name,
             instance: plan.instance,
@@ -143,7 +144,7 @@ impl Host {
     /// Where the engine keeps its data.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.machine.folder().join("data")
+        self.machine.folder().join(DATA).join(KEPT)
     }
 
     /// The engine's kind.

@@ -26,7 +26,7 @@ use rand::rngs::StdRng;
 
 use self::engine::{Engine, Redis};
 use self::host::{Host, HostPlan};
-use self::machine::Machine;
+use self::machine::{DATA, Machine, STATE};
 use self::names::RunId;
 use self::provider::Provider;
 use self::wire::Wire;
@@ -58,6 +58,10 @@ pub struct Plan {
     pub mode: Mode,
     /// How long a silent master may keep its right.
     pub lease_ttl: Duration,
+    /// Whether hosts and provider keep their files on disks of their own, which can fail.
+    pub disks: bool,
+    /// Whether hosts have wall clocks of their own, which can jump.
+    pub clocks: bool,
 }
 
 /// The network alone, with the machine from which all is watched. The watcher's thread has to enter it before it makes any
@@ -145,9 +149,15 @@ impl Field {
         let (secret_file, settings) = (path.join("secret"), path.join("settings.toml"));
         write_secret(&secret_file, random)?;
         fs::write(&settings, seed_settings(plan))?;
-        let mut add = |named| Machine::new(&run, &mut wire, named, path, &logs);
+        let mut add = |named, disks: &[&'static str]| {
+            let mut machine = Machine::new(&run, &mut wire, named, path, &logs)?;
+            for which in disks.iter().filter(|_| plan.disks) {
+                machine.give_disk(which)?;
+            }
+            anyhow::Ok(machine)
+        };
         let names = Provider::names(plan.provider).iter().copied().zip(PROVIDERS..);
-        let machines = names.map(&mut add).collect::<Result<_, _>>()?;
+        let machines = names.map(|named| add(named, &[DATA])).collect::<Result<_, _>>()?;
         let token = run.name("etcd");
         let mut provider =
             Provider::prepare(plan.provider, machines, binaries, &secret_file, &settings, token)?;
@@ -167,9 +177,13 @@ impl Field {
                 seed_settings: provider.seeded_by_coordinators(),
                 members: u32::try_from(HOSTS.len())?,
             };
-            hosts.push(Host::prepare(add((name, number))?, engine.clone(), &host)?);
+            let mut machine = add((name, number), &[DATA, STATE])?;
+            if plan.clocks {
+                machine.give_clock()?;
+            }
+            hosts.push(Host::prepare(machine, engine.clone(), &host)?);
         }
-        let client = add(CLIENT)?;
+        let client = add(CLIENT, &[])?;
         provider.start_what_is_down()?;
         for host in &mut hosts {
             host.start()?;

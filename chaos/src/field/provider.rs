@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::time::{sleep, timeout};
 
-use super::machine::Machine;
+use super::machine::{DATA, KEPT, Machine};
 use crate::cli::ProviderKind;
 use crate::cluster::binaries::Binaries;
 use crate::cluster::process::Process;
@@ -52,7 +52,7 @@ impl Member {
     /// Where it keeps its data.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.machine.folder().join("data")
+        self.machine.folder().join(DATA).join(KEPT)
     }
 }
 
@@ -83,7 +83,7 @@ impl Provider {
             ProviderKind::Etcd => binaries.etcd.clone().context("etcd was not looked for")?,
         };
         for machine in &machines {
-            let data = machine.folder().join("data");
+            let data = machine.folder().join(DATA).join(KEPT);
             fs::create_dir_all(&data)?;
             if kind == ProviderKind::Stateboard {
                 let text = config::stateboard(machine.at(BOARD), secret_file, &data)?;
@@ -104,6 +104,15 @@ impl Provider {
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// The member on this machine.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn member(&self, name: &str) -> anyhow::Result<&Member> {
+        let found = self.members.iter().find(|member| member.machine.name == name);
+        found.with_context(|| format!("{name} is no machine of the provider"))
     }
 
     /// Where coordinators find it.

@@ -116,10 +116,14 @@ impl Fault for Partition {
                 unbounded("the master is well, only its clients are cut off: nobody is to be replaced")
             }
             // Another member passes its beats on, or the promises of all in-sync members take the arbiter's place.
-            Lost::Arbiter | Lost::Clients | Lost::Provider | Lost::Peers => Allowed::Nothing,
-            Lost::Both | Lost::Outgoing | Lost::Incoming | Lost::AllButClients | Lost::Hosts => {
-                allowed_for_silence(victims, Part::Host)
-            }
+            Lost::Arbiter if !victims.machines.contains(&victims.standing.arbiter) => Allowed::Nothing,
+            Lost::Clients | Lost::Provider | Lost::Peers => Allowed::Nothing,
+            Lost::Both
+            | Lost::Outgoing
+            | Lost::Incoming
+            | Lost::AllButClients
+            | Lost::Arbiter
+            | Lost::Hosts => allowed_for_silence(victims, Part::Host),
         }
     }
 }
@@ -270,7 +274,8 @@ mod tests {
         let class = |class: &str| Allowed::Class { class: class.to_owned() };
         assert_eq!(allowed(&["host-a"], "host-b"), class("silent"));
         assert_eq!(allowed(&["host-a"], "host-a"), class("silent-with-arbiter"));
-        assert_eq!(allowed(&["host-b"], "host-b"), Allowed::Nothing);
+        assert_eq!(allowed(&["host-b"], "host-b"), class("silent-with-arbiter"), "its promise goes with it");
+        assert_eq!(allowed(&["host-c"], "host-b"), Allowed::Nothing);
         let too_many = Allowed::UntilHealed { class: "silent-with-arbiter".to_owned() };
         assert_eq!(allowed(&["host-a", "host-b"], "host-b"), too_many);
     }

@@ -4,8 +4,12 @@ use std::fmt;
 
 use super::Fault;
 use super::cut::{LinkDown, Lost, Narrow, Partition, PowerOff};
+use super::disk::{BadDisk, Trouble};
+use super::hand::{MadeWritable, WrongFile};
+use super::load::{ClockJump, Jump, Starved};
 use super::process::{Freeze, Kill, Stop};
 use super::slow::{self, Slow};
+use super::state::{Emptied, Wiped};
 
 /// How narrow a narrow line is, in kilobits a second: a replication stream of the clients' writes does not fit.
 const NARROW_KBIT: u32 = 256;
@@ -55,11 +59,33 @@ pub enum Kind {
     Disordered,
     /// Packets come twice.
     Doubled,
+    /// Its disk is full.
+    DiskFull,
+    /// Its disk takes few bytes a second.
+    DiskSlow,
+    /// A write to its disk does not come back.
+    DiskHung,
+    /// Its disk refuses every write.
+    DiskFailing,
+    /// Hardly any processor time.
+    Starved,
+    /// Its wall clock jumps an hour ahead.
+    ClockAhead,
+    /// Its wall clock jumps an hour back.
+    ClockBack,
+    /// Of a provider: it loses everything, and gets it back in the end.
+    Wiped,
+    /// It starts again at once under its old name, with an empty engine.
+    Emptied,
+    /// A person makes its engine a master by hand.
+    MadeWritable,
+    /// Its coordinator starts with the secret of another cluster.
+    WrongFile,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 31] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -80,6 +106,17 @@ impl Kind {
         Self::Uneven,
         Self::Disordered,
         Self::Doubled,
+        Self::DiskFull,
+        Self::DiskSlow,
+        Self::DiskHung,
+        Self::DiskFailing,
+        Self::Starved,
+        Self::ClockAhead,
+        Self::ClockBack,
+        Self::Wiped,
+        Self::Emptied,
+        Self::MadeWritable,
+        Self::WrongFile,
     ];
 
     /// Its name in evidence and on the command line.
@@ -106,7 +143,30 @@ impl Kind {
             Self::Uneven => "uneven",
             Self::Disordered => "disordered",
             Self::Doubled => "doubled",
+            Self::DiskFull => "disk-full",
+            Self::DiskSlow => "disk-slow",
+            Self::DiskHung => "disk-hung",
+            Self::DiskFailing => "disk-failing",
+            Self::Starved => "starved",
+            Self::ClockAhead => "clock-ahead",
+            Self::ClockBack => "clock-back",
+            Self::Wiped => "wiped",
+            Self::Emptied => "emptied",
+            Self::MadeWritable => "made-writable",
+            Self::WrongFile => "wrong-file",
         }
+    }
+
+    /// Whether it needs disks of the machines' own.
+    #[must_use]
+    pub fn needs_disks(self) -> bool {
+        matches!(self, Self::DiskFull | Self::DiskSlow | Self::DiskHung | Self::DiskFailing)
+    }
+
+    /// Whether it needs wall clocks of the machines' own.
+    #[must_use]
+    pub fn needs_clocks(self) -> bool {
+        matches!(self, Self::ClockAhead | Self::ClockBack)
     }
 
     /// One to strike with.
@@ -134,6 +194,17 @@ impl Kind {
             Self::Uneven => Box::new(Slow::new(slow::UNEVEN)),
             Self::Disordered => Box::new(Slow::new(slow::DISORDERED)),
             Self::Doubled => Box::new(Slow::new(slow::DOUBLED)),
+            Self::DiskFull => Box::new(BadDisk::new(Trouble::Full)),
+            Self::DiskSlow => Box::new(BadDisk::new(Trouble::Slow)),
+            Self::DiskHung => Box::new(BadDisk::new(Trouble::Hung)),
+            Self::DiskFailing => Box::new(BadDisk::new(Trouble::Failing)),
+            Self::Starved => Box::new(Starved::default()),
+            Self::ClockAhead => Box::new(ClockJump::new(Jump::Ahead)),
+            Self::ClockBack => Box::new(ClockJump::new(Jump::Back)),
+            Self::Wiped => Box::new(Wiped::default()),
+            Self::Emptied => Box::new(Emptied::default()),
+            Self::MadeWritable => Box::new(MadeWritable::default()),
+            Self::WrongFile => Box::new(WrongFile::default()),
         }
     }
 }

@@ -5,9 +5,13 @@
 //! do not know who judges.
 
 mod cut;
+mod disk;
+mod hand;
 pub mod kind;
+mod load;
 mod process;
 mod slow;
+mod state;
 pub mod target;
 
 use std::fmt::Debug;
@@ -52,6 +56,11 @@ pub trait Fault: Debug + Send {
         false
     }
 
+    /// Whether a person opens the engines that it strikes, so that they take writes until they are fenced.
+    fn opens(&self) -> bool {
+        false
+    }
+
     /// Whether it makes a person do what no cluster survives without a loss.
     fn may_lose(&self) -> bool {
         false
@@ -68,7 +77,9 @@ fn allowed_for_silence(victims: &Victims, part: Part) -> Allowed {
     if hosts * 2 > victims.standing.members.len() {
         // Too few are left to be told from those who are cut off, or nobody to be appointed.
         Allowed::UntilHealed { class: "silent-with-arbiter".to_owned() }
-    } else if master {
+    } else if master || arbiter {
+        // An arbiter that is silenced beside a replica takes that one's promise along: the master may have to stop until
+        // another arbiter holds the lock.
         Allowed::Class { class: class.to_owned() }
     } else {
         Allowed::Nothing

@@ -1,20 +1,24 @@
-//! The commands `run`, `list` and `clean`: each scenario is played by a thread of its own, inside the network from which its
+//! The commands `run`, `soak`, `list` and `clean`: each scenario is played by a thread of its own, inside the network from which its
 //! cluster is watched, and everything is removed before the next one begins.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
+use super::progress::Progress;
 use super::{Order, Played, play};
 use crate::check;
-use crate::cli::{ProviderKind, Run};
-use crate::evidence::{Mode, file};
+use crate::cli::{FieldArguments, ProviderKind, Run, Soak};
+use crate::evidence::{Evidence, Mode, file};
 use crate::field::{Ground, Plan, leftovers};
+use crate::nemesis::kind::Kind;
 use crate::report::narrator::Narrator;
 use crate::scenario::{self, Scenario};
 use crate::told::{ToldToEnd, until_told_to_end};
-use crate::verdict::{Line, Totals, Verdict};
+use crate::verdict::{Judgement, Line, Totals, Verdict};
 
 /// Nothing can be played here. The codes below are those of the verdicts.
 const NOT_HERE: u8 = 4;
@@ -24,32 +28,19 @@ const NOT_HERE: u8 = 4;
 /// # Errors
 /// There is no such scenario, it was told to end, or evidence cannot be read back.
 pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
-    let scenarios = chosen(&arguments.scenarios, arguments.provider)?;
-    if !rustix::process::geteuid().is_root() {
-        eprintln!(
-            "chaos: machines are network namespaces and control groups, which only root may make: run it as root"
-        );
+    let scenarios = chosen(&arguments.scenarios, arguments.field.provider)?;
+    if !may_play(narrator) {
         return Ok(ExitCode::from(NOT_HERE));
     }
-    for swept in leftovers::sweep() {
-        narrator.say(&format!("left by an earlier run, removed: {swept}"));
-    }
-    // Short enough to be typed again.
-    let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
+    let seed = seed(&arguments.field);
     let (mut totals, mut not_played) = (Totals::default(), 0_u32);
     for scenario in scenarios {
-        let order = order(arguments, scenario, seed)?;
-        narrator.say(&format!("\n{}, seed {seed}\n  {}", order.scenario.name, order.scenario.story));
-        match one(&order, narrator) {
-            Ok(played) => judge(arguments, &played, &mut totals, narrator)?,
-            Err(error) if error.is::<ToldToEnd>() => return Err(error),
-            Err(error) => {
-                not_played += 1;
-                narrator.say(&format!("  it could not be played: {error:#}"));
-            }
+        match judged(&arguments.field, scenario, seed, narrator)? {
+            Some((evidence, judgement, _)) => totals.add(&evidence, &judgement),
+            None => not_played += 1,
         }
     }
-    if arguments.json {
+    if arguments.field.json {
         println!("{}", serde_json::to_string(&totals)?);
     }
     let verdict = totals.verdict();
@@ -57,15 +48,81 @@ pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.exit_code()))
 }
 
-fn judge(arguments: &Run, played: &Played, totals: &mut Totals, narrator: &Narrator) -> anyhow::Result<()> {
+/// Plays drawn scenarios until their time together has come. What was played before into the same folder counts.
+///
+/// # Errors
+/// It was told to end, or evidence or progress cannot be read or written.
+pub fn soak(arguments: &Soak, narrator: &Narrator) -> anyhow::Result<ExitCode> {
+    if !may_play(narrator) {
+        return Ok(ExitCode::from(NOT_HERE));
+    }
+    let mut progress = Progress::open(&arguments.field.out, || seed(&arguments.field))?;
+    narrator.say(&progress.tell());
+    while progress.seconds < arguments.time.as_secs_f64() {
+        let began = Instant::now();
+        let number = progress.next;
+        let outcome = judged(&arguments.field, scenario::random::drawn(number), number, narrator)?;
+        progress.add(outcome.as_ref().map(|(_, judgement, _)| judgement), began.elapsed())?;
+        if let Some((_, _, folder)) = outcome.filter(|(_, judgement, _)| judgement.verdict == Verdict::Valid)
+        {
+            fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        narrator.say(&progress.tell());
+    }
+    if arguments.field.json {
+        println!("{}", serde_json::to_string(&progress)?);
+    }
+    let verdict = match (progress.invalid, progress.unknown) {
+        (0, 0) => Verdict::Valid,
+        (0, _) => Verdict::Unknown,
+        (_, _) => Verdict::Invalid,
+    };
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Whether machines can be made here; if so, nothing of earlier runs is left.
+fn may_play(narrator: &Narrator) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "chaos: machines are network namespaces and control groups, which only root may make: run it as root"
+        );
+        return false;
+    }
+    for swept in leftovers::sweep() {
+        narrator.say(&format!("left by an earlier run, removed: {swept}"));
+    }
+    true
+}
+
+/// Short enough to be typed again.
+fn seed(arguments: &FieldArguments) -> u64 {
+    arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
+}
+
+/// Plays and judges one; `None` where it could not be played.
+fn judged(
+    arguments: &FieldArguments,
+    scenario: Scenario,
+    seed: u64,
+    narrator: &Narrator,
+) -> anyhow::Result<Option<(Evidence, Judgement, PathBuf)>> {
+    let order = order(arguments, scenario, seed)?;
+    narrator.say(&format!("\n{}, seed {seed}\n  {}", order.scenario.name, order.scenario.story));
+    let played = match one(&order, narrator) {
+        Ok(played) => played,
+        Err(error) if error.is::<ToldToEnd>() => return Err(error),
+        Err(error) => {
+            narrator.say(&format!("  it could not be played: {error:#}"));
+            return Ok(None);
+        }
+    };
     let (evidence, judgement) = check::folder_of(&played.evidence)?;
     narrator.say(&check::tell(&evidence, &judgement));
     narrator.say(&format!("the evidence is in {}", played.evidence.display()));
-    totals.add(&evidence, &judgement);
     if arguments.json {
         println!("{}", serde_json::to_string(&Line::new(&evidence, &judgement))?);
     }
-    Ok(())
+    Ok(Some((evidence, judgement, played.evidence)))
 }
 
 fn chosen(names: &[String], provider: ProviderKind) -> anyhow::Result<Vec<Scenario>> {
@@ -82,10 +139,16 @@ fn chosen(names: &[String], provider: ProviderKind) -> anyhow::Result<Vec<Scenar
     names.iter().map(named).collect()
 }
 
-fn order(arguments: &Run, scenario: Scenario, seed: u64) -> anyhow::Result<Order> {
+fn order(arguments: &FieldArguments, scenario: Scenario, seed: u64) -> anyhow::Result<Order> {
     let mode = if arguments.asynchronous { Mode::Async } else { Mode::Sync };
-    let plan =
-        Plan { engine: arguments.engine, provider: arguments.provider, mode, lease_ttl: arguments.lease_ttl };
+    let plan = Plan {
+        engine: arguments.engine,
+        provider: arguments.provider,
+        mode,
+        lease_ttl: arguments.lease_ttl,
+        disks: scenario.has(Kind::needs_disks),
+        clocks: scenario.has(Kind::needs_clocks),
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let name = format!("{}-{}-{}-{seed}-{now}", scenario.name, plan.provider.name(), mode.name());
     let out = std::path::absolute(arguments.out.join(name)).context("find the folder for the evidence")?;

@@ -5,6 +5,7 @@ mod clients;
 pub mod command;
 mod ending;
 mod play;
+mod progress;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -11,12 +11,13 @@ use tokio::time::sleep;
 
 use super::watch::set_of;
 use super::{LOOK, PATIENCE, healthy};
+use crate::cluster::process::Process;
 use crate::evidence::clock::Clock;
-use crate::evidence::{Allowed, Fault as Line, Folder};
+use crate::evidence::{Allowed, Bite, Fault as Line, Folder};
 use crate::field::{CLIENT, Field};
 use crate::nemesis::Fault;
 use crate::nemesis::kind::Kind;
-use crate::nemesis::target::{Member, Standing, Target, Victims};
+use crate::nemesis::target::{Member, Part, Standing, Target, Victims};
 use crate::report::narrator::Narrator;
 use crate::scenario::{Scenario, Step};
 
@@ -74,6 +75,12 @@ impl<'a> Play<'a> {
                 sleep(moment).await;
                 self.strike(fault, target, evidence).await?;
             }
+            Step::TryStrike { fault, target } => {
+                // What it had begun is ended when it could not be done.
+                if let Err(error) = self.strike(fault, target, evidence).await {
+                    self.narrator.say(&format!("  {fault} of {target} was left out: {error:#}"));
+                }
+            }
             Step::Wait(time) => sleep(time).await,
             Step::Hold { leases } => sleep(self.field.plan.lease_ttl.mul_f64(leases)).await,
             Step::Replaced => self.replaced().await?,
@@ -83,6 +90,7 @@ impl<'a> Play<'a> {
             }
             Step::HealAll => self.heal_all(evidence)?,
             Step::Switchover => self.switchover(evidence).await?,
+            Step::RollingRestart => self.rolling_restart(evidence).await?,
         }
         Ok(())
     }
@@ -151,18 +159,26 @@ impl<'a> Play<'a> {
         };
         let victims = target.resolve(&standing, &mut self.random);
         let injected_us = self.clock.now();
-        let told = fault.inject(&mut self.field, &victims);
+        let told = match fault.inject(&mut self.field, &victims) {
+            Ok(told) => told,
+            Err(error) => {
+                // It may have struck one of several.
+                let _ = fault.heal(&mut self.field);
+                return Err(error);
+            }
+        };
         let mut targets = victims.machines.clone();
         targets.extend(victims.instances());
         let line = Line {
             id: self.struck,
             name: kind.name().to_owned(),
-            what: told.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone),
+            what: told,
             targets,
             allowed: self.allowed(fault.as_ref(), &victims),
             injected_us,
             healed_us: None,
             froze: if fault.freezes() { victims.instances() } else { Vec::new() },
+            opened: if fault.opens() { victims.instances() } else { Vec::new() },
             bite: None,
             may_lose: fault.may_lose(),
         };
@@ -171,7 +187,7 @@ impl<'a> Play<'a> {
         evidence.faults.write(&line)?;
         self.narrator.say(&format!("  {} at {:.3} s: {}", target, seconds(injected_us), line.what));
         self.lasting.push(Struck { fault, line });
-        told.map(|_| ())
+        Ok(())
     }
 
     /// What the fault allows; an arbiter that is taken away while something lasts may have been replacing a master.
@@ -230,26 +246,79 @@ impl<'a> Play<'a> {
         let standing = self.standing().await?;
         let others = self.field.hosts.iter().filter(|host| host.instance != standing.master);
         let target = others.choose(&mut self.random).context("there is no other instance")?.instance.clone();
-        let mut line = Line {
-            id: self.struck,
+        let line = Line {
             name: "switchover".to_owned(),
             what: format!("a person moves the master from {} to {target}", standing.master),
             targets: vec![standing.master.clone(), target.clone()],
             allowed: Allowed::Class { class: "switchover".to_owned() },
+            ..self.planned()
+        };
+        self.before = standing;
+        let line = self.begin(line, evidence)?;
+        self.field.operator.switchover(&target, SWITCHOVER).await?;
+        self.done(line, "the cluster says that it is done", evidence)
+    }
+
+    /// A coordinator that is told to end gives its rights up in good order; its master is replaced at once.
+    async fn rolling_restart(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
+        for place in 0..self.field.hosts.len() {
+            healthy(&self.field).await?;
+            let standing = self.standing().await?;
+            let name = self.field.hosts[place].machine.name.clone();
+            let masters = name == standing.master_host;
+            let line = Line {
+                name: "restart".to_owned(),
+                what: format!("a person restarts the coordinator of {name}"),
+                targets: vec![name, self.field.hosts[place].instance.clone()],
+                allowed: match masters {
+                    true => Allowed::Class { class: "switchover".to_owned() },
+                    false => Allowed::Nothing,
+                },
+                ..self.planned()
+            };
+            self.before = standing;
+            let line = self.begin(line, evidence)?;
+            let sidecars = self.field.hosts[place].processes(Part::Sidecar);
+            sidecars.iter().for_each(Process::terminate);
+            let deadline = Instant::now() + PATIENCE;
+            while sidecars.iter().any(Process::alive) {
+                anyhow::ensure!(Instant::now() < deadline, "a coordinator does not end when it is told to");
+                sleep(LOOK).await;
+            }
+            self.field.hosts[place].start()?;
+            healthy(&self.field).await?;
+            self.done(line, "it ended, and runs again", evidence)?;
+        }
+        Ok(())
+    }
+
+    /// The line of something that a person does by plan.
+    fn planned(&mut self) -> Line {
+        self.struck += 1;
+        Line {
+            id: self.struck - 1,
+            name: String::new(),
+            what: String::new(),
+            targets: Vec::new(),
+            allowed: Allowed::Nothing,
             injected_us: self.clock.now(),
             healed_us: None,
             froze: Vec::new(),
+            opened: Vec::new(),
             bite: None,
             may_lose: false,
-        };
-        self.struck += 1;
-        self.before = standing;
+        }
+    }
+
+    fn begin(&self, line: Line, evidence: &mut Folder) -> anyhow::Result<Line> {
         evidence.faults.write(&line)?;
         self.narrator.say(&format!("  at {:.3} s: {}", seconds(line.injected_us), line.what));
-        self.field.operator.switchover(&target, SWITCHOVER).await?;
+        Ok(line)
+    }
+
+    fn done(&self, mut line: Line, how: &str, evidence: &mut Folder) -> anyhow::Result<()> {
         line.healed_us = Some(self.clock.now());
-        line.bite =
-            Some(crate::evidence::Bite { bit: true, how: "the cluster says that it is done".to_owned() });
+        line.bite = Some(Bite { bit: true, how: how.to_owned() });
         Ok(evidence.faults.write(&line)?)
     }
 }

@@ -113,7 +113,7 @@ fn of_others() -> Vec<Scenario> {
         unnoticed(
             "arbiter-killed",
             "The active arbiter's coordinator is killed while the master is elsewhere. Another arbiter takes the \
-             lock, and no client notices.",
+             lock; the same instance leads, after a pause at most, since the killed one's instance can promise nothing.",
             Kind::Kill,
             sidecar_of(Whom::Arbiter),
             3.0,

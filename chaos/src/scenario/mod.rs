@@ -1,8 +1,10 @@
 //! Scenarios: what happens to a cluster, told as a story and written as steps. They are data: the runner plays them, and
 //! the seed decides whom and when.
 
+mod harder;
 mod history;
 mod list;
+pub mod random;
 
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(history::of_losses());
     all.extend(history::of_pairs());
     all.extend(history::of_bad_lines());
+    all.extend(harder::machines_and_people());
     all
 }
 
@@ -35,6 +38,14 @@ pub struct Scenario {
     pub provider: Option<ProviderKind>,
     /// In order.
     pub steps: Vec<Step>,
+}
+
+impl Scenario {
+    /// Whether something in it asks this of a fault.
+    #[must_use]
+    pub fn has(&self, asked: fn(Kind) -> bool) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Strike { fault, .. } | Step::StrikeSoon { fault, .. } | Step::TryStrike { fault, .. } if asked(*fault)))
+    }
 }
 
 /// One step.
@@ -68,6 +79,13 @@ pub enum Step {
     },
     /// Time passes.
     Wait(Duration),
+    /// The same, beside what strikes already: where there is nothing left to strike, nothing happens.
+    TryStrike {
+        /// What.
+        fault: Kind,
+        /// Whom.
+        target: Target,
+    },
     /// Time passes, in leases.
     Hold {
         /// How many.
@@ -81,6 +99,8 @@ pub enum Step {
     HealAll,
     /// A person moves the master to another instance.
     Switchover,
+    /// A person restarts every coordinator in good order, each when all is well after the last.
+    RollingRestart,
 }
 
 /// The scenario of this name.
@@ -106,8 +126,10 @@ mod tests {
         let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         for scenario in &all {
-            let strikes =
-                scenario.steps.iter().any(|step| matches!(step, Step::Strike { .. } | Step::Switchover));
+            let strikes = scenario
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Strike { .. } | Step::Switchover | Step::RollingRestart));
             assert!(strikes && scenario.story.ends_with('.'), "{}", scenario.name);
             let words = scenario.name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '-');
             assert!(words, "{}", scenario.name);

@@ -21,7 +21,7 @@ pub(crate) struct Found<'a> {
     first: FirstAcknowledgements,
 }
 
-/// Looks at every acknowledgement.
+/// Looks at every acknowledgement. What an instance took that a person had opened by hand is nobody's fault but that person's.
 pub(crate) fn find(evidence: &Evidence) -> Found<'_> {
     let reigns = reigns(evidence);
     let acknowledged: Vec<&Operation> = evidence
@@ -35,7 +35,9 @@ pub(crate) fn find(evidence: &Evidence) -> Found<'_> {
     let found = stale_writes(&operations, &reigns, &first, &frozen(evidence));
     let pick =
         |indices: &[usize]| indices.iter().filter_map(|index| acknowledged.get(*index).copied()).collect();
-    Found { stale: pick(&found.stale), woken: pick(&found.woken), looked_at: acknowledged.len(), first }
+    let mut stale: Vec<&Operation> = pick(&found.stale);
+    stale.retain(|operation| !was_opened(evidence, operation));
+    Found { stale, woken: pick(&found.woken), looked_at: acknowledged.len(), first }
 }
 
 pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
@@ -97,6 +99,15 @@ pub(crate) fn reigns(evidence: &Evidence) -> BTreeMap<u64, Reign> {
         below = reign.known_from;
     }
     reigns
+}
+
+/// Whether a person had opened that instance by hand, and it did not have to be fenced yet.
+fn was_opened(evidence: &Evidence, operation: &Operation) -> bool {
+    let end = end_of(evidence);
+    evidence.faults.iter().any(|fault| {
+        let lasted = fault.injected_us..=fault.healed_us.unwrap_or(end);
+        fault.opened.contains(&operation.instance) && lasted.contains(&operation.sent_us)
+    })
 }
 
 fn frozen(evidence: &Evidence) -> Vec<Frozen> {

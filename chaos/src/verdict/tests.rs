@@ -286,6 +286,19 @@ mod stale {
     }
 
     #[test]
+    fn what_a_person_opened_by_hand_is_excused_only_until_it_has_to_be_fenced() {
+        let opened = |until| {
+            with(|evidence| {
+                evidence.history.push(old_master_accepts());
+                evidence.faults[0].opened = vec!["a1".into()];
+                evidence.faults[0].healed_us = Some(until);
+            })
+        };
+        assert_eq!(finding(&opened(BACK + 1_500_000), "stale").verdict, Verdict::Valid);
+        assert_found(&opened(BACK + 900_000), "stale", Verdict::Invalid, "a1 acknowledged");
+    }
+
+    #[test]
     fn what_the_old_master_took_before_the_new_one_spoke_is_no_breach() {
         let evidence = with(|evidence| {
             evidence.history.push(direct(7_000, "a1", BACK - 100, BACK + 900_000, Outcome::Ok));

@@ -39,7 +39,7 @@ pub(super) struct Play<'a> {
     clock: Clock,
     random: StdRng,
     narrator: &'a Narrator,
-    /// Who was master when something struck last.
+    /// Who was master when something struck while nothing lasted.
     before: Standing,
     lasting: Vec<Struck>,
     struck: u64,
@@ -183,7 +183,10 @@ impl<'a> Play<'a> {
             may_lose: fault.may_lose(),
         };
         self.struck += 1;
-        self.before = standing;
+        // What lasts and this strike are one event: a successor may lead already when this one is struck.
+        if self.lasting.is_empty() {
+            self.before = standing;
+        }
         evidence.faults.write(&line)?;
         self.narrator.say(&format!("  {} at {:.3} s: {}", target, seconds(injected_us), line.what));
         self.lasting.push(Struck { fault, line });

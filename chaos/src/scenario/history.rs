@@ -134,13 +134,14 @@ pub(super) fn of_losses() -> Vec<Scenario> {
         },
         Scenario {
             name: "rack-lost",
-            story: "A rack loses power: the hosts of more than half of the instances vanish at one moment, without a \
-                    last packet. Where commits wait for a replica nobody may be appointed until enough are back.",
+            story: "A rack loses power: the hosts of all replicas, more than half of the set, vanish at one moment, \
+                    without a last packet. The master stays, and where commits wait for a replica they wait until \
+                    one is back.",
             expected_changes: 0,
             provider: None,
             steps: vec![
                 Calm,
-                strike(Kind::PowerOff, host_of(Whom::Majority)),
+                strike(Kind::PowerOff, host_of(Whom::Replicas)),
                 Hold { leases: 3.0 },
                 Heal,
                 Healthy,
@@ -157,21 +158,26 @@ pub(super) fn of_pairs() -> Vec<Scenario> {
         Scenario {
             name: "arbiter-dies-in-a-failover",
             story: "The master's engine dies, and while a successor is looked for, written down or promoted the \
-                    arbiter dies, three times, each time at another moment.",
+                    arbiter on its host dies too, three times, each time at another moment.",
             expected_changes: 3,
             provider: None,
             steps: dying_arbiters(),
         },
         Scenario {
             name: "two-at-once",
-            story: "The master's engine and the coordinator of the active arbiter, on another host, die at one moment.",
+            story: "The master's engine dies, and in the same moment the active arbiter, on another host, loses the \
+                    provider.",
             expected_changes: 1,
             provider: None,
             steps: vec![
                 Place { with_arbiter: false },
                 Calm,
                 strike(Kind::Kill, engine_of(Whom::Master)),
-                StrikeSoon { fault: Kind::Kill, target: sidecar_of(Whom::Arbiter), most: Duration::ZERO },
+                StrikeSoon {
+                    fault: Kind::CutFromProvider,
+                    target: host_of(Whom::Arbiter),
+                    most: Duration::ZERO,
+                },
                 Replaced,
                 HealAll,
                 Healthy,
@@ -199,7 +205,7 @@ fn dying_arbiters() -> Vec<super::Step> {
     let mut steps = Vec::new();
     for most in [20, 100, 400] {
         steps.extend([
-            Place { with_arbiter: false },
+            Place { with_arbiter: true },
             Calm,
             Strike { fault: Kind::Kill, target: engine_of(Whom::Master) },
             StrikeSoon {

@@ -132,8 +132,9 @@ fn many(options: &Options, rules: Rules, kept: Option<Kept>) -> ExitCode {
     search(&asked, |seed, outcome| {
         state.totals.add(outcome);
         state.next = seed + 1;
-        if outcome.violation.is_some() && found.is_none() {
-            found = Some((seed, outcome.clone()));
+        if let Some(violation) = &outcome.violation {
+            bar.suspend(|| eprintln!("seed {seed}: {violation}"));
+            found.get_or_insert_with(|| (seed, outcome.clone()));
         }
         bar.inc(1);
         if bar.is_hidden() && told.elapsed() > Duration::from_secs(60) {
@@ -200,8 +201,9 @@ fn tell(totals: &Totals, seconds: f64) {
 }
 
 fn tell_violation(seed: u64, outcome: &Outcome, broken: Option<&str>, rules: Rules) {
-    let Some(violation) = &outcome.violation else { return };
-    eprintln!("seed {seed}: {violation}");
+    if outcome.violation.is_none() {
+        return;
+    }
     let by = broken.map(|rule| format!(" BREAK={rule}")).unwrap_or_default();
     eprintln!("again: make sim FROM={seed} SEEDS=1{by}");
     let Some(shortest) = shorten(seed, rules, SHORTEN_FOR) else { return };

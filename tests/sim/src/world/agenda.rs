@@ -6,6 +6,7 @@ use super::World;
 use super::clock::Clock;
 use super::table::{Eye, Table};
 use baton_core::time::Time;
+use std::borrow::Borrow;
 
 /// When something is to be done, in true time, and until when that is sure while nobody has the host in hand.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,12 @@ struct Page {
 }
 
 impl Page {
-    fn renew<K: Ord, V>(&mut self, table: &mut Table<K, V>, now: u64, of: impl Fn(&V) -> Deadline) {
+    fn renew<K: Ord + Borrow<str>, V>(
+        &mut self,
+        table: &mut Table<K, V>,
+        now: u64,
+        of: impl Fn(&V) -> Deadline,
+    ) {
         let all = self.deadlines.len() != table.len();
         if !all && now < self.sure && table.rests(Eye::Agenda) {
             return;

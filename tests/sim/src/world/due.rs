@@ -18,7 +18,7 @@ pub enum Due {
     /// A client's request goes a step on.
     Client(ClientStep),
     /// A message arrives.
-    Packet(Packet),
+    Packet(Box<Packet>),
     /// Something for a guard, of this run.
     Guard(InstanceName, u64, Box<GuardInput>),
     /// The engine's answer, over this connection.
@@ -88,7 +88,7 @@ impl World {
         let Some(due) = self.unless_frozen(due) else { return };
         match due {
             Due::Client(step) => self.client_steps(step),
-            Due::Packet(packet) => self.deliver(packet),
+            Due::Packet(packet) => self.deliver(*packet),
             Due::Guard(instance, run, input) => self.guard_hears(&instance, run, *input),
             Due::Answer(instance, run, connection, input) => {
                 self.engine_answer(&instance, run, connection, *input);
@@ -123,11 +123,6 @@ impl World {
 
     /// What happens on a frozen host waits until it is thawed.
     fn unless_frozen(&mut self, due: Due) -> Option<Due> {
-        let stopped =
-            self.nodes.values().any(|node| node.frozen) || self.arbiters.values().any(|node| node.frozen);
-        if !stopped {
-            return Some(due);
-        }
         let host = match &due {
             Due::Client(ClientStep::Arrives(_, instance)) => instance.as_str(),
             Due::BoardDisk(_) | Due::SessionGone(_) | Due::Client(_) => return Some(due),
@@ -150,14 +145,17 @@ impl World {
             | Due::Rejoin { arbiter, .. }
             | Due::RequestTimeout { arbiter, .. } => arbiter,
         };
-        if self.nodes.get(host).is_some_and(|node| node.frozen) {
-            let host = self.nodes.name(host)?.clone();
-            self.nodes.get_mut(&host)?.backlog.push(due);
+        if let Some(node) = self.nodes.get(host) {
+            if !node.frozen {
+                return Some(due);
+            }
+            let name = node.name.clone();
+            self.nodes.get_mut(&name)?.backlog.push(due);
             return None;
         }
-        if self.arbiters.get(host).is_some_and(|node| node.frozen) {
-            let host = host.to_owned();
-            self.arbiters.get_mut(&host)?.backlog.push(due);
+        if let Some(node) = self.arbiters.get(host).filter(|node| node.frozen) {
+            let name = node.name.clone();
+            self.arbiters.get_mut(&name)?.backlog.push(due);
             return None;
         }
         Some(due)

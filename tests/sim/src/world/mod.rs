@@ -291,7 +291,7 @@ impl World {
 
     fn send(&mut self, from: &str, to: &str, body: Body) {
         let (from, to) = (self.net.host(from), self.net.host(to));
-        let packet = Packet { from, to, body };
+        let packet = Box::new(Packet { from, to, body });
         let Some(packet) = self.net.pass(packet) else { return };
         let Some(weather) = &mut self.weather else {
             return self.after(NET_MICROS, Due::Packet(packet));
@@ -368,7 +368,7 @@ impl World {
     fn deliver_all(&mut self, packets: Vec<Packet>) -> usize {
         let count = packets.len();
         for packet in packets {
-            self.after(0, Due::Packet(packet));
+            self.after(0, Due::Packet(Box::new(packet)));
         }
         count
     }

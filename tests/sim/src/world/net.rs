@@ -148,7 +148,7 @@ pub struct Net {
 
 impl Net {
     /// What passes now; the rest is dropped or kept.
-    pub fn pass(&mut self, packet: Packet) -> Option<Packet> {
+    pub fn pass(&mut self, packet: Box<Packet>) -> Option<Box<Packet>> {
         let Some(link) = self
             .links
             .get_mut(packet.from.number)
@@ -161,7 +161,7 @@ impl Net {
         }
         let kind = packet.body.kind();
         if link.held_kinds.iter().any(|held| held == "all" || held == kind) {
-            link.held.push(packet);
+            link.held.push(*packet);
             return None;
         }
         Some(packet)

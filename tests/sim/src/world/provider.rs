@@ -34,7 +34,7 @@ pub enum NextWrite {
 /// The board and what surrounds it.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    board: Option<Board>,
+    board: Option<Box<Board>>,
     /// What its disk holds.
     pub durable: Durable,
     /// Which arbiter each session is of.
@@ -116,8 +116,8 @@ impl Provider {
     }
 }
 
-fn new_board(now: u64, durable: Durable, rules: Rules) -> Board {
-    Board::new(Time(now), durable, Limits::default()).with_rules(rules)
+fn new_board(now: u64, durable: Durable, rules: Rules) -> Box<Board> {
+    Box::new(Board::new(Time(now), durable, Limits::default()).with_rules(rules))
 }
 
 impl World {

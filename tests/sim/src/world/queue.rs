@@ -9,10 +9,10 @@ use std::collections::BinaryHeap;
 #[derive(Clone, Debug)]
 pub(super) struct Queue<T> {
     /// When, which in the order of putting in, and where it lies.
-    order: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    order: BinaryHeap<Reverse<(u64, u32, u32)>>,
     places: Vec<Option<T>>,
-    free: Vec<usize>,
-    last: u64,
+    free: Vec<u32>,
+    last: u32,
 }
 
 impl<T> Queue<T> {
@@ -28,22 +28,17 @@ impl<T> Queue<T> {
     /// What comes first.
     pub(super) fn first(&self) -> Option<&T> {
         let Reverse((_, _, place)) = self.order.peek()?;
-        self.places.get(*place)?.as_ref()
+        self.places.get(*place as usize)?.as_ref()
     }
 
     /// Puts something in for a moment.
     pub(super) fn put(&mut self, at: u64, it: T) {
         self.last += 1;
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.places[place] = Some(it);
-                place
-            }
-            None => {
-                self.places.push(Some(it));
-                self.places.len() - 1
-            }
-        };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            u32::try_from(self.places.len() - 1).expect("a world has far fewer things to do")
+        });
+        self.places[place as usize] = Some(it);
         self.order.push(Reverse((at, self.last, place)));
     }
 
@@ -52,7 +47,7 @@ impl<T> Queue<T> {
         let Reverse((_, _, place)) = *self.order.peek().filter(|Reverse((at, ..))| *at <= now)?;
         self.order.pop();
         self.free.push(place);
-        self.places[place].take()
+        self.places[place as usize].take()
     }
 }
 

@@ -4,7 +4,6 @@
 //! It must not know what a host is.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::ops::Index;
 
 /// Who looks.
@@ -19,81 +18,84 @@ pub(super) enum Eye {
 }
 
 #[derive(Clone, Debug)]
-struct Row<V> {
-    it: V,
+struct Row<K, V> {
+    name: K,
     /// Who has looked at it since it was last in hand, as bits.
     seen: u8,
+    it: Box<V>,
 }
 
-/// Rows by name, in the order of their names.
+/// Rows by name, in the order of their names. A handful: they are looked through, most often by the very name that a row has.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
-    rows: BTreeMap<K, Row<V>>,
+    rows: Vec<Row<K, V>>,
     /// Who has looked since any row was in hand, as bits.
     seen: u8,
 }
 
-impl<K: Ord, V> Table<K, V> {
+impl<K: Ord + Borrow<str>, V> Table<K, V> {
     pub(super) fn new() -> Self {
-        Self { rows: BTreeMap::new(), seen: 0 }
+        Self { rows: Vec::new(), seen: 0 }
+    }
+
+    fn place<Q: Borrow<str> + ?Sized>(&self, name: &Q) -> Option<usize> {
+        let name: &str = name.borrow();
+        let same = self.rows.iter().position(|row| std::ptr::eq(row.name.borrow(), name));
+        same.or_else(|| self.rows.iter().position(|row| row.name.borrow() == name))
     }
 
     /// A row.
     #[must_use]
-    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-    {
-        self.rows.get(key).map(|row| &row.it)
+    pub fn get<Q: Borrow<str> + ?Sized>(&self, name: &Q) -> Option<&V> {
+        self.place(name).map(|place| &*self.rows[place].it)
     }
 
     /// A row, to change it: all will look at it again.
-    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-    {
+    pub fn get_mut<Q: Borrow<str> + ?Sized>(&mut self, name: &Q) -> Option<&mut V> {
+        let place = self.place(name)?;
         self.seen = 0;
-        self.rows.get_mut(key).map(|row| {
-            row.seen = 0;
-            &mut row.it
-        })
+        let row = &mut self.rows[place];
+        row.seen = 0;
+        Some(&mut row.it)
     }
 
     /// Whether there is such a row.
     #[must_use]
-    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-    {
-        self.rows.contains_key(key)
+    pub fn contains_key<Q: Borrow<str> + ?Sized>(&self, name: &Q) -> bool {
+        self.place(name).is_some()
     }
 
-    pub(super) fn insert(&mut self, key: K, it: V) {
+    /// Puts a row in, in the place of one of that name.
+    pub(super) fn insert(&mut self, name: K, it: V) {
         self.seen = 0;
-        self.rows.insert(key, Row { it, seen: 0 });
+        let row = Row { name, seen: 0, it: Box::new(it) };
+        match self.rows.binary_search_by(|known| known.name.cmp(&row.name)) {
+            Ok(place) => self.rows[place] = row,
+            Err(place) => self.rows.insert(place, row),
+        }
     }
 
     /// All names.
     pub fn keys(&self) -> impl Iterator<Item = &K> + Clone {
-        self.rows.keys()
+        self.rows.iter().map(|row| &row.name)
     }
 
     /// All rows.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
-        self.rows.values().map(|row| &row.it)
+        self.rows.iter().map(|row| &*row.it)
     }
 
     /// All rows with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.rows.iter().map(|(key, row)| (key, &row.it))
+        self.rows.iter().map(|row| (&row.name, &*row.it))
     }
 
     /// All rows, to change them. One that is passed over need not be looked at again for it.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.seen = 0;
-        self.rows.values_mut().map(|row| {
+        self.rows.iter_mut().map(|row| {
             row.seen = 0;
-            &mut row.it
+            &mut *row.it
         })
     }
 
@@ -110,11 +112,8 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// The name of a row as the table has it.
-    pub(super) fn name<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&K>
-    where
-        K: Borrow<Q>,
-    {
-        self.rows.get_key_value(key).map(|(name, _)| name)
+    pub(super) fn name<Q: Borrow<str> + ?Sized>(&self, name: &Q) -> Option<&K> {
+        self.place(name).map(|place| &self.rows[place].name)
     }
 
     /// Whether no row was in hand since this eye looked last.
@@ -125,10 +124,10 @@ impl<K: Ord, V> Table<K, V> {
     /// All rows, and whether this eye has to look at them; from now on it has.
     pub(super) fn look(&mut self, eye: Eye) -> impl Iterator<Item = (&K, &V, bool)> {
         self.seen |= eye as u8;
-        self.rows.iter_mut().map(move |(key, row)| {
+        self.rows.iter_mut().map(move |row| {
             let news = row.seen & eye as u8 == 0;
             row.seen |= eye as u8;
-            (key, &row.it, news)
+            (&row.name, &*row.it, news)
         })
     }
 }
@@ -138,15 +137,15 @@ impl<K: Ord, V> Table<K, V> {
     /// As if all had looked: what was changed is not told to anybody.
     pub(super) fn conceal(&mut self) {
         self.seen = u8::MAX;
-        self.rows.values_mut().for_each(|row| row.seen = u8::MAX);
+        self.rows.iter_mut().for_each(|row| row.seen = u8::MAX);
     }
 }
 
-impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for Table<K, V> {
+impl<K: Ord + Borrow<str>, Q: Borrow<str> + ?Sized, V> Index<&Q> for Table<K, V> {
     type Output = V;
 
-    fn index(&self, key: &Q) -> &V {
-        &self.rows[key].it
+    fn index(&self, name: &Q) -> &V {
+        self.get(name).expect("whoever indexes knows that there is such a row")
     }
 }
 

@@ -70,6 +70,10 @@ impl Arbiter {
         if let Some((_, class)) = &mut set.evidence {
             *class = Class::Forced;
         }
+        // Nobody may ever reach the position that a planned change waited for: members report what they have.
+        if let Some(succession) = &mut set.succession {
+            succession.reach = None;
+        }
         if let Some(task) = replaced {
             let why = "a person forces another master".to_owned();
             self.push(Action::Task { task, state: TaskState::Failed { why, master, term: term_before } });

@@ -2,6 +2,7 @@
 
 mod drill;
 mod hand_over;
+mod orders;
 mod pinned;
 mod reading;
 mod settings;

@@ -1,0 +1,155 @@
+//! What a directive makes a guard do, and what it must not: whose term is known, who leads again, what a shrink waits for.
+
+use super::*;
+use crate::ids::Endpoint;
+
+fn told(hand: &mut Hand, at: u64, version: u64, term: u64, order: Order) {
+    let (incarnation, epoch) = (incarnation(), EPOCH);
+    let directive = Directive { incarnation, epoch, version: Version(version), term: Term(term), order };
+    hand.step(Time(at), Input::FromArbiter(ToGuard::Directive(directive)));
+}
+
+fn lead() -> Order {
+    Order::Lead { in_sync: [member("a1")].into(), data_id: DataId("d".into()), ack_quorum: 0 }
+}
+
+fn follow(master: &str) -> Order {
+    let (endpoint, data_id) = (Endpoint(format!("{master}:1").into()), DataId("d".into()));
+    Order::Follow { master: member(master), endpoint, data_id, start: Position::at(0, 0), reach: None }
+}
+
+fn became_candidate(hand: &Hand, term: Term) -> bool {
+    hand.actions.contains(&Action::Note(Note::Candidate(term)))
+}
+
+fn fence(hand: &Hand) -> Option<OpId> {
+    hand.asked(|command| matches!(command, EngineCommand::Fence))
+}
+
+fn last_saved(hand: &Hand) -> Saved {
+    let saved = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Persist { saved, .. } => Some(saved.clone()),
+        _ => None,
+    });
+    saved.expect("something was written")
+}
+
+/// Its writes are on the disk.
+fn settle(hand: &mut Hand, at: u64) {
+    for _ in 0..3 {
+        hand.persisted(Time(at));
+    }
+}
+
+#[test]
+fn every_order_that_names_a_master_says_whose_term_it_is() {
+    let sever = Order::Sever { master: Some(member("a2")), reach: None, relinquished: false };
+    for (order, master) in [(lead(), "a1"), (follow("a2"), "a2"), (sever, "a2"), (Order::Relinquish, "a1")] {
+        let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
+        told(&mut hand, 0, 1, 3, order.clone());
+        settle(&mut hand, 0);
+        assert_eq!(last_saved(&hand).known_master, Some((Term(3), member(master))), "{order:?}");
+    }
+}
+
+#[test]
+fn whose_an_earlier_term_was_does_not_replace_whose_the_latest_is() {
+    let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
+    told(&mut hand, 0, 1, 5, follow("a2"));
+    told(&mut hand, 1, 2, 4, follow("a3"));
+    settle(&mut hand, 1);
+    assert_eq!(last_saved(&hand).known_master, Some((Term(5), member("a2"))));
+}
+
+#[test]
+fn nobody_leads_below_the_highest_term_that_it_has_seen() {
+    for (term, leads) in [(4, false), (5, true)] {
+        let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
+        told(&mut hand, 0, 1, 5, follow("a2"));
+        told(&mut hand, 1, 2, term, lead());
+        assert_eq!(became_candidate(&hand, Term(term)), leads, "at {term}, having seen 5");
+    }
+}
+
+#[test]
+fn whoever_is_giving_a_term_up_becomes_no_candidate_before_its_engine_is_fenced() {
+    let mut hand = master(Time(0));
+    told(&mut hand, 4_000, 2, 2, lead());
+    assert!(fence(&hand).is_some(), "the earlier term is given up");
+    assert!(!became_candidate(&hand, Term(2)), "its engine may still be written");
+    let op = fence(&hand).expect("it was asked for");
+    hand.step(Time(5_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(false)) });
+    told(&mut hand, 6_000, 3, 2, lead());
+    assert!(became_candidate(&hand, Term(2)), "now it may not");
+}
+
+#[test]
+fn a_master_that_is_told_to_follow_or_to_sever_at_its_own_term_keeps_its_engine() {
+    let sever = Order::Sever { master: None, reach: None, relinquished: false };
+    for order in [follow("a2"), sever] {
+        let mut hand = master(Time(0));
+        let right = hand.right();
+        told(&mut hand, 4_000, 2, 1, order.clone());
+        assert_eq!((hand.right(), fence(&hand)), (right, None), "{order:?}");
+        settle(&mut hand, 4_000);
+        let handed = hand.guard.hand_over(0).expect("everything is settled");
+        assert!(handed.follow.is_none() && handed.severance.is_none(), "{handed:?}");
+    }
+}
+
+#[test]
+fn a_shrink_is_answered_by_a_look_of_its_own_that_shows_enough_holders() {
+    // Of what this very proposal asked for, and so many replicas hold everything.
+    let in_sync: BTreeSet<_> = ["a1", "a2", "a3"].map(member).into();
+    for (asked_anew, held, answered) in [(true, 1, true), (true, 0, false), (false, 1, false)] {
+        let order = Order::Lead { in_sync: in_sync.clone(), data_id: DataId("d".into()), ack_quorum: 1 };
+        let mut hand = directed(probe(false), order);
+        settle(&mut hand, 0);
+        hand.grant(Time(1_000), Time(0), timing().lease_ttl);
+        let armed = hand.last(arm);
+        hand.step(Time(2_000), Input::Armed(armed));
+        let op = hand.promotion().expect("it was sent");
+        hand.step(Time(3_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(true)) });
+        let shrink = |member| Order::Shrink { member, in_sync: in_sync.clone(), ack_quorum: 1 };
+        told(&mut hand, 4_000, 2, 1, shrink(member("a2")));
+        let look = |hand: &Hand| hand.asked(|command| matches!(command, EngineCommand::Quorum { .. }));
+        let first = look(&hand).expect("it asks whether enough hold everything");
+        if !asked_anew {
+            // Whoever leaves by this one may have been counted by the look of the one before.
+            told(&mut hand, 5_000, 3, 1, shrink(member("a3")));
+        }
+        let outcome = EngineOutcome::Done(Probe { replicas_caught_up: held, ..probe(true) });
+        hand.step(Time(6_000), Input::EngineDone { op: first, outcome });
+        let said = hand.actions.iter().any(|action| match action {
+            Action::Beat(beat) => beat.honoured.as_ref().is_some_and(|honoured| honoured.dropped.is_some()),
+            _ => false,
+        });
+        assert_eq!(said, answered, "asked anew: {asked_anew}, held by {held}");
+    }
+}
+
+#[test]
+fn a_newcomer_counts_until_a_record_of_a_higher_version_is_told() {
+    for (version, needed) in [(2, true), (3, false)] {
+        let mut hand = master(Time(0));
+        let in_sync: BTreeSet<_> = ["a1", "a2"].map(member).into();
+        told(&mut hand, 4_000, 2, 1, Order::Grow { member: member("a4"), in_sync: in_sync.clone() });
+        let order = Order::Lead { in_sync, data_id: DataId("d".into()), ack_quorum: 0 };
+        told(&mut hand, 5_000, version, 1, order);
+        assert_eq!(hand.guard.needs().contains(&member("a4")), needed, "told of version {version}");
+    }
+}
+
+#[test]
+fn a_master_whose_name_is_anothers_gives_up_and_ends_its_engine() {
+    let mut hand = master(Time(0));
+    told(&mut hand, 4_000, 1, 1, Order::StandDown);
+    assert_eq!(hand.right(), None);
+    assert!(hand.actions.contains(&Action::KillEngine) && hand.actions.contains(&Action::StandDown));
+    let mut replica = started(probe(false), Some(Saved::default()), EPOCH);
+    told(&mut replica, 0, 1, 1, Order::StandDown);
+    assert!(
+        !replica.actions.contains(&Action::KillEngine),
+        "one that accepts no write goes on for whoever has its name"
+    );
+}

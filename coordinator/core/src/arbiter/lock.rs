@@ -133,19 +133,20 @@ impl Arbiter {
         self.list_guards();
         let remember = self.keep(Rule::BoundPin);
         self.tripped = records.iter().any(|record| record.over_budget);
+        self.recall_recent(now, &records, unix_millis);
         for record in records {
+            let within = self.settings.of(&record.replicaset).suppress_window;
             let set = self.set_mut(&record.replicaset.clone());
             set.outer_bound = bound;
             set.leased_until = bound;
             set.patience = patience;
             set.appointed_at = now;
-            set.take_over_failovers(now, &record.failovers, unix_millis);
+            set.take_over_failovers(now, &record.failovers, unix_millis, within);
             if let Some(pin) = record.pinned {
                 set.take_over_pin(now, bound, pin, unix_millis, remember);
             }
             set.record = Some(Arc::new(record));
         }
-        self.recall_recent(now);
         // Before the first look: a master that has relinquished by now did so for them.
         self.take_up(now, tasks);
         self.heed_said(now, unix_millis);

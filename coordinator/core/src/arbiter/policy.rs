@@ -142,9 +142,9 @@ impl Arbiter {
     }
 
     /// After a takeover: those of the last minute, over all sets.
-    pub(super) fn recall_recent(&mut self, now: Time) {
-        let times = self.sets.values().flat_map(|set| &set.failovers).copied();
-        let mut recent: Vec<_> = times.filter(|at| now.since(*at) < MINUTE).collect();
+    pub(super) fn recall_recent(&mut self, now: Time, records: &[Record], unix_millis: u64) {
+        let times = records.iter().flat_map(|record| &record.failovers);
+        let mut recent: Vec<_> = times.filter_map(|at| recalled(now, *at, unix_millis, MINUTE)).collect();
         recent.sort_unstable();
         self.recent = recent.into();
     }
@@ -214,11 +214,23 @@ impl Arbiter {
     }
 }
 
+/// When something happened, on our clock; `None` where that is too long ago to count. Judged by the wall clock: ours may have
+/// begun since, with this host, and knows no moment before that.
+fn recalled(now: Time, at: u64, unix_millis: u64, within: Span) -> Option<Time> {
+    let ago = Span::from_millis(unix_millis.saturating_sub(at));
+    (ago < within).then(|| now.back(ago))
+}
+
 impl SetState {
     /// What an earlier arbiter has counted. One that lies in the future, by our wall clock, counts as of now.
-    pub(super) fn take_over_failovers(&mut self, now: Time, failovers: &[u64], unix_millis: u64) {
-        let ago = |at: &u64| Span::from_millis(unix_millis.saturating_sub(*at));
-        self.failovers = failovers.iter().map(|at| now.back(ago(at))).collect();
+    pub(super) fn take_over_failovers(
+        &mut self,
+        now: Time,
+        failovers: &[u64],
+        unix_millis: u64,
+        within: Span,
+    ) {
+        self.failovers = failovers.iter().filter_map(|at| recalled(now, *at, unix_millis, within)).collect();
     }
 
     /// Whether it may ever be appointed, by its configuration and by what people said.

@@ -1,6 +1,9 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
+mod budget;
+mod final_position;
 mod hand_over;
+mod insync;
 mod restored;
 mod vouched;
 mod written;

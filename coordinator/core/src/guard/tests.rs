@@ -4,6 +4,7 @@ mod drill;
 mod hand_over;
 mod orders;
 mod pinned;
+mod promising;
 mod reading;
 mod settings;
 

@@ -76,30 +76,17 @@ fn nothing_was_granted_at_a_term_before_it_is_recorded() {
     assert_eq!((set.outer_bound, set.leased_until), (Time(20), Time(20)), "a next failover need not wait");
 }
 
-/// A successor on the same boot knows that its term is over, and not whether its engine is the run that led.
 #[test]
-fn the_position_of_a_later_run_of_the_master_is_not_taken_for_final() {
-    let a2 = InstanceName::parse("a2").expect("a good name");
-    for (run, appointed) in [(1, Some(Term(4))), (2, None)] {
-        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-        let valid_until = Time(9_000_000);
-        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-        let in_sync = BTreeSet::from([instance(), a2.clone()]);
-        let records = vec![Record { ack_quorum: 1, in_sync, ..recorded_at(Term(3)) }];
-        let settings = Box::default();
-        let loaded =
-            Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-        arbiter.step(Time(1), loaded);
-        let incarnation = Incarnation { run, ..INCARNATION };
-        arbiter.step(
-            Time(2),
-            Input::Attached { session: SESSION, guards: vec![Hello { incarnation, ..hello() }] },
-        );
-        // It was fenced at 1:9, as it says, and the replica is not heard.
-        let said = Beat { incarnation, ..beat(Term(3)) };
-        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-        arbiter.step(Time(2_000_000), Input::Tick);
-        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "run {run}");
-    }
+fn an_alarm_wakes_no_arbiter_again_and_again_whose_lock_has_run_out() {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(100_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let (records, settings) = (vec![recorded_at(Term(3))], Box::default());
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    let due = arbiter.next_deadline().expect("the silence of its master will mean something");
+    assert!(due > valid_until, "{due:?}");
+    arbiter.step(due, Input::Tick);
+    assert!(arbiter.next_deadline().is_none_or(|next| next > due), "it would be woken at once again");
 }

@@ -153,3 +153,20 @@ fn a_master_whose_name_is_anothers_gives_up_and_ends_its_engine() {
         "one that accepts no write goes on for whoever has its name"
     );
 }
+
+#[test]
+fn an_engine_that_is_writable_after_its_fence_is_not_fenced() {
+    for (writable, over) in [(true, false), (false, true)] {
+        let mut hand = master(Time(0));
+        told(&mut hand, 4_000, 2, 1, Order::Relinquish);
+        let op = fence(&hand).expect("it gives its term up");
+        hand.step(Time(5_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(writable)) });
+        let relinquished =
+            hand.actions.iter().any(|action| matches!(action, Action::Note(Note::Relinquished { .. })));
+        assert_eq!(
+            (relinquished, !hand.actions.contains(&Action::KillEngine)),
+            (over, over),
+            "writable: {writable}"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! What the final position of a fenced master is worth, where commits wait for a replica.
+
+use super::*;
+
+fn name(text: &str) -> InstanceName {
+    InstanceName::parse(text).expect("a good name")
+}
+
+/// An arbiter of a set in which every commit waits for one of these replicas; these guards have attached.
+fn waiting_for_one(in_sync: &[&str], guards: Vec<Hello>) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let valid_until = Time(9_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let in_sync = in_sync.iter().map(|text| name(text)).collect();
+    let records = vec![Record { ack_quorum: 1, in_sync, ..recorded_at(Term(3)) }];
+    let settings = Box::default();
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards });
+    arbiter
+}
+
+/// A successor on the same boot knows that its term is over, and not whether its engine is the run that led.
+#[test]
+fn the_position_of_a_later_run_of_the_master_is_not_taken_for_final() {
+    for (run, appointed) in [(1, Some(Term(4))), (2, None)] {
+        let incarnation = Incarnation { run, ..INCARNATION };
+        let mut arbiter = waiting_for_one(&["a1", "a2"], vec![Hello { incarnation, ..hello() }]);
+        // It was fenced at 1:9, as it says, and the replica is not heard.
+        let said = Beat { incarnation, ..beat(Term(3)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+        arbiter.step(Time(2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "run {run}");
+    }
+}
+
+#[test]
+fn a_final_position_is_a_quorum_only_for_whoever_holds_it() {
+    // The third member, which is not heard, may hold what the second does not.
+    for (offset, appointed) in [(9, Some(Term(4))), (5, None)] {
+        let old = Hello { electable: false, ..hello() };
+        let second = Hello { instance: name("a2"), ..hello() };
+        let mut arbiter = waiting_for_one(&["a1", "a2", "a3"], vec![old, second]);
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
+        let (position, stamp) = (Position::at(1, offset), Stamp { generation: 1, version: Version(4) });
+        let severed = Some(Severed { stamp, position, run: None, whole: true });
+        let known = beat(Term(3));
+        let engine = EngineView { position, ..known.engine.clone() };
+        let said = Beat { instance: name("a2"), relinquished: None, severed, engine, ..known };
+        arbiter.step(Time(11), Input::Beat { session: SESSION, beat: Box::new(said) });
+        arbiter.step(Time(2_000_000), Input::Tick);
+        assert_eq!(
+            written_terms(&mut arbiter),
+            Vec::from_iter(appointed),
+            "it is at {position}, fenced was at 1:9"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Who is asked to be taken into the in-sync set, and which answer of its master counts.
+
+use super::*;
+use crate::message::Order;
+
+const OTHER: SessionId = SessionId(2);
+
+fn a2() -> InstanceName {
+    InstanceName::parse("a2").expect("a good name")
+}
+
+fn endpoint(text: &str) -> Option<Endpoint> {
+    Some(Endpoint(text.into()))
+}
+
+/// A master of term 3 alone in its set has confirmed, and another member says this of its engine.
+fn hears(ack_quorum: u32, engine: EngineView) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let settings = Settings { ack_quorum, ..Settings::default() };
+    let mut arbiter = Arbiter::new(config, settings.clone()).expect("they are safe");
+    let valid_until = Time(9_000_000);
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let records = vec![Record { ack_quorum, ..recorded_at(Term(3)) }];
+    let settings = Box::new(settings);
+    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
+    arbiter.step(Time(1), loaded);
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    let second = Hello { instance: a2(), endpoint: Endpoint("a2:1".into()), ..hello() };
+    arbiter.step(Time(2), Input::Attached { session: OTHER, guards: vec![second] });
+    let beat = Beat { instance: a2(), relinquished: None, engine, ..beat(Term(3)) };
+    arbiter.step(Time(10), Input::Beat { session: OTHER, beat: Box::new(beat) });
+    arbiter
+        .step(Time(11), Input::Beat { session: SESSION, beat: Box::new(pinned_leader(Term(3), Span::ZERO)) });
+    arbiter
+}
+
+fn asked_to_grow(arbiter: &mut Arbiter) -> bool {
+    std::iter::from_fn(|| arbiter.pop_action()).any(|action| match action {
+        Action::Send { message: ToGuard::Directive(directive), .. } => {
+            matches!(directive.order, Order::Grow { member, .. } if member == a2())
+        }
+        _ => false,
+    })
+}
+
+/// One that has caught up with the master's term.
+fn caught_up() -> EngineView {
+    let data = DataState::Marked { id: DataId("d".into()), term: Term(3) };
+    EngineView { data, follows: endpoint("a1:1"), ..beat(Term(3)).engine }
+}
+
+#[test]
+fn only_who_has_caught_up_with_this_very_master_is_taken_in() {
+    let marked = |id: &str, term| DataState::Marked { id: DataId(id.into()), term: Term(term) };
+    let cases = [
+        (true, caught_up()),
+        (false, EngineView { whole: false, ..caught_up() }),
+        (false, EngineView { follows: None, ..caught_up() }),
+        (false, EngineView { follows: endpoint("a9:1"), ..caught_up() }),
+        (false, EngineView { data: marked("d", 2), ..caught_up() }),
+        (false, EngineView { data: marked("other", 3), ..caught_up() }),
+        (false, EngineView { data: DataState::Unmarked, ..caught_up() }),
+        (false, EngineView { health: Health::Down, ..caught_up() }),
+    ];
+    for (number, (taken, engine)) in cases.into_iter().enumerate() {
+        assert_eq!(asked_to_grow(&mut hears(0, engine)), taken, "case {number}");
+    }
+}
+
+#[test]
+fn where_every_connected_replica_counts_only_who_may_connect_is_taken_in() {
+    let foreign = DataState::Marked { id: DataId("other".into()), term: Term(3) };
+    let unmarked = |follows| EngineView { data: DataState::Unmarked, follows, ..caught_up() };
+    let cases = [
+        (true, EngineView { follows: None, ..caught_up() }),
+        (true, EngineView { data: DataState::Empty, follows: None, ..caught_up() }),
+        (true, unmarked(endpoint("a1:1"))),
+        (false, unmarked(None)),
+        (false, unmarked(endpoint("a9:1"))),
+        (false, EngineView { data: foreign, ..caught_up() }),
+    ];
+    for (number, (taken, engine)) in cases.into_iter().enumerate() {
+        assert_eq!(asked_to_grow(&mut hears(1, engine)), taken, "case {number}");
+    }
+}
+
+#[test]
+fn an_acknowledgement_counts_for_the_very_set_and_version_that_was_proposed() {
+    let stamp = Stamp { generation: 1, version: recorded_at(Term(3)).version };
+    let members: BTreeSet<_> = [instance(), a2()].into();
+    let good = Honoured { stamp, members, dropped: None, ack_quorum: None };
+    let earlier = Stamp { version: Version(stamp.version.0 - 1), ..stamp };
+    let cases = [
+        (true, good.clone()),
+        (false, Honoured { stamp: earlier, ..good.clone() }),
+        (false, Honoured { members: [instance()].into(), ..good.clone() }),
+        (false, Honoured { dropped: Some(a2()), ..good.clone() }),
+        (false, Honoured { ack_quorum: Some(1), ..good }),
+    ];
+    for (written, honoured) in cases {
+        let mut arbiter = hears(0, caught_up());
+        assert!(asked_to_grow(&mut arbiter));
+        let said = Beat { honoured: Some(honoured.clone()), ..pinned_leader(Term(3), Span::ZERO) };
+        arbiter.step(Time(12), Input::Beat { session: SESSION, beat: Box::new(said) });
+        let record = last_written(&mut arbiter).map(|(_, record)| record.in_sync);
+        assert_eq!(record.is_some_and(|members| members.contains(&a2())), written, "{honoured:?}");
+    }
+}

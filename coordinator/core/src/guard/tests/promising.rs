@@ -1,0 +1,94 @@
+//! Which promise extends a right, and what a promise is to whoever gave it.
+
+use super::*;
+
+fn given(hand: &mut Hand, at: u64, from: &str, promise: Promise) {
+    hand.step(
+        Time(at),
+        Input::Answered { from: member(from), answer: Box::new(PeerAnswer::Promise(promise)) },
+    );
+}
+
+#[test]
+fn a_promise_of_another_term_or_to_another_run_extends_nothing() {
+    let ttl = timing().lease_ttl;
+    let good = Promise { incarnation: incarnation(), asked_at: Time(1_500_000), term: Term(1), ttl };
+    let cases = [
+        (true, good),
+        (false, Promise { incarnation: Incarnation { run: 2, ..incarnation() }, ..good }),
+        (false, Promise { term: Term(2), ..good }),
+        (false, Promise { term: Term(0), ..good }),
+    ];
+    for (extends, promise) in cases {
+        let mut hand = master(Time(0));
+        let before = hand.right();
+        given(&mut hand, 1_900_000, "a2", good);
+        given(&mut hand, 1_900_000, "a3", promise);
+        assert_eq!(hand.right() > before, extends, "{promise:?}");
+    }
+}
+
+#[test]
+fn a_promise_that_comes_late_takes_nothing_of_a_later_one() {
+    let ttl = timing().lease_ttl;
+    let of = |asked_at| Promise { incarnation: incarnation(), asked_at: Time(asked_at), term: Term(1), ttl };
+    let mut hand = master(Time(0));
+    for (from, asked_at) in [("a2", 1_600_000), ("a2", 1_000_000), ("a3", 1_600_000)] {
+        given(&mut hand, 1_900_000, from, of(asked_at));
+    }
+    assert_eq!(hand.right(), Some((Time(1_600_000) + ttl).back(timing().margin)));
+}
+
+/// A member that leads nothing, without an arbiter, which has promised a master of term 2.
+fn promiser() -> Hand {
+    let mut hand = directed(probe(false), Order::Relinquish);
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.step(Time(0), Input::Detached);
+    hand.is_asked(Time(1_000), 2);
+    hand.step(Time(0) + timing().beat_master, Input::Tick);
+    hand.persisted(Time(0) + timing().beat_master);
+    assert!(matches!(hand.answers()[..], [PeerAnswer::Promise(_)]), "{:?}", hand.answers());
+    hand
+}
+
+#[test]
+fn whoever_has_promised_has_seen_that_term() {
+    let mut hand = promiser();
+    let at = Time(0) + timing().beat_master + Span(1);
+    hand.is_asked(at, 1);
+    let last = hand.answers().last().map(|answer| PeerAnswer::clone(answer));
+    assert_eq!(last, Some(PeerAnswer::Refused(PromiseRefusal::HigherTerm(Term(2)))));
+}
+
+#[test]
+fn only_the_end_of_a_masters_own_term_or_a_later_one_releases_what_it_was_promised() {
+    for (term, released) in [(1, false), (2, true), (3, true)] {
+        let mut hand = promiser();
+        let now = Time(0) + timing().beat_master + Span(1);
+        assert!(hand.guard.held_until() > now);
+        let order = Order::Sever { master: None, reach: None, relinquished: true };
+        let (incarnation, epoch, version) = (incarnation(), EPOCH, Version(7));
+        let directive = Directive { incarnation, epoch, version, term: Term(term), order };
+        hand.step(now, Input::FromArbiter(ToGuard::Directive(directive)));
+        assert_eq!(hand.guard.held_until() <= now, released, "term {term} is relinquished");
+    }
+}
+
+#[test]
+fn nobody_promotes_before_its_own_promise_has_lapsed_though_it_is_granted() {
+    let until = Time(1_000_000);
+    let saved = Saved { promised: Some(Promised { term: Term(0), until }), ..Saved::default() };
+    let mut hand = started(probe(false), Some(saved), EPOCH);
+    let (in_sync, data_id, ack_quorum) = (BTreeSet::new(), DataId("d".into()), 0);
+    hand.direct(EPOCH, Version(1), Order::Lead { in_sync, data_id, ack_quorum });
+    hand.persisted(Time(0));
+    hand.persisted(Time(0));
+    hand.grant(Time(1_000), Time(0), timing().lease_ttl);
+    let armed = hand.last(arm);
+    hand.step(Time(2_000), Input::Armed(armed));
+    hand.step(until.back(Span(1)), Input::Tick);
+    assert_eq!(hand.promotion(), None, "another may go on by that promise");
+    hand.step(until, Input::Tick);
+    assert!(hand.promotion().is_some(), "it has lapsed");
+}

@@ -18,7 +18,7 @@ LEASE_TTLS ?= 3s,1s,300ms
 SETS ?= 1000
 VICTIMS ?= 300
 # Of `make test`: which suites, in this order.
-SUITES ?= format clippy tidy unit scenario sim model contract e2e
+SUITES ?= format clippy tidy unit scenario sim model contract e2e chaos
 
 .DEFAULT_GOAL := help
 .PHONY: soak help deps build test nightly bench bench-stateboard bench-providers bench-load demo model sim chaos fmt fix clean

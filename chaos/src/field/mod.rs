@@ -116,6 +116,8 @@ pub struct Field {
     pub wire: Wire,
     /// What was asked for.
     pub plan: Plan,
+    /// Machines that are off as long as something lasts that killed them: nobody starts anything there.
+    pub off: BTreeSet<String>,
     _watch: Machine,
     folder: Folder,
 }
@@ -184,13 +186,23 @@ impl Field {
             hosts.push(Host::prepare(machine, engine.clone(), &host)?);
         }
         let client = add(CLIENT, &[])?;
-        provider.start_what_is_down()?;
+        provider.start_what_is_down(&BTreeSet::new())?;
         for host in &mut hosts {
             host.start()?;
         }
         let operator =
             Operator::new(hosts.iter().map(|host| host.address().to_string()).collect(), REPLICASET);
-        Ok(Self { hosts, provider, client, operator, wire, plan, _watch: watch, folder })
+        Ok(Self {
+            hosts,
+            provider,
+            client,
+            operator,
+            wire,
+            plan,
+            off: BTreeSet::new(),
+            _watch: watch,
+            folder,
+        })
     }
 
     /// Where everything that runs keeps its files.
@@ -233,13 +245,15 @@ impl Field {
         hosts.chain(provider).chain(std::iter::once(&self.client))
     }
 
-    /// Starts everything that does not run.
+    /// Starts everything that does not run, but for machines that are off.
     ///
     /// # Errors
     /// A program cannot be started.
     pub fn start_what_is_down(&mut self) -> anyhow::Result<()> {
-        self.provider.start_what_is_down()?;
-        self.hosts.iter_mut().try_for_each(Host::start)
+        self.provider.start_what_is_down(&self.off)?;
+        let off = &self.off;
+        let mut hosts = self.hosts.iter_mut().filter(|host| !off.contains(&host.machine.name));
+        hosts.try_for_each(Host::start)
     }
 
     /// What the cluster lacks to be whole: one active master, every instance up and in the in-sync set, and a fresh write that

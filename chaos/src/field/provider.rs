@@ -1,6 +1,7 @@
 //! The machines of the state provider: one stateboard, or three members of etcd. Starts them, again with the same data, and
 //! knows which one leads. Knows programs, files and what an administrator may ask; nothing of what is kept.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -134,16 +135,16 @@ impl Provider {
         }
     }
 
-    /// Starts every member that does not run, again with the data that it finds.
+    /// Starts every member that does not run and is not `off`, again with the data that it finds.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn start_what_is_down(&mut self) -> anyhow::Result<()> {
+    pub fn start_what_is_down(&mut self, off: &BTreeSet<String>) -> anyhow::Result<()> {
         for place in 0..self.members.len() {
-            if self.members[place].process().is_some() {
+            let member = &self.members[place];
+            if member.process().is_some() || off.contains(&member.machine.name) {
                 continue;
             }
-            let member = &self.members[place];
             let command = match self.kind {
                 ProviderKind::Stateboard => self.stateboard(member),
                 ProviderKind::Etcd => self.etcd(member),

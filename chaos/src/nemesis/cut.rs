@@ -165,6 +165,7 @@ impl Fault for PowerOff {
     fn inject(&mut self, field: &mut Field, victims: &Victims) -> anyhow::Result<String> {
         for name in &victims.machines {
             self.machines.push(name.clone());
+            field.off.insert(name.clone());
             field.wire.plug(name, false)?;
             field.machine(name)?.group.kill()?;
         }
@@ -180,7 +181,10 @@ impl Fault for PowerOff {
     }
 
     fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {
-        self.machines.drain(..).try_for_each(|name| field.wire.plug(&name, true))?;
+        for name in self.machines.drain(..) {
+            field.off.remove(&name);
+            field.wire.plug(&name, true)?;
+        }
         field.start_what_is_down()
     }
 

@@ -157,6 +157,28 @@ impl Kind {
         }
     }
 
+    /// Whether it is made at the switch or on a machine's line.
+    #[must_use]
+    pub fn is_of_the_network(self) -> bool {
+        !matches!(
+            self,
+            Self::Kill
+                | Self::Stop
+                | Self::Freeze
+                | Self::DiskFull
+                | Self::DiskSlow
+                | Self::DiskHung
+                | Self::DiskFailing
+                | Self::Starved
+                | Self::ClockAhead
+                | Self::ClockBack
+                | Self::Wiped
+                | Self::Emptied
+                | Self::MadeWritable
+                | Self::WrongFile
+        )
+    }
+
     /// Whether it needs disks of the machines' own.
     #[must_use]
     pub fn needs_disks(self) -> bool {

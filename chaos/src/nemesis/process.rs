@@ -13,6 +13,7 @@ use crate::procfs;
 #[derive(Debug, Default)]
 pub struct Kill {
     struck: Vec<Process>,
+    off: Vec<String>,
 }
 
 /// SIGSTOP, and SIGCONT in the end, one process after another.
@@ -63,6 +64,11 @@ fn told(signal: &str, victims: &Victims, struck: &[Process]) -> String {
 impl Fault for Kill {
     fn inject(&mut self, field: &mut Field, victims: &Victims) -> anyhow::Result<String> {
         self.struck = processes(field, victims)?;
+        if matches!(victims.part, Part::Host | Part::Sidecar) {
+            // Another fault's end must not start them again.
+            self.off.clone_from(&victims.machines);
+            field.off.extend(self.off.iter().cloned());
+        }
         if victims.part == Part::Host {
             for name in &victims.machines {
                 field.machine(name)?.group.kill()?;
@@ -80,6 +86,7 @@ impl Fault for Kill {
     }
 
     fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {
+        field.off.retain(|name| !self.off.contains(name));
         field.start_what_is_down()
     }
 

@@ -26,7 +26,7 @@ impl Fault for Wiped {
             fs::create_dir(&data)?;
             self.aside.push((name.clone(), data));
         }
-        field.provider.start_what_is_down()?;
+        field.start_what_is_down()?;
         Ok(format!("{} starts again and has lost everything", victims.machines.join(" and ")))
     }
 
@@ -46,7 +46,7 @@ impl Fault for Wiped {
             fs::remove_dir_all(&data)?;
             fs::rename(data.with_extension("aside"), &data)?;
         }
-        field.provider.start_what_is_down()
+        field.start_what_is_down()
     }
 
     fn allowed(&self, _victims: &Victims) -> Allowed {

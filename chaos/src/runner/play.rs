@@ -193,14 +193,23 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// What the fault allows; an arbiter that is taken away while something lasts may have been replacing a master.
+    /// What the fault allows beside what lasts already. An arbiter that is taken away may have been replacing a master; and where
+    /// provider and any host are struck at once, a master may lack the promise by which it would go on without an arbiter.
     fn allowed(&self, fault: &dyn Fault, victims: &Victims) -> Allowed {
-        let arbiter = victims.machines.contains(&victims.standing.arbiter);
-        match fault.allowed(victims) {
-            Allowed::Nothing if arbiter && !self.lasting.is_empty() => {
-                Allowed::Class { class: "silent-with-arbiter".to_owned() }
-            }
-            allowed => allowed,
+        let allowed = fault.allowed(victims);
+        if allowed != Allowed::Nothing || self.lasting.is_empty() {
+            return allowed;
+        }
+        let class = "silent-with-arbiter".to_owned();
+        let lasting = self.lasting.iter().flat_map(|struck| &struck.line.targets);
+        let struck: Vec<&String> = lasting.chain(&victims.machines).collect();
+        let any = |machines: &[String]| machines.iter().any(|machine| struck.contains(&machine));
+        if any(&victims.standing.providers) && any(&victims.standing.hosts()) {
+            Allowed::UntilHealed { class }
+        } else if victims.machines.contains(&victims.standing.arbiter) {
+            Allowed::Class { class }
+        } else {
+            allowed
         }
     }
 

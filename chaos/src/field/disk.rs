@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::names::RunId;
+use super::wire::NAMED;
 use crate::cluster::process::run_tool;
 
 /// How long the last user of a disk may take to let it go.
@@ -175,6 +176,10 @@ fn release(mount: &str) {
 pub(super) fn sweep(wanted: fn(&RunId) -> bool) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let is_wanted = |mount: &&str| {
+        // A network namespace's name is a mount too.
+        if mount.starts_with(NAMED) {
+            return false;
+        }
         let mut parts = Path::new(mount).iter().filter_map(|part| part.to_str());
         parts.any(|part| RunId::of_name(part).is_some_and(|run| wanted(&run)))
     };

@@ -152,7 +152,11 @@ impl World {
     fn watch_severed(&mut self, instance: &InstanceName) {
         let Some(record) = self.settled_record().cloned() else { return };
         let expelled = self.expelled.contains(instance);
-        let severed = self.nodes.get(instance).map(|node| node.disk.severed == Some(stamp_of(&record)));
+        let stamp = Some(stamp_of(&record));
+        let Some(node) = self.nodes.get_mut(instance) else { return };
+        // Whose engine is started anew reports once more what binds it from long ago, when there was evidence.
+        let told_before = std::mem::replace(&mut node.remembered.told_severed, node.disk.severed) == stamp;
+        let severed = node.disk.severed == stamp && !told_before;
         let master = record.master.as_ref().and_then(|master| self.nodes.get(master));
         let leads = master.is_some_and(|node| {
             // By promises it may go on after its outer bound; whoever promised holds still.
@@ -160,7 +164,7 @@ impl World {
             let at = granted.and_then(Guard::writable_at);
             at == Some(record.term) && node.engine.running && node.engine.writable && !node.frozen
         });
-        if !expelled && severed == Some(true) {
+        if !expelled && severed {
             self.owe(severances::check_severed(&record, instance, leads));
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Remembered {
     pub(super) silent_since: Option<Time>,
     /// Until when it had promised before its present step.
     pub(super) promised: Option<Time>,
+    /// The severance that it reported last.
+    pub(super) told_severed: Option<baton_core::ids::Stamp>,
     /// The latest severance that was on its disk.
     pub(super) severed: Option<baton_core::ids::Stamp>,
 }

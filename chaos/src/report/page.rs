@@ -147,6 +147,7 @@ fn headline(judgement: &Judgement) -> String {
 fn tiles(judgement: &Judgement) -> Vec<Tile> {
     let Counts { faults, term_changes, writes, stale_writes, woken_writes, lost_writes, over_budget, .. } =
         judgement.counts;
+    let unconfirmed = judgement.counts.unconfirmed_lost_writes;
     let bad = |count: u64| if count > 0 { "bad" } else { "good" };
     let longest = judgement.outages.iter().filter_map(|outage| outage.took_us).max();
     let tile = |name, value: String, class| Tile { name, value, class };
@@ -159,6 +160,7 @@ fn tiles(judgement: &Judgement) -> Vec<Tile> {
         tile("stale writes", stale_writes.to_string(), bad(stale_writes)),
         tile("over budget", over_budget.to_string(), bad(over_budget)),
         tile("woken writes", woken_writes.to_string(), ""),
+        tile("gone, never confirmed", thousands(unconfirmed), ""),
     ]
 }
 

@@ -32,7 +32,6 @@ use baton_core::arbiter::{
 };
 use baton_core::ids::{Epoch, InstanceName, OpId, ReplicaSetName, Term, Version};
 use baton_core::message::{Beat, Hello, ToGuard};
-use baton_core::rules::Rules;
 use baton_core::time::Time;
 use baton_proto::v1;
 use baton_provider::switching::MovingView;
@@ -220,7 +219,7 @@ pub fn start(
     let config = ArbiterConfig {
         coordinator: parts.config.name.clone(),
         seed: surroundings::chance(),
-        rules: Rules::default(),
+        rules: crate::kept::rules(),
     };
     let live = Arc::clone(&parts.live.borrow());
     let arbiter = Arbiter::new(config, live.settings.clone())?;

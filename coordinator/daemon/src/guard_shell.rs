@@ -26,7 +26,6 @@ use baton_core::engine::EngineCommand;
 use baton_core::guard::{Action, Config as GuardConfig, Guard, Input, Note};
 use baton_core::ids::{ClusterName, CoordinatorName, Incarnation, InstanceName};
 use baton_core::message::{Beat, Hello, ToGuard};
-use baton_core::rules::Rules;
 use baton_core::time::Span;
 use baton_core::timing::Timing;
 use baton_engine::EngineKind;
@@ -149,7 +148,7 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
         supervised,
         failsafe: live.settings.failsafe,
         timing: live.timing.clone(),
-        rules: Rules::default(),
+        rules: crate::kept::rules(),
     };
     let hello = hello(&parts, start.incarnation);
     let left = start.left.take();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Every crate with the crates of this workspace that it may depend on, in any section of its manifest.
-const MAY_KNOW: [(&str, &[&str]); 22] = [
+const MAY_KNOW: [(&str, &[&str]); 23] = [
     // Layer 0: the wire, and the pure machines.
     ("baton-proto", &[]),
     ("baton-core", &[]),
@@ -62,6 +62,8 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
         "contract",
         &["baton-board", "baton-core", "baton-oracle", "baton-proto", "baton-provider", "baton-stateboard"],
     ),
+    // The daemon with a rule broken, for chaos to find.
+    ("broken", &["baton-coordinator"]),
     ("e2e", &["baton-client", "baton-core", "baton-proto"]),
     // Plays the hosts with the daemon's own link, and watches as a router does.
     (

@@ -8,7 +8,6 @@ mod values;
 
 use baton_core::guard::{HandOver, Home};
 use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName};
-use baton_core::rules::Rules;
 use baton_engine::deadman::protocol::Status;
 use baton_engine::files::{self, FileError, InstanceDir};
 use document::Document;
@@ -86,7 +85,7 @@ pub(super) fn take(dir: &InstanceDir, owner: &Owner, home: &Home) -> Result<Opti
         Err(error) => Err(error.to_string()),
     };
     files::unlink(&file)?;
-    let fits = found.and_then(|left| match left.handed.fits(home, Rules::default()) {
+    let fits = found.and_then(|left| match left.handed.fits(home, crate::kept::rules()) {
         Ok(()) => Ok(left),
         Err(why) => Err(why.text().to_owned()),
     });

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::evidence::{Asked, Evidence, Fault, Micros, Operation, Outcome};
+use crate::evidence::{Asked, Evidence, Fault, Micros, Mode, Operation, Outcome};
 use crate::verdict::{Judgement, end_of, stale};
 
 /// The whole width.
@@ -177,8 +177,12 @@ impl<'a> Pen<'a> {
     }
 
     fn instances(&mut self, judgement: &Judgement) {
+        let waited = match self.evidence.run.mode {
+            Mode::Sync => "no replica confirmed any",
+            Mode::Async => "none was",
+        };
         self.caption(&format!(
-            "Who leads, and writes acknowledged per {} (grey: clients waited)",
+            "Who leads, and writes acknowledged per {} (grey: {waited})",
             self.picture.bucket
         ));
         self.writes_top = self.y;
@@ -272,7 +276,7 @@ impl<'a> Pen<'a> {
             let Some(took) = outage.took_us.filter(|took| *took >= BUCKET_US) else { continue };
             let class = if outage.is_over() { "silence over" } else { "silence" };
             let title = format!(
-                "{}: {} without an acknowledgement, {} allowed",
+                "{}: {} without service, {} allowed",
                 outage.name,
                 span(took),
                 outage.allowed_us.map_or_else(|| "any".to_owned(), span)
@@ -532,7 +536,7 @@ mod tests {
             "{second:?}"
         );
         let silence = bars(&picture, "silence")[0];
-        assert!((silence.x - x(1_990_400)).abs() < 0.2, "{silence:?}");
+        assert!((silence.x - x(1_992_000)).abs() < 0.2, "{silence:?}");
         assert!(picture.labels.iter().any(|label| label.class == "silent" && label.text == "3.21 s"));
         assert!(picture.labels.iter().any(|label| label.text == "2: b1, silent"));
     }

@@ -1,12 +1,15 @@
-//! Outages: for each fault the longest time in which a client that follows the directory had no append acknowledged, against what the
-//! cluster's own `timing` promised for that class of failure. Where faults overlap, what each allows adds up.
+//! Outages: for each fault the longest time in which a client that follows the directory was not served, against what the cluster's own
+//! `timing` promised for that class of failure. Where faults overlap, what each allows adds up.
+//!
+//! Served is, in synchronous mode, whom the engine told that a replica has its appends: a master alone that acknowledges what
+//! nobody else has serves nobody. In asynchronous mode it is whose append was acknowledged.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::{Finding, Findings, at, end_of};
-use crate::evidence::{Allowed, Asked, Evidence, Fault, Micros, Operation};
+use crate::evidence::{Allowed, Asked, Evidence, Fault, Micros, Mode, Operation};
 
 /// What a write may be delayed where nothing is to be interrupted: a busy machine's scheduling and one segment sent again.
 const UNINTERRUPTED_US: Micros = 250_000;
@@ -61,6 +64,7 @@ pub(super) fn check(evidence: &Evidence) -> (Vec<Outage>, Finding) {
         "clients wait no longer for a fault than the cluster's timing promised for its class",
     );
     let end = evidence.ending.as_ref().map_or_else(|| end_of(evidence), |ending| ending.ended_us);
+    let (_, word) = service(evidence.run.mode);
     let reaches: Vec<Reach> = evidence.faults.iter().map(|fault| reach(evidence, fault, end)).collect();
     let clients: BTreeSet<&str> =
         evidence.history.iter().filter(is_append).map(|append| append.client.as_str()).collect();
@@ -84,7 +88,7 @@ pub(super) fn check(evidence: &Evidence) -> (Vec<Outage>, Finding) {
                 outage.bound
             )),
             (None, _) => findings.open(format!(
-                "{} at {}: nothing was acknowledged in the {} before it, so there was nothing to interrupt",
+                "{} at {}: nothing was {word} in the {} before it, so there was nothing to interrupt",
                 fault.name,
                 at(fault.injected_us),
                 at(ALIVE_US)
@@ -96,7 +100,7 @@ pub(super) fn check(evidence: &Evidence) -> (Vec<Outage>, Finding) {
     let bounded = outages.iter().filter(|outage| outage.allowed_us.is_some()).count();
     let longest = outages.iter().filter_map(|outage| outage.took_us).max().unwrap_or(0);
     let finding = findings.end(format!(
-        "{} faults, {bounded} of them with a bound; the longest silence was {}",
+        "{} faults, {bounded} of them with a bound; the longest time in which nothing was {word} was {}",
         outages.len(),
         at(longest)
     ));
@@ -107,9 +111,19 @@ fn is_append(operation: &&Operation) -> bool {
     operation.op == Asked::Append
 }
 
-/// The stretches between the acknowledgements of one client; the last one ends with the run.
+/// What serves a client, and the word for it.
+fn service(mode: Mode) -> (Asked, &'static str) {
+    match mode {
+        Mode::Sync => (Asked::Confirm, "confirmed by a replica"),
+        Mode::Async => (Asked::Append, "acknowledged"),
+    }
+}
+
+/// The stretches between the moments at which one client was served; the last one ends with the run.
 fn silences(evidence: &Evidence, client: &str, end: Micros) -> Vec<Silence> {
-    let of_client = evidence.history.iter().filter(is_append).filter(|append| append.client == client);
+    let (served, _) = service(evidence.run.mode);
+    let of_client =
+        evidence.history.iter().filter(|operation| operation.op == served && operation.client == client);
     let mut moments: Vec<Micros> =
         of_client.filter_map(Operation::acknowledged).filter(|at| *at <= end).collect();
     moments.sort_unstable();

@@ -48,7 +48,7 @@ fn a_good_failover_is_valid() {
     let counts = judgement.counts;
     assert_eq!((counts.faults, counts.term_changes, counts.lost_writes, counts.stale_writes), (1, 1, 0, 0));
     let outage = &judgement.outages[0];
-    assert_eq!((outage.from_us, outage.took_us), (1_990_400, Some(BACK - STRUCK + 10_000)));
+    assert_eq!((outage.from_us, outage.took_us), (1_992_000, Some(BACK - STRUCK + 10_000)));
     assert_eq!(outage.allowed_us, Some(4_000_000));
 }
 
@@ -432,6 +432,24 @@ mod outages {
         });
         assert_found(&evidence, "outages", Verdict::Invalid, "router-1 waited 3.210 s");
         assert_eq!(judge(&evidence).counts.over_budget, 1);
+    }
+
+    #[test]
+    fn what_no_replica_confirms_serves_nobody_where_commits_wait() {
+        // The master goes on to acknowledge for five seconds, alone.
+        let alone = |evidence: &mut Evidence| {
+            let lonely = |operation: &Operation| {
+                operation.op == crate::evidence::Asked::Confirm
+                    && (BACK..BACK + 5_000_000).contains(&operation.sent_us)
+            };
+            evidence.history.retain(|operation| !lonely(operation));
+        };
+        assert_found(&with(alone), "outages", Verdict::Invalid, "router-1 waited 8.2");
+        let asynchronous = with(|evidence| {
+            alone(evidence);
+            evidence.run.mode = Mode::Async;
+        });
+        assert_eq!(finding(&asynchronous, "outages").verdict, Verdict::Valid);
     }
 
     #[test]

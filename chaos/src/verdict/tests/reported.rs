@@ -1,0 +1,72 @@
+//! Asynchronous losses: within what the decision reported, beyond it, and where nobody can tell.
+
+use super::*;
+use crate::evidence::Decision;
+use baton_client::decision::{CHOSEN, DecisionRecord, Observed, Ranked};
+
+fn seen(instance: &str, position: &str, ago_ms: u64) -> Observed {
+    Observed {
+        instance: instance.into(),
+        seen_ago_ms: Some(ago_ms),
+        health: "unknown".into(),
+        position: position.into(),
+        in_sync: true,
+        stand: String::new(),
+    }
+}
+
+/// Asynchronous, and the last `lost` values of term 1 are gone; the old master's last beat came 100 ms before the fault.
+fn evidence(lost: u64, old: &str, new: &str) -> Evidence {
+    with(|evidence| {
+        evidence.run.mode = Mode::Async;
+        for value in 191 - lost..191 {
+            forget(evidence, value);
+        }
+        let decision = DecisionRecord {
+            replicaset: "orders".into(),
+            term_before: 1,
+            term_after: 2,
+            class: "silent".into(),
+            observed: vec![seen("a1", old, 3_100), seen("b1", new, 10)],
+            ranking: vec![Ranked { instance: "b1".into(), verdict: CHOSEN.into() }],
+            ..DecisionRecord::default()
+        };
+        evidence.decisions.push(Decision { at_us: STRUCK + 3_000_000, decision });
+    })
+}
+
+#[test]
+fn the_end_of_a_masters_writes_may_go_behind_its_last_beat() {
+    let good = evidence(5, "1:9000", "1:9000");
+    let found = finding(&good, "lost");
+    assert_eq!(
+        (found.verdict, judge(&good).counts.unconfirmed_lost_writes),
+        (Verdict::Valid, 5),
+        "{found:#?}"
+    );
+    assert_eq!(judge(&good).counts.lost_writes, 0);
+}
+
+#[test]
+fn more_than_the_decision_reported_is_invalid() {
+    let silent = evidence(30, "1:9000", "1:9000");
+    assert_found(&silent, "lost", Verdict::Invalid, "reported room for 0");
+    assert!(judge(&silent).counts.lost_writes > 0);
+    let told = evidence(30, "1:9000", "1:8000");
+    assert_eq!(finding(&told, "lost").verdict, Verdict::Valid);
+}
+
+#[test]
+fn a_hole_is_invalid() {
+    let mut hole = evidence(5, "1:9000", "1:9000");
+    forget(&mut hole, 50);
+    assert_found(&hole, "lost", Verdict::Invalid, "that came after it is there");
+}
+
+#[test]
+fn a_loss_without_a_decision_or_its_positions_is_unknown() {
+    let mut undecided = evidence(5, "1:9000", "1:9000");
+    undecided.decisions.clear();
+    assert_found(&undecided, "lost", Verdict::Unknown, "no decision ended that term");
+    assert_found(&evidence(5, "unknown", "1:9000"), "lost", Verdict::Unknown, "knew no positions");
+}

@@ -65,6 +65,7 @@ fn a_write_under_an_epoch_that_is_over_ends_all_granting() {
         let beat = Beat { stand, relinquished: None, ..beat(record.term) };
         arbiter.step(Time(30), Input::Beat { session: SESSION, beat: Box::new(beat) });
         assert_eq!(led_at(&mut arbiter).contains(&record.term), active);
+        assert_eq!(arbiter.is_active(Time(30)), active);
     }
 }
 

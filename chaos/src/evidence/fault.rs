@@ -10,6 +10,11 @@ use super::Micros;
 pub enum Allowed {
     /// Nothing may be interrupted: the master is not touched.
     Nothing,
+    /// Nothing may be interrupted, but everything is late: so much more than where it is not.
+    Late {
+        /// How much more.
+        by_us: Micros,
+    },
     /// As long as `timing` names for this failure class.
     Class {
         /// The class, a key of [`super::Run::budgets_us`].

@@ -209,6 +209,7 @@ fn against(evidence: &Evidence, outages: &[Outage]) -> Vec<Against> {
 fn struck(fault: &Fault) -> Struck {
     let allowed = match &fault.allowed {
         Allowed::Nothing => "nothing may be interrupted".to_owned(),
+        Allowed::Late { by_us } => format!("nothing may be interrupted, {} late", span(*by_us)),
         Allowed::Class { class } => format!("class {class}"),
         Allowed::UntilHealed { class } => format!("until healed, then class {class}"),
         Allowed::Unbounded { why } => format!("no bound: {why}"),

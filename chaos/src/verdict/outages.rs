@@ -142,6 +142,11 @@ fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
     let healed = fault.healed_us.unwrap_or(end).max(fault.injected_us);
     let (allowed, settle, bound) = match &fault.allowed {
         Allowed::Nothing => (Ok(Some(UNINTERRUPTED_US)), 0, "nothing may be interrupted".to_owned()),
+        Allowed::Late { by_us } => (
+            Ok(Some(UNINTERRUPTED_US + by_us)),
+            0,
+            "nothing may be interrupted, on a line that is late".to_owned(),
+        ),
         Allowed::Class { class } => {
             let budget = budget(class);
             let settle = budget.as_ref().copied().unwrap_or(0);

@@ -390,6 +390,9 @@ mod outages {
 
     #[test]
     fn where_nothing_may_be_interrupted_a_failover_is_over() {
+        let late = |by_us| with(|evidence| evidence.faults[0].allowed = Allowed::Late { by_us });
+        assert_eq!(finding(&late(60_000_000), "outages").verdict, Verdict::Valid);
+        assert_found(&late(1), "outages", Verdict::Invalid, "on a line that is late");
         let evidence = with(|evidence| evidence.faults[0].allowed = Allowed::Nothing);
         assert_found(&evidence, "outages", Verdict::Invalid, "nothing may be interrupted");
     }

@@ -1,11 +1,12 @@
 //! The end of a run: what every instance holds, who would accept a write, and why each master was made. Reads, and writes
 //! it down.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::LOOK;
 use super::watch::set_of;
 use crate::evidence::clock::Clock;
 use crate::evidence::{Decision, Ending, Folder, InstanceEnding, Sighting, Source};
@@ -15,6 +16,8 @@ use crate::workload::engine::{self, Answer};
 
 /// How long one instance may take to be read.
 const READ: Duration = Duration::from_secs(30);
+/// How long the history may be asked for.
+const LEARN: Duration = Duration::from_secs(15);
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -67,9 +70,14 @@ async fn read_instance(field: &Field, host: &Host, issues: &mut Vec<String>) -> 
 
 /// Writes down every appointment and the decision behind it. Returns what could not be learned.
 async fn why_each_master(field: &Field, evidence: &mut Folder, clock: Clock) -> anyhow::Result<Vec<String>> {
-    let records = match field.operator.history().await.context("read the history") {
-        Ok(records) => records,
-        Err(error) => return Ok(vec![format!("{error:#}")]),
+    // A provider whose leader has only just changed may refuse for a moment.
+    let deadline = Instant::now() + LEARN;
+    let records = loop {
+        match field.operator.history().await.context("read the history") {
+            Ok(records) => break records,
+            Err(_) if Instant::now() < deadline => sleep(LOOK).await,
+            Err(error) => return Ok(vec![format!("{error:#}")]),
+        }
     };
     let mut problems = Vec::new();
     for record in records.into_iter().rev().filter(|record| !record.master.is_empty()) {

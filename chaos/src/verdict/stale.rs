@@ -59,7 +59,12 @@ pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
             at(operation.sent_us)
         ));
     }
-    let terms = reigns(evidence).len();
+    let reigns = reigns(evidence);
+    let terms = reigns.len();
+    for term in reigns.keys().skip(1).filter(|term| !is_dated(evidence, **term)) {
+        findings
+            .open(format!("no record says when term {term} began, so that its master may have been early"));
+    }
     if terms == 0 {
         findings.open("nobody said who was master");
     }
@@ -95,10 +100,18 @@ pub(crate) fn reigns(evidence: &Evidence) -> BTreeMap<u64, Reign> {
     }
     let mut below = Moment(0);
     for reign in reigns.values_mut() {
-        reign.known_from = reign.known_from.max(below);
+        // Heard of only, it may have begun at any time since the term below it.
+        let earliest = if is_dated(evidence, reign.term) { reign.known_from } else { below };
+        reign.known_from = earliest.max(below);
         below = reign.known_from;
     }
     reigns
+}
+
+/// Whether a record says when the term began.
+fn is_dated(evidence: &Evidence, term: u64) -> bool {
+    let own = evidence.masters.iter().filter(|sighting| sighting.set == evidence.run.replicaset);
+    own.filter(|sighting| sighting.term == term).any(|sighting| sighting.recorded_us.is_some())
 }
 
 /// Whether a person had opened that instance by hand, and it did not have to be fenced yet.

@@ -247,6 +247,18 @@ mod stale {
     }
 
     #[test]
+    fn a_term_whose_begin_nobody_recorded_accuses_nobody_and_leaves_it_open() {
+        let evidence = with(|evidence| {
+            for sighting in &mut evidence.masters {
+                sighting.recorded_us = None;
+                // Heard of long after it led.
+                sighting.seen_us += 5_000_000;
+            }
+        });
+        assert_found(&evidence, "stale", Verdict::Unknown, "no record says when term 2 began");
+    }
+
+    #[test]
     fn without_a_word_of_who_was_master_it_is_unknown() {
         let evidence = with(|evidence| {
             evidence.masters.clear();

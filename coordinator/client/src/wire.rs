@@ -9,6 +9,7 @@ use crate::status::{
 use baton_core::ids::{BadName, Epoch, Incarnation};
 use baton_core::position::{BadPosition, Position};
 use baton_core::record::Record;
+use baton_core::stragglers::StragglerTexts;
 use baton_core::timing::{FailureClass, Timing};
 use baton_proto::v1;
 
@@ -63,6 +64,7 @@ fn position_from_wire(position: Option<v1::Position>) -> String {
 /// A record of the core on the wire.
 #[must_use]
 pub fn record_to_wire(record: &Record) -> v1::Record {
+    let stragglers = StragglerTexts::from(&record.stragglers);
     v1::Record {
         format: RECORD_FORMAT,
         replicaset: record.replicaset.to_string(),
@@ -88,10 +90,11 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
         epoch: Some(epoch_to_wire(record.epoch)),
         at_unix_millis: record.at_unix_millis,
         term_generation: record.term_generation,
-        stragglers: record
-            .stragglers
-            .iter()
-            .map(|(member, master)| (member.to_string(), master.to_string()))
+        stragglers: stragglers.first.into_iter().collect(),
+        also: stragglers
+            .also
+            .into_iter()
+            .map(|(member, masters)| v1::Straggler { member, masters })
             .collect(),
         failovers: record.failovers.clone(),
         over_budget: record.over_budget,
@@ -180,6 +183,7 @@ fn shown_record_to_wire(record: &RecordStatus) -> Result<v1::Record, BadStatus> 
         failovers: Vec::new(),
         over_budget: false,
         stragglers: Default::default(),
+        also: Vec::new(),
     })
 }
 

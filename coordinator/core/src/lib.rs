@@ -34,6 +34,7 @@ pub mod record;
 pub mod rng;
 pub mod rules;
 pub mod settings;
+pub mod stragglers;
 pub mod task;
 pub mod time;
 pub mod timing;

@@ -8,8 +8,9 @@ use crate::ids::{
 pub use crate::settings::{Move, MovePhase, SetSettings, Settings};
 
 use crate::position::Position;
+use crate::stragglers::Stragglers;
 use crate::time::Span;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The appointment of a replica set: durable before anybody acts on it (design, *The record*).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +31,9 @@ pub struct Record {
     pub start: Position,
     /// Who may be appointed, and whose acknowledgements may count.
     pub in_sync: BTreeSet<InstanceName>,
-    /// Members outside the in-sync set that may still replicate from a master of theirs, and from which: they were not
-    /// heard when the set was left without them. Empty where no commit waits for replicas.
-    pub stragglers: BTreeMap<InstanceName, InstanceName>,
+    /// Who was not heard to follow the master of this term, and may replicate from another one still, or again. Empty where no
+    /// commit waits for replicas.
+    pub stragglers: Stragglers,
     /// When somebody was appointed by nobody's wish, as milliseconds since 1970, the oldest first: what holds a set that failed
     /// over too often, also under the next arbiter. At most [`FAILOVERS_KEPT`]; emptied when a person has looked.
     pub failovers: Vec<u64>,

@@ -92,6 +92,8 @@ rules! {
     SeverQuorum = "short-sever-quorum" of Arbiter,
     /// Whoever may still replicate from a master that is appointed anew counts among its replicas.
     CountStragglers = "straggler-forgotten" of Arbiter,
+    /// A straggler that is taken into another master's set stays one until it is heard to follow that master.
+    KeepStragglers = "straggler-found-unheard" of Arbiter,
     /// A write whose outcome is unknown is not taken for applied.
     SettleUnknown = "unknown-taken-for-applied" of Arbiter,
     /// A write whose outcome is unknown is not taken for failed: the same change is asked for again.

@@ -10,7 +10,6 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::{Change, Record, Settings};
 use baton_core::time::{Span, Time};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const LEASE: Span = Span::from_secs(4);
@@ -55,7 +54,7 @@ pub fn record(term: u64, version: u64, master: &str, epoch: Epoch) -> Record {
         incarnation: None,
         start: Position::Unknown,
         in_sync: [name("a1"), name("a2")].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

@@ -7,7 +7,6 @@ use baton_core::position::Position;
 use baton_core::record::{Change, Record};
 use baton_provider::stateboard::{StateboardOptions, StateboardProvider};
 use baton_provider::{Candidate, identity_of};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -151,7 +150,7 @@ pub fn change(set: &str, term: u64, epoch: Epoch) -> Change {
         incarnation: None,
         start: Position::Unknown,
         in_sync: [master].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

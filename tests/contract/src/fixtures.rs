@@ -10,7 +10,6 @@ use baton_provider::{
     AppointOutcome, Candidate, Limits, LockSession, LockToken, ProviderError, RefusalReason, Renewal,
     Snapshot, StateProvider,
 };
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +67,7 @@ pub fn record(of: &str, term: u64, version: u64, master: &str, epoch: Epoch) -> 
         incarnation: None,
         start: Position::at(term, 0),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

@@ -7,15 +7,15 @@ use baton_core::ids::InstanceName;
 use baton_core::record::Record;
 
 /// The statement.
-pub const STATEMENT: &str =
-    "where commits wait for replicas, whoever acknowledges is in the recorded in-sync set or a straggler";
+pub const STATEMENT: &str = "where commits wait for replicas, whoever acknowledges is in the recorded in-sync set or a straggler of its master";
 
 /// Whether a replica's acknowledgement may count at the recorded master.
 ///
 /// # Errors
 /// Nobody would ask for its report.
 pub fn check_counted(record: &Record, replica: &InstanceName) -> Result<(), Violation> {
-    let known = record.in_sync.contains(replica) || record.stragglers.contains_key(replica);
+    let mut stragglers = record.master.iter().flat_map(|master| record.stragglers.of(master));
+    let known = record.in_sync.contains(replica) || stragglers.any(|member| member == replica);
     if record.ack_quorum == 0 || known {
         return Ok(());
     }
@@ -46,7 +46,12 @@ mod tests {
         record.ack_quorum = 1;
         let violation = check_counted(&record, &instance("a2")).expect_err("a2 is unknown");
         assert_eq!(violation.text, "a2 acknowledges at term 2 and is not in the record");
-        record.stragglers.insert(instance("a2"), instance("a1"));
+        record.stragglers.add(instance("a2"), instance("a3"));
+        assert!(
+            check_counted(&record, &instance("a2")).is_err(),
+            "it would be asked by another master's successor"
+        );
+        record.stragglers.add(instance("a2"), instance("a1"));
         assert_eq!(check_counted(&record, &instance("a2")), Ok(()), "a straggler is asked too");
     }
 

@@ -7,7 +7,7 @@ use baton_core::ids::{
 };
 use baton_core::position::Position;
 use baton_core::record::Record;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub(crate) fn set() -> ReplicaSetName {
     ReplicaSetName::parse("r").expect("a name")
@@ -35,7 +35,7 @@ pub(crate) fn record(term: u64, master: &str, number: u64) -> Record {
         incarnation: Some(run(term)),
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance(master)]),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

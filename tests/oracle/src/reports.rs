@@ -17,8 +17,7 @@ pub const STATEMENT: &str = "where commits wait for k replicas, all but k - 1 of
 /// The rest may have confirmed, or may confirm yet, what nobody else holds.
 pub fn check_severed(before: &Record, severed: &BTreeSet<InstanceName>) -> Result<(), Violation> {
     let (Some(master), k) = (&before.master, before.ack_quorum as usize) else { return Ok(()) };
-    let followers = before.stragglers.iter().filter(|(_, followed)| *followed == master);
-    let replicas: BTreeSet<_> = before.in_sync.iter().chain(followers.map(|(member, _)| member)).collect();
+    let replicas: BTreeSet<_> = before.in_sync.iter().chain(before.stragglers.of(master)).collect();
     let replicas: BTreeSet<_> = replicas.into_iter().filter(|member| *member != master).collect();
     let done = replicas.iter().filter(|member| severed.contains(**member)).count();
     let needed = (replicas.len() + 1).saturating_sub(k);
@@ -48,9 +47,10 @@ mod tests {
         assert_eq!(violation.text, "a1 is replaced at term 2 with 1 of 2 replicas severed");
         before.ack_quorum = 2;
         assert_eq!(check_severed(&before, &one), Ok(()), "nothing is confirmed without a2");
-        before.stragglers.insert(instance("a4"), instance("a1"));
+        before.stragglers.add(instance("a4"), instance("a1"));
         assert!(check_severed(&before, &one).is_err(), "a4 and a3 may have");
-        before.stragglers.insert(instance("a4"), instance("a2"));
+        before.stragglers.found(&instance("a4"));
+        before.stragglers.add(instance("a4"), instance("a2"));
         assert_eq!(check_severed(&before, &one), Ok(()), "it follows another");
     }
 }

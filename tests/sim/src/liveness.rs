@@ -8,6 +8,7 @@
 use crate::fixtures::name;
 use crate::world::{Node, World};
 use baton_core::arbiter::{Forcing, MasterState, SetView};
+use baton_core::decision::Verdict;
 use baton_core::engine::DataState;
 use baton_core::ids::InstanceName;
 use baton_core::record::Settings;
@@ -205,7 +206,16 @@ impl World {
         if (refused || lost || resumed) && view.record.is_some() {
             let best = self.nodes.values().filter(|node| node.guard.is_some() && !node.engine.log.is_empty());
             let best = best.max_by_key(|node| node.engine.reach()).map(|node| node.name.clone());
-            let best = if last == Some(Act::Forced) { best } else { None };
+            self.forced_in_vain = if last == Some(Act::Forced) { self.forced_in_vain + 1 } else { 0 };
+            // Whom the refusal calls the best choice is another's better choice than whoever has most data.
+            let ranking = view.last_decision.iter().flat_map(|decision| &decision.ranking);
+            let told =
+                ranking.filter(|ranked| ranked.verdict == Verdict::Chosen).map(|it| &it.instance).next();
+            let best = match self.forced_in_vain {
+                0 => None,
+                tries if tries % 2 == 1 => best,
+                _ => told.cloned().or(best),
+            };
             self.abort_all();
             let nobody = !self.nodes.values().any(|node| self.has_the_sets_data(node));
             if nobody && self.settings.check_identity {

@@ -14,9 +14,10 @@ use crate::message::{Beat, Stand};
 use crate::position::Position;
 use crate::record::Record;
 use crate::rules::Rule;
+use crate::stragglers::Stragglers;
 use crate::time::{Span, Time};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl Arbiter {
     pub(super) fn bootstrap(&mut self, now: Time, set: &mut SetState) {
@@ -62,6 +63,11 @@ impl Arbiter {
             DataState::Marked { id, .. } => id.clone(),
             DataState::Empty | DataState::Unmarked => self.new_data_id(set),
         };
+        let ack_quorum = self.settings.ack_quorum_of(&set.name);
+        // Whoever is found with data may have been replicating before anybody here looked.
+        let found = ack_quorum > 0 && beat.engine.data != DataState::Empty;
+        let known = set.members.keys().chain(set.guards.keys()).filter(|_| found);
+        let stragglers = Stragglers::all_of(known, &guard.hello.instance);
         Some(Record {
             replicaset: set.name.clone(),
             // A set that is new to this generation may have been one before.
@@ -75,10 +81,10 @@ impl Arbiter {
             incarnation: Some(guard.hello.incarnation),
             start: position,
             in_sync: BTreeSet::from([guard.hello.instance.clone()]),
-            stragglers: BTreeMap::new(),
+            stragglers,
             failovers: Vec::new(),
             over_budget: false,
-            ack_quorum: self.settings.ack_quorum_of(&set.name),
+            ack_quorum,
             data_id: Some(data_id),
             pinned: None,
             forced: false,

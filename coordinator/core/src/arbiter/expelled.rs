@@ -34,7 +34,7 @@ impl Arbiter {
         let patience = self.timing.lease_ttl;
         let done = |instance: &InstanceName, record: &Record| {
             let guard = set.guards.get(instance);
-            let counted = record.in_sync.contains(instance) || record.stragglers.contains_key(instance);
+            let counted = record.in_sync.contains(instance) || record.stragglers.contains(instance);
             let silent = guard.is_some_and(|guard| {
                 guard.beat.is_none() && guard.unsound_since.is_some_and(|since| now >= since + patience)
             });

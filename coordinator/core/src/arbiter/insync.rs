@@ -93,14 +93,13 @@ impl Arbiter {
         proposal: &Proposal,
         next: BTreeSet<InstanceName>,
     ) {
-        // Whoever is in the set is counted there; and who has left was cut off.
-        let mut stragglers = record.stragglers.clone();
-        stragglers.retain(|instance, _| !next.contains(instance));
+        let mut stragglers = self.still_straggling(set, record, &next);
         let mut ack_quorum = record.ack_quorum;
         let reason = match proposal {
             Proposal::Grow(member) => format!("grow {member}"),
             Proposal::Shrink(member) => {
-                stragglers.remove(member);
+                // It was cut off.
+                stragglers.found(member);
                 format!("shrink {member}")
             }
             Proposal::Quorum(raised) => {
@@ -186,7 +185,7 @@ impl Arbiter {
             others.filter(|other| is_sound(set, other)).count() >= record.ack_quorum as usize
         };
         let left_of_others = others.filter(move |instance| set.expels(instance) || unsound(instance));
-        let expelled = record.stragglers.keys().filter(move |instance| set.expels(instance));
+        let expelled = record.stragglers.members().filter(move |instance| set.expels(instance));
         left_of_others.chain(expelled).filter(move |instance| left(instance))
     }
 

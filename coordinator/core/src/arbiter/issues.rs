@@ -471,12 +471,13 @@ fn paused(view: &SetView, _: Norms) -> Vec<Found> {
 
 fn straggler(view: &SetView, _: Norms) -> Vec<Found> {
     let Some(record) = &view.record else { return Vec::new() };
-    let of_master = record.stragglers.iter().filter(|(_, master)| record.master.as_ref() == Some(*master));
-    let text = |(member, master): (&InstanceName, &InstanceName)| {
+    let Some(master) = &record.master else { return Vec::new() };
+    let text = |member: &InstanceName| {
         let text = format!("{member}: not heard since it followed {master}, and may replicate from it again");
         (Some(member.clone()), text)
     };
-    of_master.map(text).collect()
+    let outside = |member: &&InstanceName| !record.in_sync.contains(*member);
+    record.stragglers.of(master).filter(outside).map(text).collect()
 }
 
 fn quorum_waits(view: &SetView, _: Norms) -> Vec<Found> {

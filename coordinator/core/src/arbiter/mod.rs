@@ -24,6 +24,7 @@ mod removal;
 mod restored;
 pub mod select;
 mod set;
+mod straggling;
 mod succession;
 mod switchover;
 mod task;

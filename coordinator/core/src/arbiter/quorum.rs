@@ -13,8 +13,9 @@ use super::set::{Proposal, SetState};
 use crate::ids::InstanceName;
 use crate::record::Record;
 use crate::rules::Rule;
+use crate::stragglers::Stragglers;
 use crate::time::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl Arbiter {
     /// Whether nobody outside the in-sync set may replicate from now on, since commits are about to wait for replicas.
@@ -47,7 +48,7 @@ impl Arbiter {
         if wanted >= record.ack_quorum {
             return false;
         }
-        let stragglers = if wanted == 0 { BTreeMap::new() } else { record.stragglers.clone() };
+        let stragglers = if wanted == 0 { Stragglers::default() } else { record.stragglers.clone() };
         let changed = Record { ack_quorum: wanted, stragglers, ..record.clone() };
         self.write_change(now, set, changed, format!("ack_quorum {wanted}"));
         true
@@ -93,6 +94,6 @@ fn outsiders(set: &SetState, record: &Record) -> BTreeSet<InstanceName> {
     known.filter(|instance| !record.in_sync.contains(*instance)).cloned().collect()
 }
 
-fn listed<'a>(names: impl IntoIterator<Item = &'a InstanceName>) -> String {
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a InstanceName>) -> String {
     names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -10,8 +10,9 @@ use super::succession::next_term;
 use crate::decision::Evidence;
 use crate::ids::ReplicaSetName;
 use crate::record::Record;
+use crate::stragglers::Stragglers;
 use crate::time::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// In the record and the history.
 const REASON: &str = "removed";
@@ -75,7 +76,7 @@ impl Arbiter {
             endpoint: None,
             incarnation: record.incarnation.filter(|_| !over),
             in_sync: BTreeSet::new(),
-            stragglers: BTreeMap::new(),
+            stragglers: Stragglers::default(),
             over_budget: false,
             ack_quorum: 0,
             pinned: None,

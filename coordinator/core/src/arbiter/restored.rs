@@ -18,6 +18,7 @@ use crate::message::{Beat, Stand};
 use crate::position::Position;
 use crate::record::{Pin, Record};
 use crate::rules::Rule;
+use crate::stragglers::Stragglers;
 use crate::time::{Span, Time};
 use std::collections::BTreeSet;
 
@@ -109,12 +110,12 @@ impl Arbiter {
         let ack_quorum = beat.ack_quorum.unwrap_or(known);
         let mut stragglers = before.map(|before| before.stragglers.clone()).unwrap_or_default();
         if ack_quorum > 0 {
-            // Anybody may replicate from it: who had left its set, and was a straggler in the record that is lost, is told by
-            // no other trace.
+            // Anybody may replicate from it, or from whoever led before: who was a straggler in the record that is lost is told
+            // by no other trace.
             let recorded = before.iter().flat_map(|before| &before.in_sync);
             let known = set.members.keys().chain(set.guards.keys()).chain(recorded).chain(&beat.needs);
-            let others = known.filter(|member| **member != beat.instance);
-            stragglers.extend(others.map(|member| (member.clone(), beat.instance.clone())));
+            let earlier = stragglers;
+            stragglers = Stragglers::all_of(known.chain(earlier.members()), &beat.instance);
         }
         let same_term = before.filter(|before| before.term == term);
         Some(Record {

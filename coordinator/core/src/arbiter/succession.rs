@@ -6,6 +6,7 @@
 use super::Arbiter;
 use super::forced::loss;
 use super::io::Action;
+use super::quorum::listed;
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, Task, ago};
 use crate::decision::{Class, Decision, Evidence, Hold, Observed, Phase, Ranked, Refusal, Verdict};
@@ -16,7 +17,7 @@ use crate::record::Record;
 use crate::rules::Rule;
 use crate::settings::LossPolicy;
 use crate::time::{Span, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How far terms jump where the provider has forgotten some: more than could have been recorded one after the other
 /// without any member hearing of them.
@@ -175,30 +176,30 @@ impl Arbiter {
         // A report beyond what the candidate holds is no vote for it: its sender may hold what was acknowledged, and be
         // out of reach or not electable now.
         let chosen = choice.chosen.as_ref().map(|(_, position)| *position);
-        let reports: Vec<_> = replicas
-            .iter()
-            .filter_map(|instance| severed(set.guards.get(instance), record).filter(|report| report.whole))
-            .collect();
+        let report = |instance: &&InstanceName| severed(set.guards.get(*instance), record);
+        let reports: Vec<_> = replicas.iter().filter_map(|it| report(&it)).filter(|it| it.whole).collect();
         let held = |report: &&&Severed| chosen.is_none_or(|chosen| chosen.holds(&report.position));
         let reported = reports.iter().filter(held).count();
         let beyond = reports.len() - reported;
-        (reported < needed).then(|| match beyond {
-            0 => format!("{reported} of {needed} replicas have severed and reported (commits wait for {k})"),
-            _ => format!("{beyond} replicas reported more than the candidate holds (commits wait for {k})"),
-        })
-    }
-
-    /// The replicas whose acknowledgements may have counted: those of the in-sync set, and whoever was not heard when it
-    /// last followed this very master, at an earlier term.
-    pub(super) fn who_may_have_acknowledged(
-        &self,
-        set: &SetState,
-        record: &Record,
-    ) -> BTreeSet<InstanceName> {
-        let counted = self.keep(Rule::CountStragglers);
-        let of_master = record.stragglers.iter().filter(|(_, master)| counted && set.is_master(master));
-        let in_sync = record.in_sync.iter().filter(|instance| !set.is_master(instance));
-        in_sync.chain(of_master.map(|(member, _)| member)).cloned().collect()
+        if reported >= needed {
+            return None;
+        }
+        if beyond > 0 {
+            return Some(format!(
+                "{beyond} replicas reported more than the candidate holds (commits wait for {k})"
+            ));
+        }
+        let mut text =
+            format!("{reported} of {needed} replicas have severed and reported (commits wait for {k})");
+        let silent: Vec<_> = replicas.iter().filter(|it| report(it).is_none()).collect();
+        let unsure: Vec<_> = replicas.iter().filter(|it| report(it).is_some_and(|it| !it.whole)).collect();
+        if !silent.is_empty() {
+            text.push_str(&format!("; no report of {}", listed(silent)));
+        }
+        if !unsure.is_empty() {
+            text.push_str(&format!("; a run of its engine may have lost something: {}", listed(unsure)));
+        }
+        Some(text)
     }
 
     fn appoint(
@@ -235,7 +236,7 @@ impl Arbiter {
             incarnation: Some(hello.incarnation),
             start: position,
             in_sync: self.next_in_sync(set, record, &instance, position),
-            stragglers: next_stragglers(set, record, &instance),
+            stragglers: self.next_stragglers(set, record, &instance),
             failovers: self.failovers_to_record(now, set),
             over_budget: false,
             ack_quorum: record.ack_quorum,
@@ -365,28 +366,6 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
     let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
     (unsure > 0)
         .then(|| format!("{unsure} members may hold more than the candidate (the provider was restored)"))
-}
-
-/// Who may still replicate from the old master, or from an earlier one. Nobody can tell it to stop now, and its
-/// acknowledgements would count again at once if that master were appointed anew.
-fn next_stragglers(
-    set: &SetState,
-    record: &Record,
-    chosen: &InstanceName,
-) -> BTreeMap<InstanceName, InstanceName> {
-    let Some(old) = record.master.as_ref().filter(|_| record.ack_quorum > 0) else { return BTreeMap::new() };
-    let followed = record.in_sync.iter().filter(|instance| *instance != old).map(|instance| (instance, old));
-    let earlier = record.stragglers.iter();
-    let cut = |instance: &InstanceName| severed(set.guards.get(instance), record).is_some();
-    let loose = |(instance, _): &(&InstanceName, &InstanceName)| *instance != chosen && !cut(instance);
-    // The record of before a restore does not say whom they follow: its old master may be a replica of the chosen one by now.
-    let heard = set.guards.keys().filter(|_| all_heard(set)).map(|instance| (instance, chosen));
-    followed
-        .chain(earlier)
-        .chain(heard)
-        .filter(loose)
-        .map(|(instance, master)| (instance.clone(), master.clone()))
-        .collect()
 }
 
 /// Whether two rankings say the same of everybody. How long a hold or a maintenance still lasts is no news.

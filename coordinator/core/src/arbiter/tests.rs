@@ -5,6 +5,7 @@ mod final_position;
 mod hand_over;
 mod insync;
 mod restored;
+mod straggling;
 mod vouched;
 mod written;
 
@@ -20,7 +21,7 @@ use crate::position::Position;
 use crate::record::{Pin, Record, Settings};
 use crate::rules::Rules;
 use crate::time::{Span, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const SESSION: SessionId = SessionId(1);
 const INCARNATION: Incarnation = Incarnation { home: 1, boot: 1, run: 1 };
@@ -48,7 +49,7 @@ fn recorded_at(term: Term) -> Record {
         incarnation: Some(INCARNATION),
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([instance()]),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

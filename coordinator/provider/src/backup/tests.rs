@@ -24,7 +24,7 @@ fn record(set: &str, term: u64) -> Record {
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [master].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

@@ -187,7 +187,7 @@ pub(crate) fn record(term: u64, version: u64, epoch: Epoch) -> Record {
         replicaset: ReplicaSetName::parse("orders-1").expect("a name"),
         term: Term(term),
         term_generation: epoch.generation,
-        stragglers: std::collections::BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         version: Version(version),

@@ -12,7 +12,6 @@ use baton_proto::v1;
 use prost::Message;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const ROUNDS: usize = 20_000;
@@ -28,7 +27,7 @@ fn record() -> Record {
         incarnation: None,
         start: Position::at(6, 5_120),
         in_sync: [name("a1"), name("a2")].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 1,

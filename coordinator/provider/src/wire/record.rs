@@ -6,9 +6,10 @@ use baton_core::ids::{
 };
 use baton_core::position::Position;
 use baton_core::record::{Change, FAILOVERS_KEPT, HistoryEntry, Member, Pin, Record};
+use baton_core::stragglers::StragglerTexts;
 use baton_core::time::Span;
 use baton_proto::v1;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Out.
@@ -29,6 +30,7 @@ pub fn epoch_from_wire(epoch: Option<v1::Epoch>) -> Result<Epoch, Malformed> {
 /// Out.
 #[must_use]
 pub fn record_to_wire(record: &Record) -> v1::Record {
+    let stragglers = StragglerTexts::from(&record.stragglers);
     v1::Record {
         format: RECORD_FORMAT,
         replicaset: record.replicaset.to_string(),
@@ -46,10 +48,11 @@ pub fn record_to_wire(record: &Record) -> v1::Record {
             Position::At { term, offset } => Some(v1::Position { term: term.0, offset }),
         },
         in_sync: record.in_sync.iter().map(ToString::to_string).collect(),
-        stragglers: record
-            .stragglers
-            .iter()
-            .map(|(member, master)| (member.to_string(), master.to_string()))
+        stragglers: stragglers.first.into_iter().collect(),
+        also: stragglers
+            .also
+            .into_iter()
+            .map(|(member, masters)| v1::Straggler { member, masters })
             .collect(),
         failovers: record.failovers.clone(),
         over_budget: record.over_budget,
@@ -89,10 +92,9 @@ pub fn record_from_wire(record: v1::Record) -> Result<Record, Malformed> {
             return Err(Malformed::Twice(format!("in-sync member {name}")));
         }
     }
-    let mut stragglers = BTreeMap::new();
-    for (member, master) in &record.stragglers {
-        stragglers.insert(InstanceName::parse(member)?, InstanceName::parse(master)?);
-    }
+    let also = record.also.into_iter().map(|it| (it.member, it.masters));
+    let stragglers =
+        StragglerTexts { first: record.stragglers.into_iter().collect(), also: also.collect() }.try_into()?;
     Ok(Record {
         replicaset: ReplicaSetName::parse(&record.replicaset)?,
         term: Term(record.term),
@@ -223,7 +225,10 @@ mod tests {
             incarnation: Some(Incarnation { home: 1, boot: 2, run: 3 }),
             start: Position::at(7, 5_120),
             in_sync: [name("a1"), name("a2")].into(),
-            stragglers: BTreeMap::from([(name("a4"), name("a1"))]),
+            stragglers: [("a4", "a1"), ("a4", "a2"), ("a5", "a2")]
+                .map(|(member, master)| (name(member), name(master)))
+                .into_iter()
+                .collect(),
             failovers: vec![1_764_000_000_000, 1_764_000_001_000],
             over_budget: true,
             ack_quorum: 1,

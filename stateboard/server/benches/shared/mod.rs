@@ -6,7 +6,6 @@ use baton_core::ids::{CoordinatorName, Endpoint, InstanceName, ReplicaSetName, T
 use baton_core::position::Position;
 use baton_core::record::{Change, Record};
 use baton_provider::{AppointOutcome, Candidate, LockSession, LockToken, StateProvider};
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -34,7 +33,7 @@ pub(crate) fn change(set: &str, term: u64, token: LockToken) -> anyhow::Result<C
         incarnation: None,
         start: Position::at(term, 5_120),
         in_sync: [member("a1")?, member("a2")?, member("a3")?].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 1,

@@ -18,7 +18,6 @@ use baton_core::record::{Change, Member, Record, Settings};
 use baton_core::task::StoredTask;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +63,7 @@ fn change(board: &Durable, number: u64, token: LockToken, decision: usize) -> Ch
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [instance()].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

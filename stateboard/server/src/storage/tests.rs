@@ -10,7 +10,6 @@ use baton_core::position::Position;
 use baton_core::record::{HistoryEntry, Record};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn identity(secret: u8) -> Identity {
@@ -28,7 +27,7 @@ fn record(term: u64) -> Record {
         incarnation: None,
         start: Position::at(term, 9),
         in_sync: [master].into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

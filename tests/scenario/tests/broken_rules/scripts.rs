@@ -219,6 +219,26 @@ pub fn count_stragglers(world: &mut World) {
     world.millis(8_000);
 }
 
+/// One that follows the old master is taken into the set of the new one, and its guard dies before it hears of that. Then the old
+/// one leads again, and only this member hears of a write.
+pub fn keep_stragglers(world: &mut World) {
+    world.crash_guard(&name("a3"));
+    world.switchover(Some(name("a2")), Span::from_secs(2));
+    until(world, |world| recorded(world, 2));
+    world.net().hold("b1", "a3", "follow");
+    host(world, "a3").supervised = false;
+    world.start_guard(&name("a3"));
+    let in_sync = |world: &World| world.provider.record().is_some_and(|it| it.in_sync.contains(&name("a3")));
+    until(world, in_sync);
+    world.crash_guard(&name("a3"));
+    world.switchover(Some(name("a1")), Span::from_secs(2));
+    until(world, |world| recorded(world, 3));
+    world.millis(100);
+    world.cut("a1", "a2");
+    world.client_write(&name("a1"));
+    world.millis(50);
+}
+
 /// The write of the next appointment is lost, and nobody says so.
 pub fn settle_unknown(world: &mut World) {
     world.treat_next_write(NextWrite::LoseRequest);

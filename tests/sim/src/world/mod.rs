@@ -130,6 +130,8 @@ pub struct World {
     clients: Option<Clients>,
     /// All faults have ended.
     pub(crate) ended: bool,
+    /// How often in a row a person forced a failover and nobody was appointed.
+    pub(crate) forced_in_vain: u32,
     last_term: Option<Term>,
     /// How often the term rose.
     pub(crate) term_changes: u32,
@@ -185,6 +187,7 @@ impl World {
             last_write: 0,
             clients: None,
             ended: false,
+            forced_in_vain: 0,
             last_term: None,
             term_changes: 0,
             streams: BTreeMap::new(),

@@ -9,7 +9,7 @@ use crate::message::EngineView;
 use crate::position::Position;
 use crate::record::Member;
 use crate::time::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const NORMS: Norms = Norms { silence: Span::from_secs(3), max_lag_bytes: Some(100) };
 
@@ -93,7 +93,7 @@ pub(in crate::arbiter) fn healthy() -> SetView {
         incarnation: None,
         start: Position::at(2, 9),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 1,
@@ -204,8 +204,8 @@ fn case(code: &str) -> (Change, &'static str) {
         ),
         "straggler" => (
             |view| {
-                record(view).stragglers.insert(name("a9"), name("a1"));
-                record(view).stragglers.insert(name("a8"), name("a2"));
+                record(view).stragglers.add(name("a9"), name("a1"));
+                record(view).stragglers.add(name("a8"), name("a2"));
             },
             "a9: not heard since it followed a1, and may replicate from it again",
         ),

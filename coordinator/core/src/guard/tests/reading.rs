@@ -3,7 +3,6 @@
 use super::*;
 use crate::ids::{CoordinatorName, Endpoint};
 use crate::record::Record;
-use std::collections::BTreeMap;
 
 const READ: Epoch = Epoch { generation: 1, number: 5 };
 
@@ -22,7 +21,7 @@ fn recorded() -> Record {
         incarnation: Some(Incarnation { home: 2, boot: 1, run: 1 }),
         start: Position::at(0, 0),
         in_sync: BTreeSet::from([name("a2")]),
-        stragglers: BTreeMap::new(),
+        stragglers: Default::default(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 0,

@@ -6,6 +6,7 @@ use baton_core::ids::{
 };
 use baton_core::position::Position;
 use baton_core::record::{Pin, Record};
+use baton_core::stragglers::StragglerTexts;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(in super::super) struct RecordDoc {
     term_generation: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stragglers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stragglers_also: BTreeMap<String, Vec<String>>,
     /// When it failed over by itself, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failovers: Vec<String>,
@@ -52,6 +55,7 @@ pub(in super::super) struct RecordDoc {
 
 impl From<&Record> for RecordDoc {
     fn from(record: &Record) -> Self {
+        let stragglers = StragglerTexts::from(&record.stragglers);
         Self {
             format: FORMAT,
             replicaset: record.replicaset.to_string(),
@@ -70,11 +74,8 @@ impl From<&Record> for RecordDoc {
             at: time_to_text(record.at_unix_millis),
             incarnation: record.incarnation.map(|it| it.to_string()),
             term_generation: Some(record.term_generation),
-            stragglers: record
-                .stragglers
-                .iter()
-                .map(|(member, master)| (member.to_string(), master.to_string()))
-                .collect(),
+            stragglers: stragglers.first,
+            stragglers_also: stragglers.also,
             failovers: record.failovers.iter().map(|at| time_to_text(*at)).collect(),
             over_budget: record.over_budget,
             pinned_for: record.pinned.map(|pin| super::settings::span_to_text(pin.span)),
@@ -99,13 +100,7 @@ impl Document for RecordDoc {
             }
         }
         let text = |error: baton_core::ids::BadName| error.to_string();
-        let mut stragglers = BTreeMap::new();
-        for (member, master) in &self.stragglers {
-            stragglers.insert(
-                InstanceName::parse(member).map_err(text)?,
-                InstanceName::parse(master).map_err(text)?,
-            );
-        }
+        let stragglers = StragglerTexts { first: self.stragglers, also: self.stragglers_also };
         let epoch = self.epoch.parse::<Epoch>().map_err(text)?;
         let pin = Pin {
             // One that an older build wrote down has no end.
@@ -122,7 +117,7 @@ impl Document for RecordDoc {
             incarnation: self.incarnation.map(|it| incarnation(&it)).transpose()?,
             start: self.start.parse::<Position>().map_err(|error| error.to_string())?,
             in_sync,
-            stragglers,
+            stragglers: stragglers.try_into().map_err(text)?,
             failovers: crate::wire::newest(failovers?),
             over_budget: self.over_budget,
             ack_quorum: self.ack_quorum,

@@ -9,7 +9,6 @@ use baton_core::ids::{
 use baton_core::position::Position;
 use baton_core::record::{HistoryEntry, Member, Record, Settings};
 use baton_core::time::Span;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn record() -> Record {
@@ -23,7 +22,10 @@ fn record() -> Record {
         incarnation: Some(Incarnation { home: 0xabc, boot: 0x12, run: 3 }),
         start: Position::at(7, 5120),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
-        stragglers: BTreeMap::new(),
+        stragglers: [("a4", "a1"), ("a4", "a3"), ("a5", "a1")]
+            .map(|(member, master)| (name(member), name(master)))
+            .into_iter()
+            .collect(),
         failovers: Vec::new(),
         over_budget: false,
         ack_quorum: 1,

@@ -88,6 +88,8 @@ enum Failure {
     #[error(transparent)]
     Settings(#[from] settings::SettingsFailure),
     #[error(transparent)]
+    Task(#[from] task::TaskLost),
+    #[error(transparent)]
     Replay(#[from] baton_client::replay::BadReplay),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -101,7 +103,9 @@ impl Failure {
             Self::Provider(failure) => failure.exit(),
             Self::Settings(failure) => failure.exit(),
             Self::Endpoint(_) | Self::Timing(_) => Exit::Usage,
-            Self::Operator(_) | Self::Decision(_) | Self::Replay(_) | Self::Output(_) => Exit::Failed,
+            Self::Operator(_) | Self::Decision(_) | Self::Task(_) | Self::Replay(_) | Self::Output(_) => {
+                Exit::Failed
+            }
         }
     }
 }
@@ -127,6 +131,7 @@ fn report(cli: &Cli, io: &mut Io<'_>, failure: &Failure) -> std::io::Result<()> 
             Failure::Stateboard(failure) => json::board_failure(failure.reason(), &failure.to_string()),
             Failure::Provider(failure) => json::board_failure(failure.reason(), &failure.to_string()),
             Failure::Settings(failure) => json::board_failure(failure.reason(), &failure.to_string()),
+            Failure::Task(lost) => json::board_failure(lost.reason(), &lost.to_string()),
             _ => json::failure(&failure.to_string(), operator_error(failure)),
         };
         write_json(io, &value)?;

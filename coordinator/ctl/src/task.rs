@@ -193,9 +193,13 @@ async fn follow(
             None => break,
         };
         match answer {
+            Ok(answer) if is_anothers(&answer, &task) => return Err(TaskLost::of(&task).into()),
             Ok(answer) => {
                 told = false;
                 task = answer;
+            }
+            Err(OperatorError::Refused { refusal: Some(detail), .. }) if detail.reason == "not_found" => {
+                return Err(TaskLost::of(&task).into());
             }
             Err(error) if passes(&error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -210,6 +214,46 @@ async fn follow(
         }
     }
     Ok(task)
+}
+
+/// Whether the number was given again: an arbiter that never knew of the first task counts from those that are kept.
+fn is_anothers(answer: &OperatorTask, own: &OperatorTask) -> bool {
+    answer.state() != State::NotUnderstood && answer.created_at_unix_millis != own.created_at_unix_millis
+}
+
+/// A task that an arbiter took in and no arbiter knows any more. Nothing is done for a task before it is kept, so whoever has not
+/// seen a step of it knows that nothing was done; a step that was seen must not be denied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskLost {
+    #[error(
+        "task {id}, a {kind} of {set}, was not kept: the arbiter that took it in lost its lock first. Nothing was done for it: ask \
+         again (if the provider was restored meanwhile, first look at: batonctl history {set})"
+    )]
+    NotKept { id: u64, kind: String, set: String },
+    #[error(
+        "task {id}, a {kind} of {set}, had begun, and no arbiter knows of it any more: see what became of it with: batonctl \
+         history {set}"
+    )]
+    Begun { id: u64, kind: String, set: String },
+}
+
+impl TaskLost {
+    fn of(task: &OperatorTask) -> Self {
+        let (id, kind, set) = (task.id, task.kind.clone(), task.replicaset.clone());
+        let step = |name: &str| !matches!(name, "planned" | "accepted");
+        match task.phases.iter().any(|phase| step(&phase.name)) {
+            true => Self::Begun { id, kind, set },
+            false => Self::NotKept { id, kind, set },
+        }
+    }
+
+    /// As JSON names it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NotKept { .. } => "not_kept",
+            Self::Begun { .. } => "task_lost",
+        }
+    }
 }
 
 /// `None` where the person at the terminal wants no more of it: the task goes on all the same.

@@ -3,6 +3,7 @@
 use crate::server::{Server, decision, status, task};
 use baton_client::decision::DecisionRecord;
 use baton_client::status::ClusterStatus;
+use baton_proto::v1;
 use baton_proto::v1::operator_task::State;
 use batonctl::args::Cli;
 use batonctl::render::Palette;
@@ -216,6 +217,37 @@ async fn a_switchover_ends_with_the_code_of_its_ending() {
         json["phases"][1],
         serde_json::json!({"name": "relinquish", "at_unix_millis": 1_795_287_791_125_u64})
     );
+}
+
+#[tokio::test]
+async fn a_task_that_was_taken_in_and_not_kept_is_said_to_be_that() {
+    let accepted =
+        || v1::OperatorTask { phases: task(State::Running).phases[..1].to_vec(), ..task(State::Running) };
+    let none = v1::OperatorTask::default;
+    let not_kept = "error: task 3, a switchover of orders-1, was not kept: the arbiter that took it in lost its lock \
+                    first. Nothing was done for it: ask again (if the provider was restored meanwhile, first look at: \
+                    batonctl history orders-1)\n";
+    // The next arbiter does not know of it, or has given its number to what somebody else asked it for.
+    let others = v1::OperatorTask { created_at_unix_millis: 5, ..task(State::Done) };
+    for next in [none(), others] {
+        let server = Server::start([accepted(), next]).await;
+        let (exit, out, err) = run(server.address, "switchover orders-1 --to a1").await;
+        assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Failed, "", not_kept));
+    }
+    let server = Server::start([accepted(), none()]).await;
+    let (_, out, _) = run(server.address, "switchover orders-1 --to a1 --json").await;
+    let error: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(error["error"]["reason"], "not_kept");
+
+    // Of one that was seen to have begun nobody says that nothing was done.
+    let server = Server::start([task(State::Running), none()]).await;
+    let (exit, _, err) = run(server.address, "task 3 --wait").await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(err.contains("had begun, and no arbiter knows of it any more"), "{err}");
+    assert!(err.contains("batonctl history orders-1"), "{err}");
+    // A number that was never given is still just that.
+    let (_, _, err) = run(Server::start([none()]).await.address, "task 3").await;
+    assert_eq!(err, "error: there is no such task\n");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
-/// Answers the tasks one after another, the last one for ever.
+/// Answers the tasks one after another, the last one for ever. One with the number 0 stands for none.
 #[derive(Clone)]
 struct Canned {
     tasks: Arc<Mutex<VecDeque<v1::OperatorTask>>>,
@@ -28,10 +28,15 @@ struct Canned {
 }
 
 impl Canned {
-    fn next_task(&self) -> Response<v1::OperatorTask> {
+    fn next_task(&self) -> Result<Response<v1::OperatorTask>, Status> {
         let mut tasks = self.tasks.lock().expect("no test panics with it");
         let task = if tasks.len() > 1 { tasks.pop_front() } else { tasks.front().cloned() };
-        Response::new(task.expect("the test gave one"))
+        let task = task.expect("the test gave one");
+        if task.id == 0 {
+            let detail = v1::Refusal { reason: "not_found".into(), ..v1::Refusal::default() };
+            return Err(refusal::to_status(Code::NotFound, "there is no such task", &detail));
+        }
+        Ok(Response::new(task))
     }
 }
 
@@ -58,15 +63,15 @@ impl Operator for Canned {
             };
             return Err(refusal::to_status(Code::NotFound, "there is no replica set orders-9", &detail));
         }
-        Ok(self.next_task())
+        self.next_task()
     }
 
     async fn failover(&self, _: Request<v1::FailoverRequest>) -> Result<Response<v1::OperatorTask>, Status> {
-        Ok(self.next_task())
+        self.next_task()
     }
 
     async fn drill(&self, _: Request<v1::DrillRequest>) -> Result<Response<v1::OperatorTask>, Status> {
-        Ok(self.next_task())
+        self.next_task()
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseResponse>, Status> {
@@ -81,7 +86,7 @@ impl Operator for Canned {
     }
 
     async fn task(&self, _: Request<v1::TaskRequest>) -> Result<Response<v1::OperatorTask>, Status> {
-        Ok(self.next_task())
+        self.next_task()
     }
 
     async fn tasks(&self, _: Request<v1::TasksRequest>) -> Result<Response<v1::TasksResponse>, Status> {
@@ -98,7 +103,7 @@ impl Operator for Canned {
             let message = "task 9 cannot be aborted any more: the next term is being written";
             return Err(refusal::to_status(Code::FailedPrecondition, message, &detail));
         }
-        Ok(self.next_task())
+        self.next_task()
     }
 
     async fn history(&self, _: Request<v1::SetHistoryRequest>) -> Result<Response<v1::SetHistory>, Status> {

@@ -1,6 +1,7 @@
 //! The guard alone, by hand: the order of its actions and the answers that it must not take for others.
 
 mod drill;
+mod endings;
 mod hand_over;
 mod orders;
 mod pinned;

@@ -1,6 +1,7 @@
 //! What the final position of a fenced master is worth, where commits wait for a replica.
 
 use super::*;
+use crate::settings::LossPolicy;
 
 fn name(text: &str) -> InstanceName {
     InstanceName::parse(text).expect("a good name")
@@ -43,17 +44,46 @@ fn a_final_position_is_a_quorum_only_for_whoever_holds_it() {
         let second = Hello { instance: name("a2"), ..hello() };
         let mut arbiter = waiting_for_one(&["a1", "a2", "a3"], vec![old, second]);
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
-        let (position, stamp) = (Position::at(1, offset), Stamp { generation: 1, version: Version(4) });
-        let severed = Some(Severed { stamp, position, run: None, whole: true });
-        let known = beat(Term(3));
-        let engine = EngineView { position, ..known.engine.clone() };
-        let said = Beat { instance: name("a2"), relinquished: None, severed, engine, ..known };
-        arbiter.step(Time(11), Input::Beat { session: SESSION, beat: Box::new(said) });
-        arbiter.step(Time(2_000_000), Input::Tick);
+        second_severed(&mut arbiter, offset);
         assert_eq!(
             written_terms(&mut arbiter),
             Vec::from_iter(appointed),
-            "it is at {position}, fenced was at 1:9"
+            "it is at {offset}, fenced was at 9"
         );
     }
+}
+
+#[test]
+fn where_nothing_may_be_lost_a_final_position_is_enough_only_for_whoever_holds_it() {
+    for (offset, appointed) in [(9, Some(Term(4))), (5, None)] {
+        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+        let valid_until = Time(9_000_000);
+        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+        let records = vec![Record { in_sync: ["a1", "a2"].map(name).into(), ..recorded_at(Term(3)) }];
+        let settings = Box::new(Settings { loss_policy: LossPolicy::None, ..Settings::default() });
+        let (members, tasks) = (Vec::new(), Vec::new());
+        arbiter.step(Time(1), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
+        let old = Hello { electable: false, ..hello() };
+        let guards = vec![old, Hello { instance: name("a2"), ..hello() }];
+        arbiter.step(Time(2), Input::Attached { session: SESSION, guards });
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
+        second_severed(&mut arbiter, offset);
+        assert_eq!(
+            written_terms(&mut arbiter),
+            Vec::from_iter(appointed),
+            "it is at {offset}, fenced was at 9"
+        );
+    }
+}
+
+/// The second member has severed and reported this much.
+fn second_severed(arbiter: &mut Arbiter, offset: u64) {
+    let (position, stamp) = (Position::at(1, offset), Stamp { generation: 1, version: Version(4) });
+    let severed = Some(Severed { stamp, position, run: None, whole: true });
+    let known = beat(Term(3));
+    let engine = EngineView { position, ..known.engine.clone() };
+    let said = Beat { instance: name("a2"), relinquished: None, severed, engine, ..known };
+    arbiter.step(Time(11), Input::Beat { session: SESSION, beat: Box::new(said) });
+    arbiter.step(Time(2_000_000), Input::Tick);
 }

@@ -43,12 +43,17 @@ fn a_conflict_that_shows_another_change_than_our_own_is_taken_for_what_it_is() {
     for (number, (change, ours)) in changes.into_iter().enumerate() {
         let (mut arbiter, op, mut current) = appointing();
         change(&mut current);
+        let written = current.clone();
         let outcome = WriteOutcome::Conflict(Some(Box::new(current)));
         arbiter.step(Time(20), Input::Written { op, outcome });
         let bound = arbiter.sets[&replicaset()].outer_bound;
         // Of our own nothing was granted yet; the master of another's may hold any right.
         let expected = if ours { Time(20) } else { Time(20) + arbiter.timing().hold };
         assert_eq!(bound, expected, "case {number}");
+        let held = arbiter.sets[&replicaset()].record.as_deref().cloned();
+        let as_written = Record { at_unix_millis: 0, ..written };
+        let held = held.map(|record| Record { at_unix_millis: 0, ..record });
+        assert_eq!(held, Some(as_written), "case {number}: the next change starts from what is there");
     }
     let (mut arbiter, op, current) = appointing();
     let current = Record { master: Some(b1), ..current };

@@ -42,3 +42,12 @@ fn an_order_of_a_drill_that_is_late_or_of_another_term_is_nothing() {
     candidate.step(Time(10_000), order(Term(1), Time(0)));
     assert_eq!(kills(&candidate), 0, "nobody leads yet");
 }
+
+#[test]
+fn a_drill_leaves_an_engine_alone_that_is_not_ours_to_start_again() {
+    let mut hand = master(Time(0));
+    hand.guard.config.supervised = false;
+    hand.step(Time(10_000), order(Term(1), Time(0)));
+    assert_eq!(kills(&hand), 0);
+    assert!(hand.right().is_some(), "it leads on");
+}

@@ -170,3 +170,33 @@ fn an_engine_that_is_writable_after_its_fence_is_not_fenced() {
         );
     }
 }
+
+#[test]
+fn what_is_proposed_to_a_master_that_is_not_writable_yet_is_not_acknowledged() {
+    for (promoted_first, acknowledged) in [(true, true), (false, false)] {
+        let in_sync: BTreeSet<_> = ["a1", "a2"].map(member).into();
+        let order = Order::Lead { in_sync: in_sync.clone(), data_id: DataId("d".into()), ack_quorum: 0 };
+        let mut hand = directed(probe(false), order);
+        settle(&mut hand, 0);
+        hand.grant(Time(1_000), Time(0), timing().lease_ttl);
+        let armed = hand.last(arm);
+        hand.step(Time(2_000), Input::Armed(armed));
+        let op = hand.promotion().expect("it was sent");
+        let done = Input::EngineDone { op, outcome: EngineOutcome::Done(probe(true)) };
+        let grow = Order::Grow { member: member("a4"), in_sync };
+        if promoted_first {
+            hand.step(Time(3_000), done);
+            told(&mut hand, 4_000, 2, 1, grow);
+        } else {
+            told(&mut hand, 3_000, 2, 1, grow);
+            hand.step(Time(4_000), done);
+        }
+        hand.grant(Time(6_000), Time(5_000), timing().lease_ttl);
+        let said = hand.actions.iter().any(|action| match action {
+            Action::Beat(beat) => beat.honoured.is_some(),
+            _ => false,
+        });
+        let needed = hand.guard.needs().contains(&member("a4"));
+        assert_eq!((said, needed), (acknowledged, acknowledged), "promoted first: {promoted_first}");
+    }
+}

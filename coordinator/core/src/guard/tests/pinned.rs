@@ -115,3 +115,16 @@ fn a_master_says_what_is_left_of_its_pin_and_of_a_lease_nothing() {
     leased.grant(Time(0), Time(0), HOUR);
     assert_eq!(leased.guard.pinned_left(Time(0)), Span::ZERO);
 }
+
+#[test]
+fn an_order_to_give_a_pin_up_is_answered_to_the_very_arbiter_that_gave_it() {
+    let mut hand = candidate();
+    pinned(&mut hand, Time(0), EPOCH, 1);
+    // Both read the same record, and the second does not know what was said to the first.
+    for epoch in [EPOCH, Epoch { number: 2, ..EPOCH }] {
+        hand.direct(epoch, Version(2), Order::Unpin);
+        let op = hand.last(arm);
+        hand.step(Time(1_000), Input::Armed(op));
+        assert_eq!(unpinned(&hand), Some((epoch, Version(2))));
+    }
+}

@@ -92,3 +92,20 @@ fn nobody_promotes_before_its_own_promise_has_lapsed_though_it_is_granted() {
     hand.step(until, Input::Tick);
     assert!(hand.promotion().is_some(), "it has lapsed");
 }
+
+#[test]
+fn an_arbiter_whose_epoch_is_over_does_not_keep_a_member_from_promising() {
+    for (number, promises) in [(1, false), (0, true)] {
+        let mut hand = directed(probe(false), Order::Relinquish);
+        hand.persisted(Time(0));
+        hand.persisted(Time(0));
+        let asked = Time(1_000_000);
+        hand.is_asked(asked, 2);
+        let (of, epoch) = (member("a9"), Epoch { number, ..EPOCH });
+        hand.step(asked + Span(1_000), Input::RelayAnswered { of, epoch, well: true, grant: None });
+        hand.actions.clear();
+        hand.step(asked + timing().beat_master, Input::Tick);
+        let persists = hand.actions.iter().any(|action| persist(action).is_some());
+        assert_eq!(persists, promises, "the answer is of epoch {epoch}, {EPOCH} is known");
+    }
+}

@@ -130,3 +130,20 @@ fn a_term_is_not_relinquished_by_order_while_the_engine_may_be_written() {
         assert_eq!(last_beat(&hand).relinquished.map(|it| it.term), said, "writable: {writable}");
     }
 }
+
+#[test]
+fn nobody_leads_before_it_has_read_or_at_a_term_that_it_read() {
+    let candidate =
+        |hand: &Hand| hand.actions.iter().any(|action| matches!(action, Action::Note(Note::Candidate(_))));
+    let mut hand = starting();
+    hand.step(Time(1), Input::EngineConnected(probe(false)));
+    lead_at(&mut hand, 2, READ, Term(8));
+    assert!(!candidate(&hand), "it may be the term at which an earlier run led");
+    // Nothing is known of the engine, so the term that was read is not relinquished yet either.
+    for (term, leads) in [(7, false), (8, true)] {
+        let mut hand = starting();
+        reads(&mut hand, 1);
+        lead_at(&mut hand, 2, READ, Term(term));
+        assert_eq!(candidate(&hand), leads, "at {term}, having read 7");
+    }
+}

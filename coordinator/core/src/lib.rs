@@ -26,6 +26,8 @@ pub mod arbiter;
 pub mod contender;
 pub mod decision;
 pub mod engine;
+#[cfg(test)]
+mod fixture;
 pub mod guard;
 pub mod ids;
 pub mod message;

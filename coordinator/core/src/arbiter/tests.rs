@@ -14,9 +14,9 @@ mod written;
 use super::succession::next_term;
 use super::{Action, Arbiter, Config, Input, SessionId, WriteOutcome};
 use crate::engine::DataState;
+use crate::fixture::{self, coordinator, replicaset};
 use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName,
-    Stamp, Term, Version,
+    DataId, Endpoint, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term, Version,
 };
 use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Severed, Stand, ToGuard};
 use crate::position::Position;
@@ -32,40 +32,11 @@ const EPOCH: Epoch = Epoch { generation: 1, number: 2 };
 const FOR_GOOD: Pin = Pin { span: Pin::FOR_GOOD, until_unix_millis: 0 };
 
 fn instance() -> InstanceName {
-    InstanceName::parse("a1").expect("a good name")
-}
-
-fn replicaset() -> ReplicaSetName {
-    ReplicaSetName::parse("r").expect("a good name")
-}
-
-fn coordinator() -> CoordinatorName {
-    CoordinatorName::parse("host-a").expect("a good name")
+    fixture::name("a1")
 }
 
 fn recorded_at(term: Term) -> Record {
-    Record {
-        replicaset: replicaset(),
-        term,
-        version: Version(4),
-        master: Some(instance()),
-        endpoint: Some(Endpoint("a1:1".into())),
-        incarnation: Some(INCARNATION),
-        start: Position::at(0, 0),
-        in_sync: BTreeSet::from([instance()]),
-        stragglers: Default::default(),
-        failovers: Vec::new(),
-        over_budget: false,
-        ack_quorum: 0,
-        data_id: Some(DataId("d".into())),
-        pinned: None,
-        forced: false,
-        reason: "crashed".to_owned(),
-        decided_by: coordinator(),
-        epoch: EPOCH,
-        term_generation: 1,
-        at_unix_millis: 0,
-    }
+    Record { incarnation: Some(INCARNATION), epoch: EPOCH, ..fixture::record("a1", term) }
 }
 
 fn hello() -> Hello {
@@ -83,33 +54,26 @@ fn hello() -> Hello {
     }
 }
 
+/// An arbiter that has taken the lock, after which nobody has to be waited for, and has read nothing yet.
+fn with_lock(valid_until: Time) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    arbiter
+}
+
+/// What the provider keeps is read: these records, and neither members nor tasks.
+fn load(arbiter: &mut Arbiter, records: Vec<Record>, settings: Settings) {
+    let (members, tasks, settings) = (Vec::new(), Vec::new(), Box::new(settings));
+    arbiter.step(Time(1), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
+}
+
 /// A master that gave its term up and has seen `highest`.
 fn beat(highest: Term) -> Beat {
     Beat {
-        instance: instance(),
-        incarnation: INCARNATION,
-        sent_at: Time(5),
-        highest_term: highest,
         known_master: Some((highest, instance())),
-        stand: Stand::Standby,
-        needs: BTreeSet::new(),
         relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
-        severed: None,
-        honoured: None,
-        unpinned: None,
-        pinned: Span::ZERO,
-        ack_quorum: None,
-        hold: Span::ZERO,
-        engine: EngineView {
-            health: Health::Up,
-            run: Some(EngineRun("run".into())),
-            position: Position::at(1, 9),
-            data: DataState::Marked { id: DataId("d".into()), term: Term(1) },
-            follows: None,
-            found_writable: false,
-            replicas_caught_up: 0,
-            whole: true,
-        },
+        ..fixture::beat("a1", INCARNATION, highest)
     }
 }
 
@@ -125,15 +89,8 @@ fn written_terms(arbiter: &mut Arbiter) -> Vec<Term> {
 #[test]
 fn a_new_term_is_above_every_term_that_a_member_has_seen() {
     for (recorded, seen, next) in [(3, 3, 4), (3, 7, 8)] {
-        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-        let valid_until = Time(3_000_000);
-        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-        let (records, members) = (vec![recorded_at(Term(recorded))], Vec::new());
-        arbiter.step(
-            Time(1),
-            Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new(), unix_millis: 0 },
-        );
+        let mut arbiter = with_lock(Time(3_000_000));
+        load(&mut arbiter, vec![recorded_at(Term(recorded))], Settings::default());
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         assert_eq!(written_terms(&mut arbiter), [], "nothing is known against the master yet");
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(seen))) });
@@ -144,16 +101,11 @@ fn a_new_term_is_above_every_term_that_a_member_has_seen() {
 /// After a restart that forgot its files, or as a newcomer, a member may have seen less than the record.
 #[test]
 fn a_new_term_is_above_the_recorded_one_though_nobody_who_is_heard_has_seen_that() {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(9_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let mut arbiter = with_lock(Time(9_000_000));
     let a2 = InstanceName::parse("a2").expect("a good name");
     let record = recorded_at(Term(7));
     let records = vec![Record { in_sync: [instance(), a2.clone()].into(), ..record.clone() }];
-    let settings = Box::default();
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    load(&mut arbiter, records, Settings::default());
     let guards = vec![Hello { instance: a2.clone(), ..hello() }];
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards });
     let (stamp, position) = (Stamp { generation: 1, version: record.version }, Position::at(1, 9));
@@ -168,15 +120,8 @@ fn a_host_comes_back_under_its_name_after_a_reboot_and_a_stranger_does_not() {
     let rebooted = Incarnation { boot: 2, run: 2, ..INCARNATION };
     let stranger = Incarnation { home: 9, ..INCARNATION };
     for (incarnation, refused) in [(rebooted, false), (stranger, true)] {
-        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-        let valid_until = Time(3_000_000);
-        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-        let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
-        arbiter.step(
-            Time(1),
-            Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new(), unix_millis: 0 },
-        );
+        let mut arbiter = with_lock(Time(3_000_000));
+        load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         arbiter.step(Time(3), Input::Beat { session: SESSION, beat: Box::new(beat(Term(2))) });
         arbiter.step(Time(4), Input::Detached { session: SESSION });
@@ -253,21 +198,8 @@ fn writes_and_grants(arbiter: &mut Arbiter) -> (Vec<Action>, usize) {
 /// the renewal of the one lock, which is not the arbiter's to ask for.
 #[test]
 fn a_thousand_quiet_sets_write_nothing() {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(3_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-    let records = (0..SETS).map(quiet_record).collect();
-    arbiter.step(
-        Time(1),
-        Input::Loaded {
-            records,
-            members: Vec::new(),
-            settings: Box::default(),
-            tasks: Vec::new(),
-            unix_millis: 0,
-        },
-    );
+    let mut arbiter = with_lock(Time(3_000_000));
+    load(&mut arbiter, (0..SETS).map(quiet_record).collect(), Settings::default());
     for host in 0..3 {
         let guards = (0..SETS).map(|number| {
             let instance = members_of(number)[host].clone();
@@ -306,16 +238,7 @@ fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter 
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
-    arbiter.step(
-        Time(1),
-        Input::Loaded {
-            records,
-            members: Vec::new(),
-            settings: Box::default(),
-            tasks: Vec::new(),
-            unix_millis: 0,
-        },
-    );
+    load(&mut arbiter, records, Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter
 }

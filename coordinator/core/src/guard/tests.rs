@@ -11,10 +11,10 @@ mod settings;
 
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
+use crate::fixture;
+use crate::fixture::name as member;
 use crate::ids::{Epoch, Version};
-use crate::message::{
-    Ask, Beat, Directive, EngineView, Grant, Health, Order, PeerAnswer, Promise, PromiseRefusal, Stand,
-};
+use crate::message::{Ask, Beat, Directive, Grant, Order, PeerAnswer, Promise, PromiseRefusal, Stand};
 use crate::record::Settings;
 
 const EPOCH: Epoch = Epoch { generation: 1, number: 1 };
@@ -286,10 +286,6 @@ fn a_promotion_that_a_broken_connection_never_carried_is_taken_for_lost() {
     assert!(hand.actions.contains(&relinquished));
 }
 
-fn member(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
-
 /// A master at term 1 of a set of three, writable, its last grant answered the beat of this moment.
 fn master(beat: Time) -> Hand {
     let in_sync = ["a1", "a2", "a3"].map(member).into();
@@ -332,32 +328,9 @@ impl Hand {
     }
 
     fn is_asked_for(&mut self, now: Time, term: u64, ttl: Span) {
-        let beat = Beat {
-            instance: member("a9"),
-            incarnation: Incarnation { home: 9, boot: 1, run: 1 },
-            sent_at: Time(7),
-            highest_term: Term(term),
-            known_master: None,
-            needs: BTreeSet::new(),
-            stand: Stand::Leading { term: Term(term), writable: true },
-            relinquished: None,
-            severed: None,
-            honoured: None,
-            unpinned: None,
-            pinned: Span::ZERO,
-            ack_quorum: None,
-            hold: Span::ZERO,
-            engine: EngineView {
-                health: Health::Up,
-                run: None,
-                position: Position::Unknown,
-                data: DataState::Unmarked,
-                follows: None,
-                found_writable: false,
-                replicas_caught_up: 0,
-                whole: false,
-            },
-        };
+        let incarnation = Incarnation { home: 9, boot: 1, run: 1 };
+        let stand = Stand::Leading { term: Term(term), writable: true };
+        let beat = Beat { sent_at: Time(7), stand, ..fixture::beat("a9", incarnation, Term(term)) };
         let ask = Ask { beat: Box::new(beat), term: Term(term), ttl };
         self.step(now, Input::Asked { from: member("a9"), ask: Box::new(ask) });
     }
@@ -368,99 +341,6 @@ impl Hand {
             _ => None,
         });
         answers.collect()
-    }
-}
-
-#[test]
-fn a_promise_counts_from_its_request() {
-    let mut hand = master(Time(0));
-    let before = hand.right();
-    let (asked_at, now) = (Time(1_500_000), Time(1_900_000));
-    hand.promise(now, "a2", asked_at);
-    assert_eq!(hand.right(), before, "one of two has promised");
-    hand.promise(now, "a3", Time(1_600_000));
-    let end = (asked_at + timing().lease_ttl).back(timing().margin);
-    assert_eq!(hand.right(), Some(end), "the earliest request counts");
-    hand.promise(now, "a2", now + Span(1));
-    assert_eq!(hand.right(), Some(end), "nobody was asked in the future");
-}
-
-#[test]
-fn promises_begin_no_right() {
-    let in_sync = ["a1", "a2"].map(member).into();
-    let mut hand =
-        directed(probe(false), Order::Lead { in_sync, data_id: DataId("d".into()), ack_quorum: 0 });
-    hand.promise(Time(1_000), "a2", Time(500));
-    assert_eq!(hand.right(), None, "never granted");
-    let mut hand = master(Time(0));
-    hand.step(Time(2_900_000), Input::Tick);
-    assert_eq!(hand.right(), None, "lapsed");
-    for other in ["a2", "a3"] {
-        hand.promise(Time(2_900_000), other, Time(2_400_000));
-    }
-    assert_eq!(hand.right(), None, "and not revived");
-}
-
-#[test]
-fn a_newcomer_is_asked_as_soon_as_it_is_proposed() {
-    let mut hand = master(Time(0));
-    let in_sync = ["a1", "a2", "a3"].map(member).into();
-    let order = Order::Grow { member: member("a4"), in_sync };
-    let (version, term) = (Version(1), Term(1));
-    let directive = Directive { incarnation: incarnation(), epoch: EPOCH, version, term, order };
-    hand.step(Time(1_400_000), Input::FromArbiter(ToGuard::Directive(directive)));
-    hand.step(Time(1_500_000), Input::Tick);
-    assert_eq!(hand.asked_whom(), ["a2", "a3", "a4"].map(member).into());
-}
-
-#[test]
-fn a_promise_is_on_disk_before_it_is_answered() {
-    let mut hand = directed(probe(false), Order::Relinquish);
-    hand.persisted(Time(0));
-    hand.persisted(Time(0));
-    hand.step(Time(0), Input::Detached);
-    let silence = timing().beat_master;
-    hand.is_asked(Time(1_000), 2);
-    hand.step(Time(0) + silence, Input::Tick);
-    assert!(hand.answers().is_empty(), "the disk has not answered");
-    hand.persisted(Time(0) + silence + Span(1));
-    assert!(matches!(hand.answers()[..], [PeerAnswer::Promise(Promise { asked_at: Time(7), .. })]));
-}
-
-#[test]
-fn a_slow_disk_delays_promises_and_keeps_none_back() {
-    let mut hand = directed(probe(false), Order::Relinquish);
-    hand.persisted(Time(0));
-    hand.persisted(Time(0));
-    hand.step(Time(0), Input::Detached);
-    let beat = timing().beat_master;
-    // Asked again before the disk has answered: what it writes is answered, and then the next is written.
-    for asked in 1..4 {
-        hand.is_asked(Time(0) + beat * asked, 2);
-    }
-    assert!(hand.answers().is_empty(), "the disk has not answered");
-    for answered in 1..3 {
-        hand.persisted(Time(0) + beat * (answered + 3));
-        assert_eq!(hand.answers().len() as u64, answered);
-    }
-}
-
-#[test]
-fn an_arbiter_that_is_not_well_does_not_keep_a_member_from_promising() {
-    let mut hand = directed(probe(false), Order::Relinquish);
-    hand.persisted(Time(0));
-    hand.persisted(Time(0));
-    let silence = timing().beat_master;
-    for (now, well, promises) in [(1_000_000, true, false), (3_000_000, false, true)] {
-        hand.actions.clear();
-        hand.is_asked(Time(now), 2);
-        let relayed = hand.actions.iter().any(|action| matches!(action, Action::Relay { .. }));
-        assert!(relayed, "it is attached");
-        let of = member("a9");
-        hand.step(Time(now + 1_000), Input::RelayAnswered { of, epoch: EPOCH, well, grant: None });
-        hand.step(Time(now) + silence, Input::Tick);
-        let persists = hand.actions.iter().any(|action| matches!(action, Action::Persist { .. }));
-        assert_eq!(persists, promises, "well: {well}");
     }
 }
 
@@ -518,41 +398,6 @@ fn what_is_waited_out_after_a_boot_is_on_disk_for_the_next_run() {
     let next = started(probe(false), saved, Epoch { generation: 2, number: 1 });
     assert_eq!(next.guard.held_until(), hand.guard.held_until());
     assert!(next.guard.held_until() > Time(0));
-}
-
-#[test]
-fn a_shorter_promise_does_not_shorten_an_earlier_one() {
-    let mut hand = directed(probe(false), Order::Relinquish);
-    hand.persisted(Time(0));
-    hand.persisted(Time(0));
-    hand.step(Time(0), Input::Detached);
-    let beat = timing().beat_master;
-    hand.is_asked(Time(0) + beat, 2);
-    let long = hand.guard.held_until();
-    hand.persisted(Time(0) + beat * 2);
-    hand.is_asked_for(Time(0) + beat * 3, 2, Span::from_millis(1));
-    assert_eq!(hand.guard.held_until(), long);
-    assert_eq!(long, Time(0) + beat + timing().lease_ttl);
-}
-
-#[test]
-fn who_does_not_promise() {
-    let mut leads = master(Time(0));
-    leads.is_asked(Time(4_000), 2);
-    assert_eq!(leads.answers(), [&PeerAnswer::Refused(PromiseRefusal::Severed)]);
-
-    let mut knows = directed(probe(false), Order::Relinquish);
-    knows.is_asked(Time(1_000), 0);
-    assert_eq!(knows.answers(), [&PeerAnswer::Refused(PromiseRefusal::HigherTerm(Term(1)))]);
-
-    let mut severed = directed(probe(false), Order::Sever { master: None, reach: None, relinquished: false });
-    severed.is_asked(Time(1_000), 1);
-    assert_eq!(severed.answers(), [&PeerAnswer::Refused(PromiseRefusal::Severed)]);
-
-    let mut stops = directed(probe(false), Order::Relinquish);
-    stops.step(Time(500), Input::Stop);
-    stops.is_asked(Time(1_000), 2);
-    assert_eq!(stops.answers(), [&PeerAnswer::Refused(PromiseRefusal::Stopping)]);
 }
 
 #[test]

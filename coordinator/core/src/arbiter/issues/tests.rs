@@ -2,24 +2,14 @@
 
 use super::*;
 use crate::decision::{Class, Decision, Hold, Ranked, Refusal};
-use crate::ids::{
-    CoordinatorName, DataId, Endpoint, EngineRun, Epoch, Incarnation, ReplicaSetName, Term, Version,
-};
+use crate::fixture::{self, coordinator, name};
+use crate::ids::{DataId, Endpoint, Epoch, Incarnation, ReplicaSetName, Term, Version};
 use crate::message::EngineView;
 use crate::position::Position;
 use crate::record::Member;
-use crate::time::Time;
 use std::collections::BTreeSet;
 
 const NORMS: Norms = Norms { silence: Span::from_secs(3), max_lag_bytes: Some(100) };
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
-
-fn coordinator() -> CoordinatorName {
-    CoordinatorName::parse("host-a").expect("a good name")
-}
 
 fn endpoint(instance: &str) -> Endpoint {
     Endpoint(format!("{instance}:1").into())
@@ -27,31 +17,18 @@ fn endpoint(instance: &str) -> Endpoint {
 
 fn beat(instance: &str) -> Beat {
     let leads = instance == "a1";
+    let known = fixture::beat(instance, Incarnation::default(), Term(3));
     Beat {
-        instance: name(instance),
-        incarnation: Incarnation::default(),
-        sent_at: Time(5),
-        highest_term: Term(3),
         known_master: Some((Term(3), name("a1"))),
         stand: if leads { Stand::Leading { term: Term(3), writable: true } } else { Stand::Standby },
-        needs: BTreeSet::new(),
-        relinquished: None,
-        severed: None,
-        honoured: None,
-        unpinned: None,
-        pinned: Span::ZERO,
-        ack_quorum: None,
-        hold: Span::ZERO,
         engine: EngineView {
-            health: Health::Up,
-            run: Some(EngineRun("r".into())),
             position: Position::at(3, 1_000),
-            data: DataState::Marked { id: DataId("d".into()), term: Term(3) },
+            data: DataState::Marked { id: fixture::data(), term: Term(3) },
             follows: (!leads).then(|| endpoint("a1")),
-            found_writable: false,
             replicas_caught_up: 2,
-            whole: true,
+            ..known.engine
         },
+        ..known
     }
 }
 
@@ -83,28 +60,12 @@ fn member(instance: &str) -> MemberView {
 
 /// `a1` leads, `a2` and `a3` follow, commits wait for one.
 pub(in crate::arbiter) fn healthy() -> SetView {
-    let replicaset = ReplicaSetName::parse("r").expect("a good name");
+    let replicaset = fixture::replicaset();
     let record = Record {
-        replicaset: replicaset.clone(),
-        term: Term(3),
-        version: Version(4),
-        master: Some(name("a1")),
-        endpoint: Some(endpoint("a1")),
-        incarnation: None,
         start: Position::at(2, 9),
         in_sync: ["a1", "a2", "a3"].map(name).into(),
-        stragglers: Default::default(),
-        failovers: Vec::new(),
-        over_budget: false,
         ack_quorum: 1,
-        data_id: Some(DataId("d".into())),
-        pinned: None,
-        forced: false,
-        reason: "crashed".to_owned(),
-        decided_by: coordinator(),
-        epoch: Epoch { generation: 1, number: 1 },
-        term_generation: 1,
-        at_unix_millis: 0,
+        ..fixture::record("a1", Term(3))
     };
     SetView {
         name: replicaset,

@@ -2,16 +2,13 @@
 
 use super::*;
 use crate::arbiter::issues::tests::healthy;
+use crate::fixture::name;
 use crate::ids::{CoordinatorName, Endpoint, Incarnation};
 use crate::message::Hello;
 use crate::record::{Pin, Settings};
 use std::collections::BTreeMap;
 
 const KILL: DrillAsked = DrillAsked { fault: Fault::KillEngine, spares: 1, accept_loss: false, back: false };
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
 
 /// What a case may change.
 struct Case {

@@ -1,11 +1,8 @@
 //! The choice as a table: each refusal by its own case, and what decides between those that are not refused.
 
 use super::*;
+use crate::fixture::name;
 use crate::ids::Term;
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
 
 fn data(id: &str) -> DataState {
     DataState::Marked { id: DataId(id.into()), term: Term(3) }

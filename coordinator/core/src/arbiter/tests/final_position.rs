@@ -1,23 +1,15 @@
 //! What the final position of a fenced master is worth, where commits wait for a replica.
 
 use super::*;
+use crate::fixture::name;
 use crate::settings::LossPolicy;
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
 
 /// An arbiter of a set in which every commit waits for one of these replicas; these guards have attached.
 fn waiting_for_one(in_sync: &[&str], guards: Vec<Hello>) -> Arbiter {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(9_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let mut arbiter = with_lock(Time(9_000_000));
     let in_sync = in_sync.iter().map(|text| name(text)).collect();
     let records = vec![Record { ack_quorum: 1, in_sync, ..recorded_at(Term(3)) }];
-    let settings = Box::default();
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    load(&mut arbiter, records, Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards });
     arbiter
 }
@@ -56,14 +48,9 @@ fn a_final_position_is_a_quorum_only_for_whoever_holds_it() {
 #[test]
 fn where_nothing_may_be_lost_a_final_position_is_enough_only_for_whoever_holds_it() {
     for (offset, appointed) in [(9, Some(Term(4))), (5, None)] {
-        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-        let valid_until = Time(9_000_000);
-        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+        let mut arbiter = with_lock(Time(9_000_000));
         let records = vec![Record { in_sync: ["a1", "a2"].map(name).into(), ..recorded_at(Term(3)) }];
-        let settings = Box::new(Settings { loss_policy: LossPolicy::None, ..Settings::default() });
-        let (members, tasks) = (Vec::new(), Vec::new());
-        arbiter.step(Time(1), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
+        load(&mut arbiter, records, Settings { loss_policy: LossPolicy::None, ..Settings::default() });
         let old = Hello { electable: false, ..hello() };
         let guards = vec![old, Hello { instance: name("a2"), ..hello() }];
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards });

@@ -2,21 +2,13 @@
 
 use super::*;
 use crate::arbiter::{Forcing, TaskId};
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
+use crate::fixture::name;
 
 /// Two members that hold the same are heard, and their master is not.
 fn two_of_three() -> Arbiter {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(9_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let mut arbiter = with_lock(Time(9_000_000));
     let records = vec![Record { in_sync: ["a1", "a2", "a3"].map(name).into(), ..recorded_at(Term(3)) }];
-    let settings = Box::default();
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    load(&mut arbiter, records, Settings::default());
     let guards = ["a2", "a3"].map(|text| Hello { instance: name(text), ..hello() });
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: guards.into() });
     arbiter

@@ -29,15 +29,8 @@ fn granted(arbiter: &mut Arbiter) -> Vec<Time> {
 #[test]
 fn the_next_process_of_a_run_is_heard_as_that_run_however_the_streams_change() {
     for closes_first in [true, false] {
-        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-        let valid_until = Time(30_000_000);
-        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-        let (records, members) = (vec![recorded_at(Term(3))], Vec::new());
-        arbiter.step(
-            Time(1),
-            Input::Loaded { records, members, settings: Box::default(), tasks: Vec::new(), unix_millis: 0 },
-        );
+        let mut arbiter = with_lock(Time(30_000_000));
+        load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
         arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
         arbiter.step(Time(3), Input::Beat { session: SESSION, beat: leads(Time(3)) });
         assert_eq!(granted(&mut arbiter), [Time(3)]);

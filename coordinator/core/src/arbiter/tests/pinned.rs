@@ -4,15 +4,10 @@ use super::*;
 
 #[test]
 fn whoever_resigns_tells_of_leases_and_not_of_pins_which_the_record_has() {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(9_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
+    let mut arbiter = with_lock(Time(9_000_000));
     let pin = Pin { span: Pin::FOR_GOOD, until_unix_millis: 0 };
     let records = vec![Record { pinned: Some(pin), ..recorded_at(Term(3)) }];
-    let settings = Box::default();
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    load(&mut arbiter, records, Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     let beat = Box::new(pinned_leader(Term(3), Pin::FOR_GOOD));
     arbiter.step(Time(10), Input::Beat { session: SESSION, beat });
@@ -73,9 +68,7 @@ fn with_pinned_master(epoch: Epoch, pin: Pin) -> Arbiter {
     let valid_until = Time(9_000_000);
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound: Time(0) });
     let records = vec![Record { pinned: Some(pin), ..recorded_at(Term(3)) }];
-    let settings = Box::default();
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    load(&mut arbiter, records, Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter
         .step(Time(10), Input::Beat { session: SESSION, beat: Box::new(pinned_leader(Term(3), pin.span)) });

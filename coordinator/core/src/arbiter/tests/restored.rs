@@ -1,15 +1,12 @@
 //! After a restore of the provider: who has to be heard before anybody is appointed, and what is written back.
 
 use super::*;
+use crate::fixture::name;
 use crate::record::Member;
 
 const OTHER: SessionId = SessionId(2);
 /// Until then an earlier arbiter may be believed.
 const BOUND: Time = Time(2_000_000);
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
 
 fn listed(text: &str) -> Member {
     Member {

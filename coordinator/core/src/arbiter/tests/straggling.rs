@@ -2,12 +2,9 @@
 
 use super::*;
 use crate::arbiter::set::{GuardState, SetState};
+use crate::fixture::name;
 use crate::record::Member;
 use crate::stragglers::Stragglers;
-
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
 
 fn pairs(all: &[(&str, &str)]) -> Stragglers {
     all.iter().map(|(member, master)| (name(member), name(master))).collect()

@@ -4,13 +4,8 @@ use super::*;
 
 /// An arbiter whose write of the next term of a set with one member is under way.
 fn appointing() -> (Arbiter, OpId, Record) {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let valid_until = Time(9_000_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-    let (records, settings) = (vec![recorded_at(Term(3))], Box::default());
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    let mut arbiter = with_lock(Time(9_000_000));
+    load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
     arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
     let (op, record) = last_written(&mut arbiter).expect("it has relinquished, and is chosen again");
@@ -84,13 +79,9 @@ fn nothing_was_granted_at_a_term_before_it_is_recorded() {
 
 #[test]
 fn an_alarm_wakes_no_arbiter_again_and_again_whose_lock_has_run_out() {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
-    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let valid_until = Time(100_000);
-    arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-    let (records, settings) = (vec![recorded_at(Term(3))], Box::default());
-    let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
-    arbiter.step(Time(1), loaded);
+    let mut arbiter = with_lock(valid_until);
+    load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
     let due = arbiter.next_deadline().expect("the silence of its master will mean something");
     assert!(due > valid_until, "{due:?}");
     arbiter.step(due, Input::Tick);

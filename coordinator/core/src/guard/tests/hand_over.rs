@@ -16,10 +16,6 @@ fn config() -> Config {
     }
 }
 
-fn member(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
-
 /// A master at term 1 whose set has `a2` in sync, with everything settled.
 fn master() -> Hand {
     let in_sync = [member("a1"), member("a2")].into();

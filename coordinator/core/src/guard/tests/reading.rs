@@ -1,39 +1,14 @@
 //! What a guard reads when it starts, and when it says that a term is over.
 
 use super::*;
-use crate::ids::{CoordinatorName, Endpoint};
+use crate::fixture::name;
 use crate::record::Record;
 
 const READ: Epoch = Epoch { generation: 1, number: 5 };
 
-fn name(text: &str) -> InstanceName {
-    InstanceName::parse(text).expect("a good name")
-}
-
 /// The provider's record: another member is master at term 7.
 fn recorded() -> Record {
-    Record {
-        replicaset: ReplicaSetName::parse("r").expect("a good name"),
-        term: Term(7),
-        version: Version(4),
-        master: Some(name("a2")),
-        endpoint: Some(Endpoint("a2:1".into())),
-        incarnation: Some(Incarnation { home: 2, boot: 1, run: 1 }),
-        start: Position::at(0, 0),
-        in_sync: BTreeSet::from([name("a2")]),
-        stragglers: Default::default(),
-        failovers: Vec::new(),
-        over_budget: false,
-        ack_quorum: 0,
-        data_id: None,
-        pinned: None,
-        forced: false,
-        reason: "crashed".to_owned(),
-        decided_by: CoordinatorName::parse("host-a").expect("a good name"),
-        epoch: READ,
-        term_generation: 1,
-        at_unix_millis: 0,
-    }
+    Record { epoch: READ, ..fixture::record("a2", Term(7)) }
 }
 
 /// A guard of a run that starts, with a deadman and a stream, that has neither seen its engine nor read anything.

@@ -176,19 +176,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::field::names::RunId;
+    use crate::field::wire::two_machines;
 
     /// Two machines with one connection between them, before, while and after its line is bad. As root only.
     #[test]
     fn a_connection_lives_through_a_line_that_becomes_bad_and_good_again() {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test makes network namespaces, which only root may: run it as root"
-        );
-        let run = RunId::new();
-        let mut wire = Wire::new(&run).expect("root, ip and nft");
-        let one = wire.add("one", 11).expect("wired");
-        let two = wire.add("two", 12).expect("wired");
+        let (mut wire, one, two) = two_machines();
         let listener = two.namespace.inside(|| TcpListener::bind("0.0.0.0:7000")).expect("inside");
         let listener = listener.expect("free");
         let address = (two.address(), 7000).into();

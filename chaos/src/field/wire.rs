@@ -275,6 +275,19 @@ fn tool(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<String
     run_tool(command, input).with_context(|| format!("{program} {}", arguments.join(" ")))
 }
 
+/// Machines `one` and `two` on one switch. As the machine's root only: CI is, and says so where it is not.
+#[cfg(test)]
+pub(super) fn two_machines() -> (Wire, Arc<Place>, Arc<Place>) {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test makes network namespaces, which only root may: run it as root"
+    );
+    let mut wire = Wire::new(&RunId::new()).expect("root, ip and nft");
+    let one = wire.add("one", 11).expect("wired");
+    let two = wire.add("two", 12).expect("wired");
+    (wire, one, two)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -294,14 +307,7 @@ mod tests {
     /// Three machines, of which the second listens. As the machine's root only: CI is, and says so where it is not.
     #[test]
     fn what_is_cut_is_silent_and_counted_and_the_others_live() {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test makes network namespaces, which only root may: run it as root"
-        );
-        let run = RunId::new();
-        let mut wire = Wire::new(&run).expect("root, ip and nft");
-        let one = wire.add("one", 11).expect("wired");
-        let two = wire.add("two", 12).expect("wired");
+        let (mut wire, one, two) = two_machines();
         let three = wire.add("three", 13).expect("wired");
         let _listener =
             two.namespace.inside(|| TcpListener::bind("0.0.0.0:7000")).expect("inside").expect("free");

@@ -164,7 +164,12 @@ impl Arbiter {
         }
         let instance = beat.instance.clone();
         guard.heard_at = Some(now);
-        let pinned = beat.pinned;
+        // One that another member's overtook: what it was pinned for then may have been given up since.
+        let overtaken = guard
+            .beat
+            .as_ref()
+            .is_some_and(|known| known.incarnation == beat.incarnation && known.sent_at > beat.sent_at);
+        let pinned = if overtaken { Span::ZERO } else { beat.pinned };
         guard.beat = Some(beat);
         guard.relayed_by = None;
         set.note_pinned(now, &instance, pinned);

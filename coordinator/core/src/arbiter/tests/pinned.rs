@@ -129,3 +129,27 @@ fn a_shorter_pause_keeps_the_span_of_a_longer_one_that_may_have_been_told() {
     let (_, record) = last_written(&mut arbiter).expect("the new end is written");
     assert_eq!(record.pinned, Some(Pin { span: Pin::FOR_GOOD, until_unix_millis: 9 }));
 }
+
+/// A beat that waited in the network while another member passed a later one on arrives after the pause is over.
+#[test]
+fn a_beat_that_was_overtaken_pins_nobody() {
+    let version = recorded_at(Term(3)).version;
+    let said =
+        Beat { sent_at: Time(8), unpinned: Some((EPOCH, version)), ..pinned_leader(Term(3), Span::ZERO) };
+    for (sent_at, counts) in [(6, false), (9, true)] {
+        let mut arbiter = with_pinned_master(EPOCH, FOR_GOOD);
+        arbiter.step(Time(11), Input::Resume { replicaset: Some(replicaset()) });
+        let (hello, beat) = (Box::new(hello()), Box::new(said.clone()));
+        arbiter.step(
+            Time(12),
+            Input::Relayed { relay: crate::arbiter::RelayId(1), by: instance(), hello, beat },
+        );
+        let (op, _) = last_written(&mut arbiter).expect("the end is written");
+        arbiter.step(Time(14), Input::Written { op, outcome: WriteOutcome::Applied });
+        let late = Beat { sent_at: Time(sent_at), ..pinned_leader(Term(3), Pin::FOR_GOOD) };
+        arbiter.step(Time(20), Input::Beat { session: SESSION, beat: Box::new(late) });
+        let bound = arbiter.sets[&replicaset()].outer_bound;
+        let pinned = bound > Time(20) + arbiter.timing().hold;
+        assert_eq!(pinned, counts, "sent at {sent_at}: {bound:?}");
+    }
+}

@@ -128,6 +128,10 @@ rules! {
     RelayInContact = "promise-in-contact" of Guard,
     /// A report of a run that may have lost something is no report.
     ReportWhole = "restarted-replica-counts" of Guard,
+    /// That a run of an engine is whole says nothing of another run, nor of another boot's.
+    ForgetEndedRun = "earlier-run-believed" of Guard,
+    /// While an order to follow is open, a guard that starts finds no run of its engine called whole.
+    ForgetBeforeFollow = "followed-before-forgotten" of Guard,
     /// Whoever takes the lock over knows that a pinned master has no shorter bound than its pin.
     BoundPin = "pin-forgotten" of Arbiter,
     /// A pin is recorded as ended only after the master has given it up.

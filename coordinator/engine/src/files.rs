@@ -233,6 +233,9 @@ pub struct GuardFile {
     /// Promises that may still hold.
     #[serde(default)]
     pub promises: Vec<PromiseEntry>,
+    /// The run of the engine that is known to hold everything that the instance ever confirmed; absent where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_run: Option<String>,
 }
 
 /// An epoch as it is kept.
@@ -313,6 +316,7 @@ mod tests {
             severed_version: Some(19),
             severed_generation: Some(1),
             promises: vec![PromiseEntry { term: 12, until_us: 99 }],
+            whole_run: Some("r1".into()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! It must not know why somebody is severed.
 
 use crate::{Violation, broken};
-use baton_core::ids::{InstanceName, Stamp};
+use baton_core::ids::{EngineRun, InstanceName, Stamp};
 use baton_core::record::Record;
 
 /// The statement.
@@ -36,6 +36,22 @@ pub fn check_lifted(member: &InstanceName, severed: Stamp, seen: Stamp) -> Resul
     broken("severances", text)
 }
 
+/// Whether a member's engine may be told to follow another while its state file calls this run of it whole.
+///
+/// # Errors
+/// Its guard dies now, the next one vouches for a severance by what is in the file, and the order that is still in the engine's
+/// socket undoes it.
+pub fn check_followed(
+    member: &InstanceName,
+    run: &EngineRun,
+    whole: Option<&EngineRun>,
+) -> Result<(), Violation> {
+    if whole != Some(run) {
+        return Ok(());
+    }
+    broken("severances", format!("{member} is told to follow while its state file calls {run} whole"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +68,15 @@ mod tests {
         assert_eq!(check_severed(&record, &instance("a3"), true), Ok(()), "it is not in the set");
         record.ack_quorum = 1;
         assert_eq!(check_severed(&record, &instance("a2"), true), Ok(()), "commits wait meanwhile");
+    }
+
+    #[test]
+    fn an_order_to_follow_finds_nothing_on_disk_that_it_could_make_untrue() {
+        let [run, earlier] = ["r1", "r0"].map(|run| EngineRun(run.into()));
+        assert_eq!(check_followed(&instance("a2"), &run, None), Ok(()));
+        assert_eq!(check_followed(&instance("a2"), &run, Some(&earlier)), Ok(()), "it has ended");
+        let violation = check_followed(&instance("a2"), &run, Some(&run)).expect_err("it could");
+        assert_eq!(violation.text, "a2 is told to follow while its state file calls r1 whole");
     }
 
     #[test]

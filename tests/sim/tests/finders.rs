@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seeds that are tried before the rule counts as not found.
-const MOST: u64 = 1_000;
+const MOST: u64 = 2_000;
 
 /// How far apart the starts of a measurement are.
 const APART: u64 = 1_000_000;

@@ -38,6 +38,8 @@ pub(super) struct EngineState {
     pub(super) unreachable_since: Option<Time>,
     /// The severance for which a fence was answered by this run.
     pub(super) fenced_for: Option<Stamp>,
+    /// The run that is known to hold everything that the instance ever confirmed; after a start the one that the state file
+    /// names, until the engine is seen.
     pub(super) whole: WholeRun,
     pub(super) told_foreign: bool,
     pub(super) next_probe: Time,
@@ -132,6 +134,7 @@ impl Guard {
         self.engine.killed = false;
         self.engine.found_writable = self.engine.found_writable || (first && probe.writable);
         if new_run {
+            self.believe_whole_only(&probe.run);
             self.engine.up_since = Some(now);
             // Not before: that an engine was killed because it stalled is what its end is told by.
             self.engine.stalled = false;
@@ -178,9 +181,11 @@ impl Guard {
         engine.quorum_lost = None;
         engine.killed = false;
         engine.fenced_for = None;
-        engine.whole = None;
         engine.told_foreign = false;
         engine.unreachable_since = None;
+        if self.config.rules.keep(Rule::ForgetEndedRun) {
+            engine.whole = None;
+        }
         self.drop_severance_report();
         if let Some(relinquished) = &mut self.relinquished {
             relinquished.position = Position::Unknown;
@@ -339,13 +344,7 @@ impl Guard {
                 != (probe.writable, &probe.follows, probe.link_up, &probe.run, &probe.data)
         });
         let was_whole = self.engine.whole.is_some();
-        if let Some(order) = &self.follow
-            && order.reach.is_some_and(|reach| probe.position.holds(&reach))
-            && probe.link_up
-            && probe.follows.as_ref() == Some(&order.endpoint)
-        {
-            self.engine.whole = Some(probe.run.clone());
-        }
+        self.note_whole(&probe);
         let leads = self.lead.as_ref().is_some_and(|lead| lead.promotion != Promotion::NotAsked);
         let demoted =
             self.lead.as_ref().is_some_and(|lead| lead.promotion == Promotion::Confirmed) && !probe.writable;
@@ -460,13 +459,18 @@ impl Guard {
         true
     }
 
-    fn follow_if_told(&mut self, now: Time) -> bool {
-        let Some(order) = &self.follow else { return false };
-        let Some(probe) = &self.engine.probe else { return false };
+    /// Whether the engine is to follow another than it follows.
+    pub(super) fn wants_to_follow(&self) -> bool {
         let free = self.lead.is_none() && self.severance.is_none() && !self.engine.may_write;
-        if !free || now < self.engine.follow_at || probe.follows.as_ref() == Some(&order.endpoint) {
+        let told = self.follow.as_ref().zip(self.engine.probe.as_ref());
+        free && told.is_some_and(|(order, probe)| probe.follows.as_ref() != Some(&order.endpoint))
+    }
+
+    fn follow_if_told(&mut self, now: Time) -> bool {
+        if !self.wants_to_follow() || now < self.engine.follow_at {
             return false;
         }
+        let (Some(order), Some(probe)) = (&self.follow, &self.engine.probe) else { return false };
         // Unmarked data is a stranger's too: what was replicated from this set carries its mark, or follows already.
         let foreign = match &probe.data {
             DataState::Empty => false,
@@ -483,6 +487,9 @@ impl Guard {
         let (own, start, endpoint) = (probe.position, order.start, order.endpoint.clone());
         // Offsets of an engine that was started anew count from elsewhere and can be compared with nothing.
         let comparable = self.engine.whole.as_ref() == self.engine.run();
+        if !self.whole_is_off_disk() {
+            return false;
+        }
         if comparable && own.term() == start.term() && own.offset() > start.offset() {
             self.push(Action::Note(Note::Beyond { own, start }));
         }

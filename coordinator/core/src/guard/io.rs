@@ -2,7 +2,7 @@
 
 use super::failsafe::Promised;
 use crate::engine::{EngineCommand, EngineOutcome, Probe};
-use crate::ids::{Endpoint, Epoch, InstanceName, OpId, Stamp, Term, Version};
+use crate::ids::{Endpoint, EngineRun, Epoch, InstanceName, OpId, Stamp, Term, Version};
 use crate::message::{Ask, Beat, Grant, PeerAnswer, PromiseRefusal, ToGuard};
 use crate::position::Position;
 use crate::record::Record;
@@ -22,6 +22,9 @@ pub struct Saved {
     pub severed: Option<Stamp>,
     /// What it promised a master, on the clock of the boot that wrote it.
     pub promised: Option<Promised>,
+    /// The run of the engine, on the boot that wrote it, that holds everything that the instance ever confirmed; while no
+    /// order to follow another master is open.
+    pub whole: Option<EngineRun>,
 }
 
 /// Everything that can happen to a guard.

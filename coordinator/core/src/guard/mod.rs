@@ -13,6 +13,7 @@ mod pin;
 mod quorum;
 mod report;
 mod settings;
+mod whole;
 
 pub use failsafe::Promised;
 pub use hand_over::{HandOver, HandedEngine, Home, Unfit, Unsettled};
@@ -217,7 +218,13 @@ impl Guard {
         if !same_boot {
             // A moment on the clock of another boot means nothing; the whole lease above covers it.
             earlier.promised = None;
+            if config.rules.keep(Rule::ForgetEndedRun) {
+                // No engine outlives its machine.
+                earlier.whole = None;
+            }
         }
+        let mut engine = engine::EngineState::new(now);
+        engine.whole.clone_from(&earlier.whole);
         let severance = earlier.severed.map(|stamp| Severance { stamp, reach: None, report: None });
         let mut guard = Self {
             saved: earlier.clone(),
@@ -239,7 +246,7 @@ impl Guard {
             deadman_up: false,
             armed: None,
             arming: None,
-            engine: engine::EngineState::new(now),
+            engine,
             next_beat: now,
             beat_phase: None,
             last_op: 0,
@@ -300,6 +307,7 @@ impl Guard {
             Input::Settings { timing, failsafe } => self.settings_changed(now, *timing, failsafe),
         }
         self.reconcile(now);
+        self.keep_whole();
         self.report_severance(now);
         self.answer_proposal(now);
         self.answer_quorum(now);

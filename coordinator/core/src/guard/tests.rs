@@ -8,6 +8,7 @@ mod pinned;
 mod promising;
 mod reading;
 mod settings;
+mod whole;
 
 use super::*;
 use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};

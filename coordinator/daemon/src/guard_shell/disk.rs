@@ -3,7 +3,7 @@
 use super::Event;
 use super::hand_over::{self, Left, Owner};
 use baton_core::guard::{Home, Input, Promised, Saved};
-use baton_core::ids::{Epoch, Incarnation, InstanceName, OpId, Stamp, Term, Version};
+use baton_core::ids::{EngineRun, Epoch, Incarnation, InstanceName, OpId, Stamp, Term, Version};
 use baton_core::time::Time;
 use baton_engine::files::{
     EpochEntry, FileError, GuardFile, InstanceDir, MasterEntry, PromiseEntry, boot_id,
@@ -68,6 +68,7 @@ pub(super) fn begin(dir: &InstanceDir, owner: &Owner) -> Result<Start, FileError
         highest_epoch: Epoch { generation, number },
         severed: severed(&file),
         promised: promised(&file),
+        whole: file.whole_run.as_deref().map(|run| EngineRun(run.into())),
     };
     let home = Home {
         instance: owner.instance.clone(),
@@ -164,6 +165,7 @@ fn file_of(saved: &Saved, start: &GuardFile) -> GuardFile {
         severed_version: saved.severed.map(|stamp| stamp.version.0),
         severed_generation: saved.severed.map(|stamp| stamp.generation),
         promises: saved.promised.iter().map(promise_entry).collect(),
+        whole_run: saved.whole.as_ref().map(ToString::to_string),
         ..start.clone()
     }
 }

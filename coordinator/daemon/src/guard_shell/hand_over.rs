@@ -6,7 +6,7 @@
 mod document;
 mod values;
 
-use baton_core::guard::{HandOver, Home};
+use baton_core::guard::{HandOver, Home, Saved};
 use baton_core::ids::{ClusterName, InstanceName, ReplicaSetName};
 use baton_engine::deadman::protocol::Status;
 use baton_engine::files::{self, FileError, InstanceDir};
@@ -86,7 +86,11 @@ pub(super) fn take(dir: &InstanceDir, owner: &Owner, home: &Home) -> Result<Opti
     };
     files::unlink(&file)?;
     let fits = found.and_then(|left| match left.handed.fits(home, crate::kept::rules()) {
-        Ok(()) => Ok(left),
+        Ok(()) => {
+            // What the disk says of it this file leaves out: an earlier build would not read it.
+            let saved = Saved { whole: home.saved.whole.clone(), ..left.handed.saved.clone() };
+            Ok(Left { handed: HandOver { saved, ..left.handed }, ..left })
+        }
         Err(why) => Err(why.text().to_owned()),
     });
     match fits {

@@ -128,6 +128,30 @@ pub fn report_whole(world: &mut World) {
     world.millis(8_000);
 }
 
+/// A replica confirms a write, and loses it with its host's power. Its guard reads that the run before was whole, and the master
+/// dies before the replica can catch up.
+pub fn forget_ended_run(world: &mut World) {
+    world.net().hold("a1", "a3", "data");
+    world.client_write(&name("a1"));
+    world.millis(50);
+    world.cut("a1", "a2");
+    world.kill_host(&name("a2"));
+    let a2 = host(world, "a2");
+    a2.engine.log.pop();
+    a2.boot += 1;
+    a2.same_boot = false;
+    world.start_guard(&name("a2"));
+    world.millis(600);
+    world.kill_host(&name("a1"));
+    world.millis(12_000);
+}
+
+/// The master is replaced, and the others follow the next one.
+pub fn forget_before_follow(world: &mut World) {
+    world.kill_host(&name("a1"));
+    world.millis(6_000);
+}
+
 /// A pause ends while the lock runs out, and the master is cut off once that is recorded.
 pub fn cover_unpin(world: &mut World) {
     world.pause_set(None);

@@ -86,6 +86,8 @@ fn script(rule: Rule) -> (Begin, Script) {
         Rule::NeedLeaver => (rest_with_failsafe, need_leaver),
         Rule::RelayInContact => (rest_with_failsafe, relay_in_contact),
         Rule::ReportWhole => (waits_for_one, report_whole),
+        Rule::ForgetEndedRun => (waits_for_one, forget_ended_run),
+        Rule::ForgetBeforeFollow => (waits_for_one, forget_before_follow),
         Rule::KeepEarlierBounds => (rest, keep_earlier_bounds),
         Rule::KeepMargin => (rest, keep_margin),
         Rule::CoverUnpin => (rest, cover_unpin),
@@ -123,13 +125,14 @@ fn seen_by(rule: Rule) -> &'static str {
         | Rule::CountStragglers
         | Rule::QuorumMasterFirst
         | Rule::CutBeforeQuorum
+        | Rule::ForgetEndedRun
         | Rule::ReportWhole => "I5",
         Rule::IgnoreLowerEpoch => "epochs",
         Rule::EvidenceFromHolder => "evidence",
         Rule::ChooseInSync | Rule::NarrowInSync | Rule::HoldTermStart => "appointments",
         Rule::CheckIdentity => "identity",
         Rule::FenceIntruder => "intruder",
-        Rule::EvidenceBeforeSever => "severances",
+        Rule::EvidenceBeforeSever | Rule::ForgetBeforeFollow => "severances",
         Rule::IgnoreLowerVersion => "versions",
         Rule::RepeatUnknown | Rule::BurnVersion => "writes",
         Rule::RecordBeforeCount | Rule::KeepStragglers => "counted",

@@ -27,6 +27,12 @@ impl World {
                 let waits = node.is_some_and(|node| node.unheard.iter().any(waits));
                 self.owe(rights::check_relinquished(instance, *term, waits));
             }
+            Action::Engine { command: EngineCommand::Follow { .. }, .. } => {
+                let Some(node) = self.nodes.get(instance) else { return };
+                // What was written on another boot is of no engine that runs.
+                let whole = node.disk.whole.as_ref().filter(|_| node.same_boot);
+                self.owe(severances::check_followed(instance, &node.engine.name_of_run(), whole));
+            }
             Action::Answer { to, answer } => {
                 if let PeerAnswer::Promise(promise) = answer.as_ref() {
                     self.watch_promise(instance, to, promise);

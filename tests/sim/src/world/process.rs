@@ -27,21 +27,25 @@ impl World {
         self.start_contender(instance.as_str());
     }
 
-    /// A new run. What an older one left (deadman, and the engine that is its child) is gone.
+    /// A new run. A deadman that an older one left with a deadline, and the engine that is its child, are gone; without one the
+    /// engine cannot be written, and lives on.
     fn start_run(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         node.counted += 1;
-        node.deadman = Deadman { up: true, ..Deadman::default() };
-        if node.supervised {
+        let lives_on = node.deadman.up && node.deadman.deadline.is_none();
+        if !lives_on {
+            node.deadman = Deadman { up: true, ..Deadman::default() };
+        }
+        if !lives_on && node.supervised {
             node.engine.end();
             node.connection += 1;
             node.unheard.clear();
             node.engine_deaf = false;
+            self.replicas_lost(instance);
         }
         let (local, config) = self.new_process(instance);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         node.guard = Some(Guard::new(local, config, node.disk.clone(), node.same_boot));
-        self.replicas_lost(instance);
         self.drain_guard(instance);
         self.guard_step(instance, Input::DeadmanUp);
         if self.nodes.get(instance).is_some_and(|node| node.engine.running) {

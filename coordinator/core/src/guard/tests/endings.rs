@@ -55,6 +55,9 @@ fn a_run_that_may_come_to_wait_for_fewer_is_not_promoted_and_the_next_one_is() {
     hand.guard.quorum_lost(0);
     hand.step(Time(3_000), Input::EngineEnded);
     hand.step(Time(4_000), Input::EngineConnected(next_run()));
+    // That the first run was whole, and that it has ended.
+    hand.persisted(Time(4_000));
+    hand.persisted(Time(4_000));
     hand.actions.clear();
     appointed(&mut hand, 5_000, 2, 1);
     ready(&mut hand, 6_000, 2);
@@ -98,6 +101,7 @@ fn a_deadman_that_comes_back_is_armed_anew_before_anything_is_promoted() {
     let op = hand.asked(|command| matches!(command, EngineCommand::Fence)).expect("its right is over");
     hand.step(Time(4_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(false)) });
     hand.step(Time(5_000), Input::DeadmanUp);
+    hand.persisted(Time(5_000));
     hand.actions.clear();
     appointed(&mut hand, 6_000, 2, 0);
     granted(&mut hand, 7_000, Term(2));

@@ -28,6 +28,7 @@ fn master() -> Hand {
     hand.step(Time(1_000), Input::Armed(op));
     let op = hand.promotion().expect("everything is there");
     hand.step(Time(2_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(true)) });
+    hand.persisted(Time(2_000));
     hand
 }
 

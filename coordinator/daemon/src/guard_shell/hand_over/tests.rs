@@ -116,6 +116,7 @@ fn saved() -> Saved {
         highest_epoch: EPOCH,
         severed: Some(STAMP),
         promised: Some(Promised { term: Term(2), until: Time(77) }),
+        whole: Some(EngineRun("a1.1".into())),
     }
 }
 

@@ -144,7 +144,7 @@ fields!(SavedEntry of Saved {
     highest_epoch: Epoch,
     severed: Option<Stamp>,
     promised: Option<Promised>,
-});
+} but whole);
 fields!(ReckonedEntry of Reckoned { kill: Span, fence: Span });
 fields!(PromiseEntry of KeptPromise { end: Time, ttl: Span });
 fields!(QuorumEntry of Quorum {

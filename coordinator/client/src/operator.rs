@@ -1,12 +1,14 @@
 //! The client of operators' tools: finds the active arbiter from any coordinator, and tells "refused", "nothing
 //! reachable" and "nobody knows whether it happened" apart, because a person acts differently on each.
 
+mod asking;
+
 use crate::drill::DrillAsked;
 use crate::endpoint::{self, BadEndpoint};
 use crate::forecast::ForecastStatus;
-use crate::refusal;
 use crate::status::{ClusterStatus, IssueStatus};
 use crate::wire;
+use asking::Repeat;
 use baton_core::arbiter::Forcing;
 use baton_proto::v1::directory_client::DirectoryClient;
 use baton_proto::v1::operator_client::OperatorClient as Wire;
@@ -17,10 +19,9 @@ use baton_proto::v1::{
     SettingsResponse, SwitchoverRequest, TaskRequest, TasksRequest, TimingRequest, TimingResponse,
     WhatIfRequest,
 };
-use std::collections::VecDeque;
 use std::time::Duration;
+use tonic::Code;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 /// Calls the active arbiter, wherever it is.
 #[derive(Clone, Debug)]
@@ -76,24 +77,12 @@ pub enum OperatorError {
     BadAnswer(String),
 }
 
-/// Whether the same request may be sent to another coordinator when an answer stays out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// It changes nothing.
-    Safe,
-    /// It may have been carried out.
-    Never,
-}
-
 /// Largest answer: the status of 10,000 replica sets, each with its last decision.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 fn wire_of(channel: Channel) -> Wire<Channel> {
     Wire::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
-
-/// Longest chain of redirects.
-const REDIRECTS_MAX: usize = 4;
 
 impl OperatorClient {
     /// Any coordinators of the cluster, `host:port` or `http://host:port`; `timeout` bounds each single call.
@@ -460,94 +449,6 @@ impl OperatorClient {
         });
         Ok(answer.await?.members)
     }
-
-    /// Asks one coordinator after another, each redirect next, until one answers.
-    async fn call<T, F>(&self, repeat: Repeat, send: impl Fn(Channel) -> F) -> Result<T, OperatorError>
-    where
-        F: Future<Output = Result<tonic::Response<T>, Status>>,
-    {
-        let mut queue: VecDeque<String> = self.endpoints.iter().cloned().collect();
-        let mut tried: Vec<(String, String)> = Vec::new();
-        let mut redirects = 0;
-        let mut nobody = None;
-        while let Some(address) = queue.pop_front() {
-            if tried.iter().any(|(before, _)| *before == address) {
-                continue;
-            }
-            let channel = match endpoint::connect(&address, self.timeout).await {
-                Ok(channel) => channel,
-                Err(error) => {
-                    tried.push((address, innermost(&error)));
-                    continue;
-                }
-            };
-            let status = match tokio::time::timeout(self.timeout, send(channel)).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded(format!("no answer within {:?}", self.timeout)),
-            };
-            match redirect_or_end(&status, repeat, &address) {
-                Next::Redirect(target) if redirects < REDIRECTS_MAX => {
-                    redirects += 1;
-                    tried.push((address, format!("it is not the active arbiter, {target} is")));
-                    queue.push_front(target);
-                }
-                Next::Redirect(target) => tried.push((address, format!("redirected once more, to {target}"))),
-                Next::Elsewhere(error) => {
-                    tried.push((address, status.message().to_owned()));
-                    nobody = Some(*error);
-                }
-                Next::Another => tried.push((address, status.message().to_owned())),
-                Next::End(error) => return Err(*error),
-            }
-        }
-        Err(nobody.unwrap_or(OperatorError::Unreachable { tried }))
-    }
-}
-
-enum Next {
-    Redirect(String),
-    /// It is not the arbiter and knows of none; its refusal is the answer if nobody knows more.
-    Elsewhere(Box<OperatorError>),
-    Another,
-    End(Box<OperatorError>),
-}
-
-fn redirect_or_end(status: &Status, repeat: Repeat, address: &str) -> Next {
-    if let Some(target) = refusal::redirect_of(status).and_then(|target| endpoint::normalize(&target).ok()) {
-        return Next::Redirect(target);
-    }
-    let refusal = refusal::of_status(status).map(Box::new);
-    // Not the one, and it knows of none: another coordinator may know more.
-    if refusal.as_ref().is_some_and(|refusal| refusal.reason == refusal::NOT_ACTIVE_ARBITER) {
-        let message = status.message().to_owned();
-        return Next::Elsewhere(Box::new(OperatorError::Refused { code: status.code(), message, refusal }));
-    }
-    let silent = matches!(
-        status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal
-    );
-    // Only a detail proves that a coordinator spoke; without one, such a code may be the transport's own.
-    if silent && refusal.is_none() {
-        return match repeat {
-            Repeat::Safe => Next::Another,
-            Repeat::Never => Next::End(Box::new(OperatorError::OutcomeUnknown {
-                address: address.to_owned(),
-                cause: status.message().to_owned(),
-            })),
-        };
-    }
-    let message = status.message().to_owned();
-    Next::End(Box::new(OperatorError::Refused { code: status.code(), message, refusal }))
-}
-
-/// The cause at the bottom: tonic's own text is "transport error", which helps nobody.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 fn drill_request(asked: &DrillAsked) -> DrillRequest {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use baton_board::{
     Action, AppointOutcome, Board, Candidate, Durable, Identity, Input, Limits, LockSecret, LockToken, Reply,
     Request, RequestId, Resume, SessionId, SessionMessage, SettingsOutcome, Snapshot, Status, TaskOutcome,
-    Update, WatchStart, Write, WriteOutcome,
+    Update, WatchStart, WriteOutcome,
 };
 use baton_core::contender::Bid;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId, Version};
@@ -161,7 +161,8 @@ impl Inner {
         while let Some(action) = self.board.pop_action() {
             match action {
                 Action::Persist(persist) => {
-                    store(&mut self.durable, persist.revision, persist.writes);
+                    self.durable.revision = persist.revision;
+                    persist.writes.into_iter().for_each(|write| self.durable.apply(write));
                     self.board.step(now, Input::Persisted(persist.op));
                 }
                 Action::Session { session, message } => {
@@ -186,40 +187,6 @@ impl Inner {
     fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-}
-
-/// Applies one atomic write to what is durable.
-fn store(durable: &mut Durable, revision: Revision, writes: Vec<Write>) {
-    durable.revision = revision;
-    for write in writes {
-        match write {
-            Write::Lock(lock) => durable.lock = lock,
-            Write::Record(record) => {
-                durable.records.insert(record.replicaset.clone(), *record);
-            }
-            Write::History(entry) => {
-                durable.history.entry(entry.record.replicaset.clone()).or_default().push_back(*entry);
-            }
-            Write::HistoryDropped { replicaset, term } => {
-                if let Some(lines) = durable.history.get_mut(&replicaset) {
-                    lines.retain(|line| line.record.term != term);
-                }
-            }
-            Write::Member(member) => {
-                durable.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
-            }
-            Write::MemberRemoved { replicaset, instance } => {
-                durable.members.remove(&(replicaset, instance));
-            }
-            Write::Settings(settings) => durable.settings = *settings,
-            Write::Task(task) => {
-                durable.tasks.insert(task.id, *task);
-            }
-            Write::TaskRemoved(id) => {
-                durable.tasks.remove(&id);
-            }
-        }
     }
 }
 

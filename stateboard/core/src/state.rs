@@ -2,6 +2,7 @@
 
 use crate::identity::Identity;
 use crate::lock::{Candidate, LockSecret, LockView};
+use crate::message::Write;
 use baton_core::ids::{Epoch, InstanceName, ReplicaSetName, Revision, TaskId};
 use baton_core::record::{HistoryEntry, Member, Move, MovePhase, Record, Settings};
 use baton_core::task::StoredTask;
@@ -71,6 +72,38 @@ impl Durable {
             tasks: BTreeMap::new(),
             history: BTreeMap::new(),
             restored: None,
+        }
+    }
+
+    /// Takes a write of a commit in: so does whoever keeps the state as a value, and no more than that is kept. (A file keeps each
+    /// in its own place.) The revision is of the commit.
+    pub fn apply(&mut self, write: Write) {
+        match write {
+            Write::Lock(lock) => self.lock = lock,
+            Write::Record(record) => {
+                self.records.insert(record.replicaset.clone(), *record);
+            }
+            Write::History(entry) => {
+                self.history.entry(entry.record.replicaset.clone()).or_default().push_back(*entry);
+            }
+            Write::HistoryDropped { replicaset, term } => {
+                if let Some(lines) = self.history.get_mut(&replicaset) {
+                    lines.retain(|line| line.record.term != term);
+                }
+            }
+            Write::Member(member) => {
+                self.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
+            }
+            Write::MemberRemoved { replicaset, instance } => {
+                self.members.remove(&(replicaset, instance));
+            }
+            Write::Settings(settings) => self.settings = *settings,
+            Write::Task(task) => {
+                self.tasks.insert(task.id, *task);
+            }
+            Write::TaskRemoved(id) => {
+                self.tasks.remove(&id);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use baton_board::{
     Action, AppointOutcome, Board, Candidate, Durable, Identity, Input, Limits, LockSecret, LockToken,
-    Persist, Reply, Request, RequestId, Resume, SessionId, SessionMessage, Update, Write,
+    Persist, Reply, Request, RequestId, Resume, SessionId, SessionMessage, Update,
 };
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, Epoch, InstanceName, ReplicaSetName, Term, Version,
@@ -115,7 +115,7 @@ impl Driver {
         for persist in batch {
             self.disk.revision = persist.revision;
             for write in persist.writes {
-                apply(&mut self.disk, write);
+                self.disk.apply(write);
             }
         }
         self.board.step(self.now, Input::Persisted(last));
@@ -201,33 +201,5 @@ impl Driver {
 
     pub fn applied(&self, id: RequestId) -> bool {
         matches!(self.reply(id), Some(Reply::Appointed(AppointOutcome::Applied(_))))
-    }
-}
-
-fn apply(disk: &mut Durable, write: Write) {
-    match write {
-        Write::Lock(lock) => disk.lock = lock,
-        Write::Record(record) => {
-            disk.records.insert(record.replicaset.clone(), *record);
-        }
-        Write::History(entry) => {
-            disk.history.entry(entry.record.replicaset.clone()).or_default().push_back(*entry);
-        }
-        Write::HistoryDropped { replicaset, term } => {
-            disk.history.entry(replicaset).or_default().retain(|line| line.record.term != term);
-        }
-        Write::Member(member) => {
-            disk.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
-        }
-        Write::MemberRemoved { replicaset, instance } => {
-            disk.members.remove(&(replicaset, instance));
-        }
-        Write::Settings(settings) => disk.settings = *settings,
-        Write::Task(task) => {
-            disk.tasks.insert(task.id, *task);
-        }
-        Write::TaskRemoved(id) => {
-            disk.tasks.remove(&id);
-        }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! It must not know how an engine is killed, or how a master is replaced: that is what is tried.
 
+mod outlook;
+
 use super::Arbiter;
-use super::forecast::{Fate, Forecast};
 use super::io::{Action, TaskId, TaskState};
-use super::rails::{DrillAsked, Fault, Ground, Rail, broken, rails_of};
-use super::set::{Proposal, SetState, Task};
+use super::rails::{DrillAsked, Fault, broken};
+use super::set::{SetState, Task};
 use super::switchover::check_switchover;
 use super::task::{TaskPhase, phase_of};
 use super::wishes::OWN;
@@ -48,6 +49,31 @@ pub(super) struct Drill {
     aborted: bool,
     outage: Option<Outage>,
     stage: Stage,
+}
+
+impl Drill {
+    /// Of the master of this term, with so much time from then on.
+    fn new(
+        id: TaskId,
+        asked: DrillAsked,
+        (old_master, term_before): (InstanceName, Term),
+        timeout: Span,
+        from: Time,
+    ) -> Self {
+        Self {
+            id,
+            asked,
+            old_master,
+            term_before,
+            timeout,
+            deadline: from + timeout,
+            check_until: from,
+            taken_up: false,
+            aborted: false,
+            outage: None,
+            stage: Stage::Check,
+        }
+    }
 }
 
 /// How far a drill has come.
@@ -162,73 +188,6 @@ enum Next {
 }
 
 impl Arbiter {
-    /// Every guard rail of a drill, and what the fault would lead to.
-    ///
-    /// # Errors
-    /// There is no such set, or it never had a master; for people.
-    pub fn forecast_drill(
-        &self,
-        now: Time,
-        name: &ReplicaSetName,
-        asked: DrillAsked,
-    ) -> Result<Forecast, String> {
-        let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
-        let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
-        let forecast = self.fate_of_drill(now, set, record, asked);
-        let rails = self.rails(now, set, asked, &forecast);
-        Ok(Forecast { rails, ..forecast })
-    }
-
-    fn fate_of_drill(&self, now: Time, set: &SetState, record: &Record, asked: DrillAsked) -> Forecast {
-        let mut forecast = Forecast::new(&set.name, record.master.clone());
-        let class = match asked.fault {
-            Fault::KillEngine => {
-                forecast.lost = record.master.iter().cloned().collect();
-                // What holds a set is a rail of its own.
-                self.forecast_succession(now, set, record, None, &mut forecast);
-                FailureClass::Crashed
-            }
-            Fault::Switchover => {
-                match self.forecast_switchover_of(now, set, None) {
-                    Ok(switchover) => forecast = switchover,
-                    Err(why) => forecast.fate = Fate::NoSuccessor(why),
-                }
-                FailureClass::Switchover
-            }
-        };
-        forecast.within = matches!(forecast.fate, Fate::Replaced(_)).then(|| self.timing.worst_outage(class));
-        if asked.fault == Fault::KillEngine && record.ack_quorum == 0 {
-            forecast.may_lose =
-                Some("what the master acknowledged and no replica had received yet".to_owned());
-        }
-        forecast
-    }
-
-    fn rails(&self, now: Time, set: &SetState, asked: DrillAsked, forecast: &Forecast) -> Vec<Rail> {
-        let view = self.view_of(now, set);
-        let successor = match &forecast.fate {
-            Fate::Replaced(successor) => Ok(successor.clone()),
-            Fate::NoSuccessor(why) | Fate::Stops(why) => Err(why.clone()),
-            Fate::NoneNow | Fate::Stays | Fate::GoesOn => Err("the set has no active master".to_owned()),
-        };
-        let may_appoint = self.is_active(now) && self.may_appoint(now);
-        rails_of(&Ground {
-            view: &view,
-            asked,
-            unsettled: unsettled(set),
-            task: set.task.is_some() || set.drill.is_some(),
-            lock_left: if may_appoint { self.lock_left(now) } else { Span::ZERO },
-            // A lock that is being renewed always covers a full lease.
-            lock_needed: self.timing.lease_ttl,
-            master_silence: self.timing.beat_master * 2,
-            replica_silence: self.timing.beat_replica + self.timing.beat_master,
-            moving: self.settings.moving.is_some(),
-            drained: &self.settings.drained,
-            policy: self.settings.of(&set.name),
-            successor,
-        })
-    }
-
     pub(super) fn drill_asked(
         &mut self,
         now: Time,
@@ -249,31 +208,14 @@ impl Arbiter {
         asked: DrillAsked,
         timeout: Span,
     ) -> Result<(), String> {
-        if !self.is_active(now) {
-            return Err("this coordinator is not the active arbiter".to_owned());
-        }
-        let Some(set) = self.sets.get_mut(name) else {
-            return Err(format!("there is no replica set {name}"));
-        };
+        let set = self.set_to_change(now, name)?;
         if set.drill.is_some() || set.task.is_some() {
             return Err(format!("another task of {name} is under way"));
         }
         let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
         let old_master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
         let term_before = record.term;
-        set.drill = Some(Drill {
-            id,
-            asked,
-            old_master,
-            term_before,
-            timeout,
-            deadline: now + timeout,
-            check_until: now,
-            taken_up: false,
-            aborted: false,
-            outage: None,
-            stage: Stage::Check,
-        });
+        set.drill = Some(Drill::new(id, asked, (old_master, term_before), timeout, now));
         Ok(())
     }
 
@@ -297,19 +239,8 @@ impl Arbiter {
             self.push(Action::Task { task: id, state });
             return;
         };
-        set.drill = Some(Drill {
-            id,
-            asked,
-            old_master,
-            term_before,
-            timeout,
-            deadline: from + timeout,
-            check_until,
-            taken_up: true,
-            aborted,
-            outage: None,
-            stage: Stage::Check,
-        });
+        let drill = Drill::new(id, asked, (old_master, term_before), timeout, from);
+        set.drill = Some(Drill { check_until, taken_up: true, aborted, ..drill });
     }
 
     /// One look at the drill of a set.
@@ -556,17 +487,4 @@ fn missing(set: &SetState, record: &Record, old_master: &InstanceName) -> Option
         Some(_) => return None,
     };
     Some(format!("{old_master} {why}"))
-}
-
-/// What a set is busy with, in a few words.
-fn unsettled(set: &SetState) -> Option<&'static str> {
-    match &set.proposal {
-        _ if set.pending.is_some() => Some("a change of its record is being written"),
-        _ if set.evidence.is_some() => Some("its master is being replaced"),
-        _ if !set.confirmed => Some("its master has not confirmed yet that it accepts writes"),
-        Some(Proposal::Grow(_) | Proposal::Shrink(_)) => Some("its in-sync set is being changed"),
-        Some(Proposal::Quorum(_)) => Some("its ack_quorum is being raised"),
-        Some(Proposal::Unpin) => Some("its pause is being ended"),
-        None => None,
-    }
 }

@@ -54,12 +54,7 @@ impl Arbiter {
         timeout: Span,
         forcing: Forcing,
     ) -> Result<(), String> {
-        if !self.is_active(now) {
-            return Err("this coordinator is not the active arbiter".to_owned());
-        }
-        let Some(set) = self.sets.get_mut(name) else {
-            return Err(format!("there is no replica set {name}"));
-        };
+        let set = self.set_to_change(now, name)?;
         let old_master = check_failover(set, target.as_ref(), forcing)?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
         set.proposal = None;

@@ -31,12 +31,7 @@ impl Arbiter {
         target: Option<InstanceName>,
         timeout: Span,
     ) -> Result<(), String> {
-        if !self.is_active(now) {
-            return Err("this coordinator is not the active arbiter".to_owned());
-        }
-        let Some(set) = self.sets.get_mut(name) else {
-            return Err(format!("there is no replica set {name}"));
-        };
+        let set = self.set_to_change(now, name)?;
         if set.is_drilled() {
             return Err(format!("a drill of {name} is under way"));
         }

@@ -101,6 +101,21 @@ impl Arbiter {
         Some(TaskView { task: task.id, phase: phase_of(set, task), aborted: task.aborted.is_some() })
     }
 
+    /// The set for which a person asks for something, or why nothing can be begun.
+    pub(super) fn set_to_change(
+        &mut self,
+        now: Time,
+        name: &ReplicaSetName,
+    ) -> Result<&mut SetState, String> {
+        if !self.is_active(now) {
+            return Err("this coordinator is not the active arbiter".to_owned());
+        }
+        match self.sets.get_mut(name) {
+            Some(set) => Ok(set),
+            None => Err(format!("there is no replica set {name}")),
+        }
+    }
+
     /// Says whether a task is under way, or why it cannot be, and looks at its set.
     pub(super) fn task_begun(
         &mut self,

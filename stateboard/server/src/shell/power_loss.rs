@@ -8,7 +8,7 @@ use crate::storage::disk::{Disk, Syncs};
 use crate::storage::{CommitError, Storage};
 use baton_board::{
     Action, Board, Candidate, Durable, Identity, Input, Limits, LockSecret, LockToken, Persist, Reply,
-    Request, RequestId, Resume, SessionId, SessionMessage, Write,
+    Request, RequestId, Resume, SessionId, SessionMessage,
 };
 use baton_core::ids::{
     ClusterName, CoordinatorName, Endpoint, InstanceName, ReplicaSetName, TaskId, Term, Version,
@@ -114,7 +114,7 @@ impl Twin {
             match action {
                 Action::Persist(Persist { op, revision, writes }) => {
                     self.durable.revision = revision;
-                    writes.into_iter().for_each(|write| apply(&mut self.durable, write));
+                    writes.into_iter().for_each(|write| self.durable.apply(write));
                     self.board.step(now(), Input::Persisted(op));
                 }
                 Action::Reply { reply, .. } => self.replies.push(reply),
@@ -123,34 +123,6 @@ impl Twin {
                 }
                 Action::Session { .. } | Action::Publish(_) => {}
             }
-        }
-    }
-}
-
-fn apply(durable: &mut Durable, write: Write) {
-    match write {
-        Write::Lock(lock) => durable.lock = lock,
-        Write::Record(record) => {
-            durable.records.insert(record.replicaset.clone(), *record);
-        }
-        Write::History(line) => {
-            durable.history.entry(line.record.replicaset.clone()).or_default().push_back(*line);
-        }
-        Write::HistoryDropped { replicaset, term } => {
-            durable.history.entry(replicaset).or_default().retain(|line| line.record.term != term);
-        }
-        Write::Member(member) => {
-            durable.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
-        }
-        Write::MemberRemoved { replicaset, instance } => {
-            durable.members.remove(&(replicaset, instance));
-        }
-        Write::Settings(settings) => durable.settings = *settings,
-        Write::Task(task) => {
-            durable.tasks.insert(task.id, *task);
-        }
-        Write::TaskRemoved(id) => {
-            durable.tasks.remove(&id);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::agenda::Deadline;
 use super::clock::Clock;
+use super::connection::ENGINE_MICROS;
 use super::duties::outdated;
 use super::engine::{Engine, Entry};
 use super::net::Body;
@@ -18,12 +19,10 @@ use baton_core::message::{Hello, ToGuard};
 use baton_core::time::Time;
 use std::collections::{BTreeMap, VecDeque};
 
-/// How long an engine takes to hear a command, and its answer to come back.
-const ENGINE_MICROS: u64 = 200;
 /// How long the disk takes.
 const DISK_MICROS: u64 = 500;
 /// How long the deadman takes.
-const DEADMAN_MICROS: u64 = 100;
+pub(super) const DEADMAN_MICROS: u64 = 100;
 
 /// The tiny process that ends the engine when its one deadline passes.
 #[derive(Clone, Debug, Default)]
@@ -197,168 +196,6 @@ impl Node {
 }
 
 impl World {
-    /// The engine's processes end.
-    pub fn end_engine(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        if !node.engine.running {
-            return;
-        }
-        node.engine.end();
-        node.connection += 1;
-        node.unheard.clear();
-        node.engine_deaf = false;
-        let outstanding = std::mem::take(&mut node.outstanding);
-        let run = node.run;
-        self.replicas_lost(instance);
-        for (op, _) in outstanding {
-            let outcome = EngineOutcome::Unknown("the engine ended".to_owned());
-            self.after(
-                DEADMAN_MICROS,
-                Due::Guard(instance.clone(), run, Box::new(Input::EngineDone { op, outcome })),
-            );
-        }
-        self.after(DEADMAN_MICROS, Due::Guard(instance.clone(), run, Box::new(Input::EngineEnded)));
-        self.watch();
-    }
-
-    fn start_engine(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        node.engine.start();
-        self.say(instance.as_str(), "engine starts, fenced");
-        self.connect_engine(instance);
-    }
-
-    /// A connection to the engine that the deadman holds.
-    pub fn connect_engine(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        if !node.engine.running {
-            return;
-        }
-        node.connection += 1;
-        let connection = node.connection;
-        self.after(2 * ENGINE_MICROS, Due::EngineConnected(instance.clone(), connection));
-    }
-
-    pub(super) fn engine_connected(&mut self, instance: &InstanceName, connection: u64) {
-        let Some(node) = self.nodes.get(instance) else { return };
-        if node.connection == connection && node.engine.running && !node.engine_deaf {
-            let probe = node.engine.probe();
-            self.guard_step(instance, Input::EngineConnected(probe));
-        } else if node.connection == connection && node.engine.running {
-            self.after(10_000, Due::EngineConnected(instance.clone(), connection));
-        }
-    }
-
-    /// The connection to the engine breaks; what was asked over it stays unanswered, and may yet be carried out.
-    pub fn break_connection(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        let outstanding = std::mem::take(&mut node.outstanding);
-        for (op, _) in outstanding {
-            let outcome = EngineOutcome::Unknown("the connection broke".to_owned());
-            self.guard_step(instance, Input::EngineDone { op, outcome });
-        }
-        // What those answers made the guard ask has nowhere to go any more.
-        if let Some(node) = self.nodes.get_mut(instance) {
-            node.outstanding.clear();
-        }
-        self.guard_step(instance, Input::EngineDisconnected);
-        self.connect_engine(instance);
-    }
-
-    /// The engine hears again; what waits in sockets that were given up is another matter.
-    pub fn engine_hears(&mut self, instance: &InstanceName) {
-        if let Some(node) = self.nodes.get_mut(instance) {
-            node.engine_deaf = false;
-            node.hangs_in_promotion = false;
-        }
-    }
-
-    /// The engine carries out what waited in sockets that were given up.
-    pub fn late_commands(&mut self, instance: &InstanceName) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        for command in std::mem::take(&mut node.unheard) {
-            self.say(instance.as_str(), format_args!("engine carries out late: {}", show::command(&command)));
-            if let Some(node) = self.nodes.get_mut(instance) {
-                let found = node.engine.data();
-                node.engine.obey(&command);
-                self.watch_one(instance, Some(found));
-                self.acknowledge_settled(instance);
-            }
-        }
-    }
-
-    /// An operator's hand makes the engine writable, or read-only.
-    pub fn set_by_hand(&mut self, instance: &InstanceName, writable: bool) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        let followed = node.engine.follows.take();
-        node.engine.link_up = false;
-        node.engine.writable = writable;
-        node.engine.promoted = None;
-        self.leave_master(instance, followed.as_ref());
-        self.watch();
-    }
-
-    pub(super) fn engine_command(&mut self, instance: &InstanceName, connection: u64, op: OpId) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        if node.connection != connection || !node.engine.running {
-            return;
-        }
-        let Some((_, command)) = node.outstanding.iter().find(|(asked, _)| *asked == op).cloned() else {
-            return;
-        };
-        if matches!(command, EngineCommand::Promote { .. }) && node.hangs_in_promotion {
-            node.engine_deaf = true;
-        }
-        if node.engine_deaf || node.engine.stalled {
-            node.swallowed = Some(connection);
-            if command != EngineCommand::Probe {
-                node.unheard.push(command);
-            }
-            return;
-        }
-        let found = node.engine.data();
-        let followed = node.engine.follows.clone();
-        let probe = node.engine.obey(&command);
-        let run = node.run;
-        if node.engine.follows != followed {
-            self.leave_master(instance, followed.as_ref());
-        }
-        self.watch_one(instance, Some(found));
-        if matches!(command, EngineCommand::Follow { .. }) {
-            self.look_after_link(instance, 1_000);
-        }
-        if matches!(command, EngineCommand::Promote { .. }) {
-            self.replicate_from(instance);
-        }
-        self.acknowledge_settled(instance);
-        let outcome = EngineOutcome::Done(probe);
-        self.after(
-            ENGINE_MICROS,
-            Due::Answer(instance.clone(), run, connection, Box::new(Input::EngineDone { op, outcome })),
-        );
-    }
-
-    pub(super) fn engine_answer(&mut self, instance: &InstanceName, run: u64, connection: u64, input: Input) {
-        let Some(node) = self.nodes.get_mut(instance) else { return };
-        if let Input::EngineDone { op, .. } = &input {
-            if node.connection != connection || node.outstanding.front().is_none_or(|(asked, _)| asked != op)
-            {
-                return;
-            }
-            node.outstanding.pop_front();
-        }
-        self.guard_hears(instance, run, input);
-    }
-
-    pub(super) fn engine_timeout(&mut self, instance: &InstanceName, connection: u64, op: OpId) {
-        let Some(node) = self.nodes.get(instance) else { return };
-        let waits = node.outstanding.iter().any(|(asked, _)| *asked == op);
-        if waits && node.connection == connection && node.guard.is_some() {
-            self.say(instance.as_str(), "engine does not answer in time: its connection is given up");
-            self.break_connection(instance);
-        }
-    }
-
     /// Something for the guard; it waits while the guard is stopped.
     pub(super) fn guard_hears(&mut self, instance: &InstanceName, run: u64, input: Input) {
         let Some(node) = self.nodes.get_mut(instance) else { return };

@@ -314,28 +314,21 @@ impl World {
         let mut records = Vec::new();
         let mut before = None;
         for write in persist.writes {
-            match write {
-                Write::Lock(lock) => durable.lock = lock,
+            match &write {
                 Write::Record(record) => {
                     before = durable.records.get(&record.replicaset).cloned();
-                    durable.records.insert(record.replicaset.clone(), record.as_ref().clone());
-                    records.push(record);
+                    records.push(record.clone());
                 }
-                Write::Member(member) => {
-                    durable.members.insert((member.replicaset.clone(), member.instance.clone()), *member);
-                }
-                Write::MemberRemoved { replicaset, instance } => {
-                    durable.members.remove(&(replicaset, instance));
-                }
-                Write::Settings(settings) => durable.settings = *settings,
-                Write::Task(task) => {
-                    durable.tasks.insert(task.id, *task);
-                }
-                Write::TaskRemoved(id) => {
-                    durable.tasks.remove(&id);
-                }
-                Write::History(_) | Write::HistoryDropped { .. } => {}
+                // Nobody here asks for the past.
+                Write::History(_) | Write::HistoryDropped { .. } => continue,
+                Write::Lock(_)
+                | Write::Member(_)
+                | Write::MemberRemoved { .. }
+                | Write::Settings(_)
+                | Write::Task(_)
+                | Write::TaskRemoved(_) => {}
             }
+            durable.apply(write);
         }
         let current = durable.lock.epoch;
         if !records.is_empty() {

@@ -29,6 +29,41 @@ pub fn map(tree: &Tree) -> Vec<Problem> {
     missing.chain(invented).collect()
 }
 
+/// Modules that the map names and that are not there. It names them in items that begin with a folder of sources in backticks; every
+/// other word in backticks is a module of that folder.
+#[must_use]
+pub fn modules(tree: &Tree) -> Vec<Problem> {
+    let paths = tree.paths();
+    let (mut folder, mut problems) = (None, Vec::new());
+    for line in tree.text(MAP).unwrap_or_default().lines() {
+        let item = line.strip_prefix("- `").and_then(|item| item.split_once("`: "));
+        let words = match item {
+            Some((path, words)) if path.contains('/') => {
+                folder = Some(path);
+                words
+            }
+            // An item goes on in lines that are set in.
+            _ if line.starts_with("  ") => line,
+            _ => {
+                folder = None;
+                continue;
+            }
+        };
+        let Some(folder) = folder else { continue };
+        let named = words.split('`').skip(1).step_by(2);
+        let there = |module: &&str| {
+            let path = format!("{folder}/{module}");
+            paths.contains(path.as_str()) || paths.contains(format!("{path}.rs").as_str())
+        };
+        problems.extend(
+            named
+                .filter(|module| !there(module))
+                .map(|module| format!("{MAP}: there is no module {module} in {folder}")),
+        );
+    }
+    problems
+}
+
 /// The code of a Markdown page: `(line, text)` of each line of a fenced block and each span in backticks.
 fn code_of(page: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
@@ -155,5 +190,12 @@ mod tests {
         let problems = links(&tree);
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.starts_with("bad.md:1:")));
+    }
+
+    #[test]
+    fn a_module_that_is_gone_is_found_in_the_map() {
+        let page = "- `a/src`: `here` and\n  `folder`, and `gone`.\n\n- **other** `words`\n  `again`\n";
+        let tree = Tree::of(&[(MAP, page), ("a/src/here.rs", ""), ("a/src/folder/mod.rs", "")]);
+        assert_eq!(modules(&tree), [format!("{MAP}: there is no module gone in a/src")]);
     }
 }

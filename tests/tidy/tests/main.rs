@@ -125,6 +125,11 @@ fn the_map_names_every_crate_and_no_other() {
 }
 
 #[test]
+fn the_map_names_no_module_that_is_not_there() {
+    check(docs::modules);
+}
+
+#[test]
 fn commands_in_the_docs_name_existing_targets() {
     check(docs::targets);
 }

@@ -64,6 +64,8 @@ pub enum Whom {
     Host,
     /// More than half of the hosts.
     Majority,
+    /// The master's host, and others until they are more than half.
+    MastersSide,
     /// All hosts of the zone that the master is in.
     Zone,
     /// All hosts.
@@ -149,6 +151,10 @@ impl Target {
                 let more_than_half = hosts.len() / 2 + 1;
                 hosts.into_iter().take(more_than_half).collect()
             }
+            Whom::MastersSide => {
+                let others = hosts.len() / 2;
+                replicas.into_iter().take(others).chain([standing.master_host.clone()]).collect()
+            }
             Whom::Zone => {
                 let of_host = |host: &String| standing.members.iter().find(|member| member.host == *host);
                 let zone = |host: &String| of_host(host).map(|member| member.zone.clone());
@@ -172,6 +178,7 @@ impl fmt::Display for Target {
             Whom::Arbiter => "arbiter",
             Whom::Host => "host",
             Whom::Majority => "majority",
+            Whom::MastersSide => "master's side",
             Whom::Zone => "zone",
             Whom::All => "all",
             Whom::ProviderLeader => "provider-leader",
@@ -242,6 +249,8 @@ pub(crate) mod tests {
         assert_eq!(who(Whom::Majority, 1).len(), 2);
         assert_eq!(who(Whom::Provider, 1), ["board"]);
         for seed in 0..20 {
+            let side = who(Whom::MastersSide, seed);
+            assert!(side.len() == 2 && side.contains(&"host-a".to_owned()), "{side:?}");
             assert_ne!(who(Whom::Replica, seed), ["host-a"]);
             assert_eq!(who(Whom::Host, seed), who(Whom::Host, seed), "one seed, one victim");
         }

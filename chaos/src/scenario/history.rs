@@ -47,6 +47,40 @@ pub(super) fn of_cuts() -> Vec<Scenario> {
             ],
         },
         Scenario {
+            name: "arbiter-and-master-alone",
+            story: "The host that has both the master and the active arbiter is cut off from all other hosts and the \
+                    provider, but not from the clients. An arbiter that no longer has the lock grants nothing, to its \
+                    own master either.",
+            expected_changes: 1,
+            provider: None,
+            steps: vec![
+                Place { with_arbiter: true },
+                Calm,
+                strike(Kind::IsolateButClients, host_of(Whom::Master)),
+                Replaced,
+                Hold { leases: 3.0 },
+                Heal,
+                Healthy,
+                Calm,
+            ],
+        },
+        Scenario {
+            name: "confirmed-by-the-lost-half",
+            story: "The master and most of its replicas are cut off from the provider and the last replica, together. For \
+                    a moment they go on confirming writes to each other, which the last one never gets: it leads nothing, \
+                    however long that lasts.",
+            expected_changes: 0,
+            provider: None,
+            steps: vec![
+                Calm,
+                strike(Kind::IsolateButClients, host_of(Whom::MastersSide)),
+                Hold { leases: 4.0 },
+                Heal,
+                Healthy,
+                Calm,
+            ],
+        },
+        Scenario {
             name: "fencing-that-hangs",
             story: "Tarantool Cartridge: the check by which a master fences itself asked a provider that no longer \
                     answered, and hung. A master that was cut off in silence went on for 44 seconds. Here it is cut off \

@@ -63,7 +63,19 @@ fn a_master_that_is_replaced_before_its_right_ends_is_found() {
 }
 
 #[test]
+fn an_arbiter_that_grants_beyond_its_lock_is_found() {
+    is_invalid("arbiter-and-master-alone", "grant-outlives-lock", "stale_writes");
+}
+
+#[test]
+fn a_successor_that_lacks_what_others_confirmed_is_found() {
+    is_invalid("confirmed-by-the-lost-half", "short-sever-quorum", "lost_writes");
+}
+
+#[test]
 fn the_same_build_with_no_rule_broken_is_valid() {
-    let (output, line) = play("alone-with-its-clients", None);
-    assert_eq!(line["verdict"], "valid", "{}", String::from_utf8_lossy(&output.stderr));
+    for scenario in ["alone-with-its-clients", "arbiter-and-master-alone", "confirmed-by-the-lost-half"] {
+        let (output, line) = play(scenario, None);
+        assert_eq!(line["verdict"], "valid", "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -29,7 +29,7 @@ help:
 	@echo 'make nightly  the tests that have a size, at theirs for a night: seeds, kills, minutes without the provider'
 	@echo 'make model    search one world of the model, or all: [WORLD=name|all] [BREAK=rule] [MOST=states] [JSON=1]'
 	@echo 'make sim      run seeds of the simulation [SEEDS=1000] [FROM=n] [BREAK=rule] [JSON=1] [RESUME=file] [THREADS=n] [JOURNAL=1 [ONLY=3,7]]'
-	@echo 'make chaos    play scenarios with real faults on machines of their own, as root: [SCENARIO=name|all] [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
+	@echo 'make chaos    play scenarios with real faults on machines of their own, as root: [SCENARIO=name|all] [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [ASYNC=1] [PREVIOUS=commit] [SEED=n] [JSON=1]'
 	@echo 'make soak     scenarios drawn from seeds, for a time; goes on where it was stopped: [FOR=8h] [PROVIDER=stateboard] [SEED=n] [JSON=1]'
 	@echo 'make bench    the figures of the README [ATTEMPTS=10] [LEASE_TTLS=3s,1s,300ms] [JSON=1]'
 	@echo 'make bench-load  one arbiter over many replica sets [SETS=1000] [VICTIMS=300] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
@@ -96,7 +96,8 @@ sim:
 chaos:
 	@scripts/deps build run $(filter etcd,$(PROVIDER)) >&2
 	@cargo build --release $(BINARIES) >&2
-	@$(BIN)/chaos run $(or $(SCENARIO),all) --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
+	@previous=$(if $(PREVIOUS),$$(scripts/previous '$(PREVIOUS)')); \
+		$(BIN)/chaos run $(or $(SCENARIO),all) $${previous:+--previous "$$previous"} $(if $(ASYNC),--async) --engine '$(ENGINE)' --provider '$(PROVIDER)' --lease-ttl '$(LEASE_TTL)' $(if $(SEED),--seed '$(SEED)') $(if $(JSON),--json)
 
 # Scenarios drawn from seeds; started again it goes on where it was.
 soak:

@@ -117,6 +117,9 @@ pub struct FieldArguments {
     /// Repeats the random choices of an earlier run: victims, order, moments.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// A folder with `baton-coordinator` and `baton-stateboard` of an earlier build, for scenarios that begin with it.
+    #[arg(long, value_name = "FOLDER")]
+    pub previous: Option<PathBuf>,
     /// The folder that gets one folder of evidence for each scenario.
     #[arg(long, default_value = "chaos-runs")]
     pub out: PathBuf,

@@ -11,6 +11,8 @@ pub struct Binaries {
     pub coordinator: PathBuf,
     /// `baton-stateboard`.
     pub stateboard: PathBuf,
+    /// `batonctl`.
+    pub ctl: PathBuf,
     /// `redis-server`.
     pub redis: PathBuf,
     /// `etcd`, where it is the provider.
@@ -28,6 +30,23 @@ impl Binaries {
         Self::find_in(folder, &std::env::var_os("PATH").unwrap_or_default(), provider)
     }
 
+    /// The same with the coordinator and the stateboard of an earlier build, which lie in this folder.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn before(&self, folder: &Path) -> anyhow::Result<Self> {
+        let [coordinator, stateboard] =
+            ["baton-coordinator", "baton-stateboard"].map(|name| folder.join(name));
+        for program in [&coordinator, &stateboard] {
+            anyhow::ensure!(
+                program.is_file(),
+                "--previous: {} is not there; it is the folder with the programs of an earlier build",
+                program.display()
+            );
+        }
+        Ok(Self { coordinator, stateboard, ..self.clone() })
+    }
+
     fn find_in(folder: &Path, search: &std::ffi::OsStr, provider: ProviderKind) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
         let mut ours = |name: &str| {
@@ -38,6 +57,7 @@ impl Binaries {
             path
         };
         let (coordinator, stateboard) = (ours("baton-coordinator"), ours("baton-stateboard"));
+        let ctl = ours("batonctl");
         let mut installed = |name: &str, package: &str| {
             let found =
                 std::env::split_paths(search).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -52,7 +72,7 @@ impl Binaries {
             ProviderKind::Etcd => installed("etcd", "etcd-server"),
         };
         match redis {
-            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, redis, etcd }),
+            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, ctl, redis, etcd }),
             Some(_) | None => anyhow::bail!("{}", missing.join("\n")),
         }
     }

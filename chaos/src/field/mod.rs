@@ -40,6 +40,8 @@ use crate::evidence::Mode;
 /// The hosts of the set: coordinator, instance, zone, and the last number of the address.
 const HOSTS: [(&str, &str, &str, u8); 3] =
     [("host-a", "a1", "east", 11), ("host-b", "b1", "west", 12), ("host-c", "c1", "west", 13)];
+/// A machine that is none of the set's, where a scenario wants one.
+const SPARE: (&str, u8) = ("spare", 14);
 /// The provider's machines are numbered from here.
 const PROVIDERS: u8 = 21;
 /// The machine of the clients.
@@ -62,6 +64,8 @@ pub struct Plan {
     pub disks: bool,
     /// Whether hosts have wall clocks of their own, which can jump.
     pub clocks: bool,
+    /// Whether there is a machine that is none of the set's.
+    pub spare: bool,
 }
 
 /// The network alone, with the machine from which all is watched. The watcher's thread has to enter it before it makes any
@@ -116,10 +120,20 @@ pub struct Field {
     pub wire: Wire,
     /// What was asked for.
     pub plan: Plan,
+    spare: Option<Machine>,
+    kit: Kit,
     /// Machines that are off as long as something lasts that killed them: nobody starts anything there.
     pub off: BTreeSet<String>,
     _watch: Machine,
     folder: Folder,
+}
+
+/// What every host is made from.
+#[derive(Debug)]
+struct Kit {
+    engine: Arc<dyn Engine>,
+    coordinator: PathBuf,
+    secret_file: PathBuf,
 }
 
 /// The folder of everything that runs; removed with this value.
@@ -186,6 +200,7 @@ impl Field {
             hosts.push(Host::prepare(machine, engine.clone(), &host)?);
         }
         let client = add(CLIENT, &[])?;
+        let spare = if plan.spare { Some(add(SPARE, &[])?) } else { None };
         provider.start_what_is_down(&BTreeSet::new())?;
         for host in &mut hosts {
             host.start()?;
@@ -199,6 +214,8 @@ impl Field {
             operator,
             wire,
             plan,
+            spare,
+            kit: Kit { engine, coordinator: binaries.coordinator.clone(), secret_file },
             off: BTreeSet::new(),
             _watch: watch,
             folder,
@@ -209,6 +226,32 @@ impl Field {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder.0
+    }
+
+    /// Where a backup of the provider lies, once one was taken.
+    #[must_use]
+    pub fn backup(&self) -> PathBuf {
+        self.folder.0.join("provider.batonbak")
+    }
+
+    /// A host on the machine that is none of the set's, under the name of an instance that is; it is not started.
+    ///
+    /// # Errors
+    /// There is no such machine in this run, or its files cannot be written.
+    pub fn stranger(&mut self, instance: &str, zone: &str) -> anyhow::Result<Host> {
+        let machine = self.spare.take().context("this run has no machine but the set's")?;
+        let endpoints = self.provider.endpoints();
+        let plan = HostPlan {
+            instance,
+            zone,
+            coordinator: &self.kit.coordinator,
+            secret_file: &self.kit.secret_file,
+            provider: self.plan.provider.name(),
+            endpoints: &endpoints,
+            seed_settings: None,
+            members: u32::try_from(HOSTS.len())?,
+        };
+        Host::prepare(machine, self.kit.engine.clone(), &plan)
     }
 
     /// The host of this name.

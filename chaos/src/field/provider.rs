@@ -2,6 +2,7 @@
 //! knows which one leads. Knows programs, files and what an administrator may ask; nothing of what is kept.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::machine::{DATA, KEPT, Machine};
 use crate::cli::ProviderKind;
 use crate::cluster::binaries::Binaries;
-use crate::cluster::process::Process;
+use crate::cluster::process::{Process, run_tool};
 use crate::cluster::{config, provider};
 
 /// The stateboard's port, etcd's for clients, and etcd's for its other members.
@@ -24,12 +25,17 @@ const PEERS: u16 = 2380;
 /// How long one question to a member may take, and all questions until one says that it leads.
 const ASK: Duration = Duration::from_millis(500);
 const FIND_LEADER: Duration = Duration::from_secs(15);
+/// How long it may take to end when it is told to, and how often it is looked at.
+const END: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The state provider of a field.
 #[derive(Debug)]
 pub struct Provider {
     kind: ProviderKind,
     program: PathBuf,
+    ctl: PathBuf,
+    secret_file: PathBuf,
     settings: PathBuf,
     token: String,
     members: Vec<Member>,
@@ -92,7 +98,8 @@ impl Provider {
             }
         }
         let members = machines.into_iter().map(|machine| Member { machine, process: None }).collect();
-        Ok(Self { kind, program, settings: settings.to_owned(), token, members })
+        let (ctl, secret_file) = (binaries.ctl.clone(), secret_file.to_owned());
+        Ok(Self { kind, program, ctl, secret_file, settings: settings.to_owned(), token, members })
     }
 
     /// What it is.
@@ -174,6 +181,36 @@ impl Provider {
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &all.join(","), "--initial-cluster-token", &self.token]);
         command
+    }
+
+    /// What an administrator asks of the stateboard from where all is watched, as `batonctl stateboard` has it.
+    ///
+    /// # Errors
+    /// It is etcd, or the stateboard refuses: its words.
+    pub fn administer(&self, asked: &[&OsStr]) -> anyhow::Result<String> {
+        anyhow::ensure!(self.kind == ProviderKind::Stateboard, "etcd is administered by its own tools");
+        let mut command = Command::new(&self.ctl);
+        command.arg("stateboard").args(asked).args(["--cluster", config::CLUSTER, "--secret-file"]);
+        command.arg(&self.secret_file).arg("--stateboard").arg(self.members[0].machine.at(BOARD).to_string());
+        Ok(run_tool(command, "")?)
+    }
+
+    /// From now on another program is the stateboard; it ends in good order and starts again.
+    ///
+    /// # Errors
+    /// It does not end, or cannot be started.
+    pub fn exchange(&mut self, stateboard: &Path) -> anyhow::Result<()> {
+        anyhow::ensure!(self.kind == ProviderKind::Stateboard, "etcd is not ours to exchange");
+        stateboard.clone_into(&mut self.program);
+        if let Some(process) = self.members[0].process() {
+            process.terminate();
+            let deadline = Instant::now() + END;
+            while process.alive() {
+                anyhow::ensure!(Instant::now() < deadline, "the stateboard does not end when it is told to");
+                std::thread::sleep(LOOK);
+            }
+        }
+        self.start_what_is_down(&BTreeSet::new())
     }
 
     /// The machine that leads: the stateboard's, or that of the member of etcd which says so.

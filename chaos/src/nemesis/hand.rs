@@ -50,7 +50,7 @@ impl Fault for MadeWritable {
 }
 
 /// Kills a coordinator and waits until it is gone, so that it can be started again.
-fn end_sidecar(field: &Field, host: &str) -> anyhow::Result<()> {
+pub(super) fn end_sidecar(field: &Field, host: &str) -> anyhow::Result<()> {
     let processes = field.host(host)?.processes(Part::Sidecar);
     processes.iter().for_each(Process::kill);
     let deadline = Instant::now() + END;

@@ -9,7 +9,8 @@ use super::hand::{MadeWritable, WrongFile};
 use super::load::{ClockJump, Jump, Starved};
 use super::process::{Freeze, Kill, Stop};
 use super::slow::{self, Slow};
-use super::state::{Emptied, Wiped};
+use super::state::{Emptied, Restored, Wiped};
+use super::twin::SameName;
 
 /// How narrow a narrow line is, in kilobits a second: a replication stream of the clients' writes does not fit.
 const NARROW_KBIT: u32 = 256;
@@ -75,17 +76,21 @@ pub enum Kind {
     ClockBack,
     /// Of a provider: it loses everything, and gets it back in the end.
     Wiped,
+    /// Of a provider: a person puts an older backup in the place of everything that it holds.
+    Restored,
     /// It starts again at once under its old name, with an empty engine.
     Emptied,
     /// A person makes its engine a master by hand.
     MadeWritable,
     /// Its coordinator starts with the secret of another cluster.
     WrongFile,
+    /// Another machine starts a coordinator and an empty engine under its instance's name.
+    SameName,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -114,9 +119,11 @@ impl Kind {
         Self::ClockAhead,
         Self::ClockBack,
         Self::Wiped,
+        Self::Restored,
         Self::Emptied,
         Self::MadeWritable,
         Self::WrongFile,
+        Self::SameName,
     ];
 
     /// Its name in evidence and on the command line.
@@ -151,9 +158,11 @@ impl Kind {
             Self::ClockAhead => "clock-ahead",
             Self::ClockBack => "clock-back",
             Self::Wiped => "wiped",
+            Self::Restored => "restored",
             Self::Emptied => "emptied",
             Self::MadeWritable => "made-writable",
             Self::WrongFile => "wrong-file",
+            Self::SameName => "same-name",
         }
     }
 
@@ -173,9 +182,11 @@ impl Kind {
                 | Self::ClockAhead
                 | Self::ClockBack
                 | Self::Wiped
+                | Self::Restored
                 | Self::Emptied
                 | Self::MadeWritable
                 | Self::WrongFile
+                | Self::SameName
         )
     }
 
@@ -183,6 +194,12 @@ impl Kind {
     #[must_use]
     pub fn needs_disks(self) -> bool {
         matches!(self, Self::DiskFull | Self::DiskSlow | Self::DiskHung | Self::DiskFailing)
+    }
+
+    /// Whether it needs a machine that is none of the set's.
+    #[must_use]
+    pub fn needs_spare(self) -> bool {
+        self == Self::SameName
     }
 
     /// Whether it needs wall clocks of the machines' own.
@@ -224,9 +241,11 @@ impl Kind {
             Self::ClockAhead => Box::new(ClockJump::new(Jump::Ahead)),
             Self::ClockBack => Box::new(ClockJump::new(Jump::Back)),
             Self::Wiped => Box::new(Wiped::default()),
+            Self::Restored => Box::new(Restored),
             Self::Emptied => Box::new(Emptied::default()),
             Self::MadeWritable => Box::new(MadeWritable::default()),
             Self::WrongFile => Box::new(WrongFile::default()),
+            Self::SameName => Box::new(SameName::default()),
         }
     }
 }

@@ -13,6 +13,7 @@ mod process;
 mod slow;
 mod state;
 pub mod target;
+mod twin;
 
 use std::fmt::Debug;
 

@@ -1,5 +1,6 @@
-//! Faults of what is kept: the provider loses everything, an instance comes back empty under its old name.
+//! Faults of what is kept: the provider loses everything or goes back in time, an instance comes back empty under its old name.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use anyhow::Context;
 
 use super::target::{Part, Victims};
 use super::{Fault, allowed_for_silence, bite};
+use crate::cli::ProviderKind;
 use crate::evidence::{Allowed, Bite};
 use crate::field::Field;
 
@@ -47,6 +49,45 @@ impl Fault for Wiped {
             fs::rename(data.with_extension("aside"), &data)?;
         }
         field.start_what_is_down()
+    }
+
+    fn allowed(&self, _victims: &Victims) -> Allowed {
+        Allowed::Nothing
+    }
+}
+
+/// A person restores the backup that was taken earlier in the run: what was recorded since is forgotten.
+#[derive(Debug)]
+pub struct Restored;
+
+impl Fault for Restored {
+    fn available(&self, field: &Field) -> Result<(), String> {
+        match (field.provider.kind(), field.backup().is_file()) {
+            (ProviderKind::Etcd, _) => {
+                Err("a backup of etcd is taken and restored by its own tools".to_owned())
+            }
+            (ProviderKind::Stateboard, false) => Err("no backup was taken in this run".to_owned()),
+            (ProviderKind::Stateboard, true) => Ok(()),
+        }
+    }
+
+    fn inject(&mut self, field: &mut Field, _victims: &Victims) -> anyhow::Result<String> {
+        let backup = field.backup();
+        let asked = [OsStr::new("restore"), backup.as_os_str(), OsStr::new("--force")];
+        field.provider.administer(&asked).context("restore the backup")?;
+        Ok("a person restores an older backup of the stateboard".to_owned())
+    }
+
+    fn bite(&mut self, field: &Field) -> anyhow::Result<Bite> {
+        let said = field.provider.administer(&[OsStr::new("status"), OsStr::new("--json")])?;
+        let status: serde_json::Value =
+            serde_json::from_str(&said).context("read the stateboard's status")?;
+        let restored = &status["restored"];
+        bite(!restored.is_null(), format!("the stateboard says that it was restored: {restored}"))
+    }
+
+    fn heal(&mut self, _field: &mut Field) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn allowed(&self, _victims: &Victims) -> Allowed {

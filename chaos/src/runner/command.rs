@@ -28,7 +28,7 @@ const NOT_HERE: u8 = 4;
 /// # Errors
 /// There is no such scenario, it was told to end, or evidence cannot be read back.
 pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
-    let scenarios = chosen(&arguments.scenarios, arguments.field.provider)?;
+    let scenarios = chosen(&arguments.scenarios, &arguments.field)?;
     if !may_play(narrator) {
         return Ok(ExitCode::from(NOT_HERE));
     }
@@ -125,13 +125,19 @@ fn judged(
     Ok(Some((evidence, judgement, played.evidence)))
 }
 
-fn chosen(names: &[String], provider: ProviderKind) -> anyhow::Result<Vec<Scenario>> {
+fn chosen(names: &[String], field: &FieldArguments) -> anyhow::Result<Vec<Scenario>> {
+    let provider = field.provider;
     let suits = |scenario: &Scenario| scenario.provider.is_none_or(|about| about == provider);
+    let possible = |scenario: &Scenario| field.previous.is_some() || !scenario.upgrades();
     if names.iter().any(|name| name == "all") {
-        return Ok(scenario::all().into_iter().filter(suits).collect());
+        return Ok(scenario::all().into_iter().filter(suits).filter(possible).collect());
     }
     let named = |name: &String| {
         let scenario = scenario::named(name)?;
+        anyhow::ensure!(
+            possible(&scenario),
+            "{name} begins with an earlier build: say with --previous in which folder its programs are"
+        );
         let wrong = || format!("{name} is about {}", scenario.provider.map_or("any", ProviderKind::name));
         anyhow::ensure!(suits(&scenario), "{}, and with {} it shows nothing", wrong(), provider.name());
         Ok(scenario)
@@ -148,11 +154,13 @@ fn order(arguments: &FieldArguments, scenario: Scenario, seed: u64) -> anyhow::R
         lease_ttl: arguments.lease_ttl,
         disks: scenario.has(Kind::needs_disks),
         clocks: scenario.has(Kind::needs_clocks),
+        spare: scenario.has(Kind::needs_spare),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let name = format!("{}-{}-{}-{seed}-{now}", scenario.name, plan.provider.name(), mode.name());
     let out = std::path::absolute(arguments.out.join(name)).context("find the folder for the evidence")?;
-    Ok(Order { scenario, plan, seed, out })
+    let previous = arguments.previous.clone().filter(|_| scenario.upgrades());
+    Ok(Order { scenario, plan, seed, out, previous })
 }
 
 /// A thread that never leaves the network which it enters, with a runtime of its own.

@@ -69,7 +69,11 @@ async fn read_instance(field: &Field, host: &Host, issues: &mut Vec<String>) -> 
 }
 
 /// Writes down every appointment and the decision behind it. Returns what could not be learned.
-async fn why_each_master(field: &Field, evidence: &mut Folder, clock: Clock) -> anyhow::Result<Vec<String>> {
+pub(super) async fn why_each_master(
+    field: &Field,
+    evidence: &mut Folder,
+    clock: Clock,
+) -> anyhow::Result<Vec<String>> {
     // A provider whose leader has only just changed may refuse for a moment.
     let deadline = Instant::now() + LEARN;
     let records = loop {

@@ -47,6 +47,8 @@ pub struct Order {
     pub seed: u64,
     /// Where the evidence goes.
     pub out: PathBuf,
+    /// Where the programs of an earlier build lie, with which it begins.
+    pub previous: Option<PathBuf>,
 }
 
 /// What became of it.
@@ -65,7 +67,11 @@ pub async fn play(order: &Order, ground: Ground, narrator: &Narrator) -> anyhow:
     let mut random = StdRng::seed_from_u64(order.seed);
     let binaries = Binaries::find(order.plan.provider)?;
     narrator.doing(&format!("{}: starting a cluster", order.scenario.name));
-    let field = Field::start(ground, order.plan, &binaries, &mut random)?;
+    let first = match &order.previous {
+        Some(folder) => binaries.before(folder)?,
+        None => binaries.clone(),
+    };
+    let field = Field::start(ground, order.plan, &first, &mut random)?;
     healthy(&field).await.with_context(|| {
         format!("start the cluster; the logs are in {}", order.out.join(file::LOGS).display())
     })?;
@@ -76,7 +82,7 @@ pub async fn play(order: &Order, ground: Ground, narrator: &Narrator) -> anyhow:
     let watch = Watch::start(field.operator.clone(), instances(&field), &evidence, clock)
         .context("start to watch")?;
     let clients = Clients::start(&field, &evidence, clock, order.seed)?;
-    let mut play = Play::new(field, clock, random, narrator);
+    let mut play = Play::new(field, clock, random, narrator, binaries);
     let mut issues = Vec::new();
     if let Err(error) = play.all(&order.scenario, &mut evidence).await {
         issues.push(format!("{error:#}"));
@@ -105,7 +111,7 @@ fn instances(field: &Field) -> Vec<String> {
 }
 
 fn description(order: &Order, field: &Field, budgets_us: BTreeMap<String, u64>) -> Run {
-    let Order { scenario, plan, seed, .. } = order;
+    let Order { scenario, plan, seed, previous, .. } = order;
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let lease = humantime::format_duration(plan.lease_ttl);
     Run {
@@ -120,12 +126,13 @@ fn description(order: &Order, field: &Field, budgets_us: BTreeMap<String, u64>) 
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix_ms: micros(unix) / 1_000,
         command: format!(
-            "chaos run {} --engine {} --provider {} --{} --lease-ttl {} --seed {seed}",
+            "chaos run {} --engine {} --provider {} --{} --lease-ttl {} --seed {seed}{}",
             scenario.name,
             plan.engine.name(),
             plan.provider.name(),
             plan.mode.name(),
-            lease.to_string().replace(' ', "")
+            lease.to_string().replace(' ', ""),
+            previous.as_ref().map_or(String::new(), |folder| format!(" --previous {}", folder.display()))
         ),
         replicaset: REPLICASET.to_owned(),
         instances: instances(field),

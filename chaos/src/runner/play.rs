@@ -1,6 +1,8 @@
 //! The steps of a scenario, one after another: draws victims, strikes, heals, and writes each fault down when it strikes
 //! and again when it is healed.
 
+mod people;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,15 +11,17 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
+use self::people::Rolling;
+use super::ending;
 use super::watch::set_of;
 use super::{LOOK, PATIENCE, healthy};
-use crate::cluster::process::Process;
+use crate::cluster::binaries::Binaries;
 use crate::evidence::clock::Clock;
 use crate::evidence::{Allowed, Bite, Fault as Line, Folder};
 use crate::field::{CLIENT, Field};
 use crate::nemesis::Fault;
 use crate::nemesis::kind::Kind;
-use crate::nemesis::target::{Member, Part, Standing, Target, Victims};
+use crate::nemesis::target::{Member, Standing, Target, Victims};
 use crate::report::narrator::Narrator;
 use crate::scenario::{Scenario, Step};
 
@@ -43,11 +47,20 @@ pub(super) struct Play<'a> {
     before: Standing,
     lasting: Vec<Struck>,
     struck: u64,
+    /// This build's.
+    binaries: Binaries,
 }
 
 impl<'a> Play<'a> {
-    pub(super) fn new(field: Field, clock: Clock, random: StdRng, narrator: &'a Narrator) -> Self {
-        Self { field, clock, random, narrator, before: Standing::default(), lasting: Vec::new(), struck: 0 }
+    pub(super) fn new(
+        field: Field,
+        clock: Clock,
+        random: StdRng,
+        narrator: &'a Narrator,
+        binaries: Binaries,
+    ) -> Self {
+        let (before, lasting) = (Standing::default(), Vec::new());
+        Self { field, clock, random, narrator, before, lasting, struck: 0, binaries }
     }
 
     pub(super) fn into_field(self) -> Field {
@@ -90,7 +103,9 @@ impl<'a> Play<'a> {
             }
             Step::HealAll => self.heal_all(evidence)?,
             Step::Switchover => self.switchover(evidence).await?,
-            Step::RollingRestart => self.rolling_restart(evidence).await?,
+            Step::RollingRestart => self.rolling(Rolling::Restart, evidence).await?,
+            Step::RollingUpgrade => self.rolling(Rolling::Upgrade, evidence).await?,
+            Step::Backup => self.backup()?,
         }
         Ok(())
     }
@@ -158,6 +173,10 @@ impl<'a> Play<'a> {
             self.look().await.unwrap_or_else(|_| self.before.clone())
         };
         let victims = target.resolve(&standing, &mut self.random);
+        if kind == Kind::Restored {
+            // What was recorded since the backup, and when, nobody can tell afterwards.
+            ending::why_each_master(&self.field, evidence, self.clock).await?;
+        }
         let injected_us = self.clock.now();
         let told = match fault.inject(&mut self.field, &victims) {
             Ok(told) => told,
@@ -250,75 +269,6 @@ impl<'a> Play<'a> {
             }
             anyhow::ensure!(Instant::now() < deadline, "no new master within {limit:?}");
             sleep(LOOK).await;
-        }
-    }
-
-    /// A planned change counts as a fault of the class `switchover`: clients may notice it so long.
-    async fn switchover(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
-        let standing = self.standing().await?;
-        let others = self.field.hosts.iter().filter(|host| host.instance != standing.master);
-        let target = others.choose(&mut self.random).context("there is no other instance")?.instance.clone();
-        let line = Line {
-            name: "switchover".to_owned(),
-            what: format!("a person moves the master from {} to {target}", standing.master),
-            targets: vec![standing.master.clone(), target.clone()],
-            allowed: Allowed::Class { class: "switchover".to_owned() },
-            ..self.planned()
-        };
-        self.before = standing;
-        let line = self.begin(line, evidence)?;
-        self.field.operator.switchover(&target, SWITCHOVER).await?;
-        self.done(line, "the cluster says that it is done", evidence)
-    }
-
-    /// A coordinator that is told to end gives its rights up in good order; its master is replaced at once.
-    async fn rolling_restart(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
-        for place in 0..self.field.hosts.len() {
-            healthy(&self.field).await?;
-            let standing = self.standing().await?;
-            let name = self.field.hosts[place].machine.name.clone();
-            let masters = name == standing.master_host;
-            let line = Line {
-                name: "restart".to_owned(),
-                what: format!("a person restarts the coordinator of {name}"),
-                targets: vec![name, self.field.hosts[place].instance.clone()],
-                allowed: match masters {
-                    true => Allowed::Class { class: "switchover".to_owned() },
-                    false => Allowed::Nothing,
-                },
-                ..self.planned()
-            };
-            self.before = standing;
-            let line = self.begin(line, evidence)?;
-            let sidecars = self.field.hosts[place].processes(Part::Sidecar);
-            sidecars.iter().for_each(Process::terminate);
-            let deadline = Instant::now() + PATIENCE;
-            while sidecars.iter().any(Process::alive) {
-                anyhow::ensure!(Instant::now() < deadline, "a coordinator does not end when it is told to");
-                sleep(LOOK).await;
-            }
-            self.field.hosts[place].start()?;
-            healthy(&self.field).await?;
-            self.done(line, "it ended, and runs again", evidence)?;
-        }
-        Ok(())
-    }
-
-    /// The line of something that a person does by plan.
-    fn planned(&mut self) -> Line {
-        self.struck += 1;
-        Line {
-            id: self.struck - 1,
-            name: String::new(),
-            what: String::new(),
-            targets: Vec::new(),
-            allowed: Allowed::Nothing,
-            injected_us: self.clock.now(),
-            healed_us: None,
-            froze: Vec::new(),
-            opened: Vec::new(),
-            bite: None,
-            may_lose: false,
         }
     }
 

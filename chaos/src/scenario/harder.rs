@@ -1,7 +1,10 @@
 //! What the machines below give out, and what people do: disks, clocks, processor time, lost state, mistakes, restarts.
 
 use super::Scenario;
-use super::Step::{Calm, Heal, Healthy, Hold, Place, Replaced, RollingRestart, Strike};
+use super::Step::{
+    Backup, Calm, Heal, Healthy, Hold, Place, Replaced, RollingRestart, RollingUpgrade, Strike, Switchover,
+};
+use crate::cli::ProviderKind;
 use crate::nemesis::kind::Kind;
 use crate::nemesis::target::{Target, Whom, engine_of, host_of, sidecar_of};
 
@@ -11,6 +14,7 @@ pub fn machines_and_people() -> Vec<Scenario> {
     let mut all = of_disks();
     all.extend(of_machines());
     all.extend(of_people());
+    all.extend(of_plans());
     all
 }
 
@@ -145,6 +149,49 @@ fn of_people() -> Vec<Scenario> {
             host_of(Whom::Replica),
             2.0,
         ),
+        endured(
+            "same-name-as-master",
+            "Somebody sets up another machine by the file of the master's host and starts it: the same name twice, one of \
+             them with an empty engine. Never do both lead, and nobody copies the emptiness.",
+            Kind::SameName,
+            host_of(Whom::Master),
+            3.0,
+        ),
+    ]
+}
+
+/// What people do by plan.
+fn of_plans() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            name: "provider-restored",
+            story: "A backup of the stateboard is taken, the master moves twice, and then a person restores the backup: \
+                    what was recorded since is forgotten. Terms go on above all that anybody has seen, and the master leads on.",
+            expected_changes: 1,
+            provider: Some(ProviderKind::Stateboard),
+            steps: vec![
+                Calm,
+                Backup,
+                Switchover,
+                Healthy,
+                Switchover,
+                Healthy,
+                Calm,
+                Strike { fault: Kind::Restored, target: host_of(Whom::Provider) },
+                Hold { leases: 4.0 },
+                Heal,
+                Healthy,
+                Calm,
+            ],
+        },
+        Scenario {
+            name: "rolling-upgrade",
+            story: "Every coordinator is replaced by this build's, one host after another, and the stateboard at last, \
+                    under load. In between, old and new ones decide and follow together.",
+            expected_changes: 1,
+            provider: None,
+            steps: vec![Calm, RollingUpgrade, Healthy, Calm],
+        },
         Scenario {
             name: "rolling-restart",
             story: "Every coordinator is restarted in good order, one host after another, under load.",

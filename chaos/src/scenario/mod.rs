@@ -17,6 +17,7 @@ use crate::nemesis::target::Target;
 pub fn all() -> Vec<Scenario> {
     let mut all = list::single_faults();
     all.extend(history::of_cuts());
+    all.extend(history::of_halves());
     all.extend(history::of_doubtful_cuts());
     all.extend(history::of_losses());
     all.extend(history::of_pairs());
@@ -41,6 +42,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether it begins with an earlier build.
+    #[must_use]
+    pub fn upgrades(&self) -> bool {
+        self.steps.contains(&Step::RollingUpgrade)
+    }
+
     /// Whether something in it asks this of a fault.
     #[must_use]
     pub fn has(&self, asked: fn(Kind) -> bool) -> bool {
@@ -101,6 +108,10 @@ pub enum Step {
     Switchover,
     /// A person restarts every coordinator in good order, each when all is well after the last.
     RollingRestart,
+    /// The same, and what starts is this build, where an earlier one ran before; the stateboard too, as the last.
+    RollingUpgrade,
+    /// A person takes a backup of the stateboard.
+    Backup,
 }
 
 /// The scenario of this name.
@@ -126,10 +137,12 @@ mod tests {
         let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         for scenario in &all {
-            let strikes = scenario
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::Strike { .. } | Step::Switchover | Step::RollingRestart));
+            let strikes = scenario.steps.iter().any(|step| {
+                matches!(
+                    step,
+                    Step::Strike { .. } | Step::Switchover | Step::RollingRestart | Step::RollingUpgrade
+                )
+            });
             assert!(strikes && scenario.story.ends_with('.'), "{}", scenario.name);
             let words = scenario.name.chars().all(|sign| sign.is_ascii_lowercase() || sign == '-');
             assert!(words, "{}", scenario.name);

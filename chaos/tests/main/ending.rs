@@ -41,7 +41,7 @@ fn marked(mark: &str) -> Vec<ProcessView> {
 #[tokio::test]
 async fn told_to_end_it_ends_everything_also_what_is_stopped_or_orphaned() {
     let mark = format!("{}.001", 1_000_000 + std::process::id());
-    let folder = folder_with_stand_ins(&["baton-coordinator", "baton-stateboard"], &mark);
+    let folder = folder_with_stand_ins(&["baton-coordinator", "baton-stateboard", "batonctl"], &mark);
     let chaos = start(&folder);
     eventually("a stateboard, three coordinators and their children", async || marked(&mark).len() == 8)
         .await;
@@ -66,7 +66,7 @@ async fn told_to_end_it_ends_everything_also_what_is_stopped_or_orphaned() {
 
 #[tokio::test]
 async fn a_daemon_that_ends_at_once_is_named_with_the_place_of_its_log() {
-    let folder = folder_with_stand_ins(&["baton-coordinator"], "1");
+    let folder = folder_with_stand_ins(&["baton-coordinator", "batonctl"], "1");
     let stateboard = folder.path().join("baton-stateboard");
     fs::write(&stateboard, "#!/bin/sh\necho no such option\nexit 2\n").expect("writable");
     fs::set_permissions(&stateboard, fs::Permissions::from_mode(0o755)).expect("ours");

@@ -15,12 +15,13 @@ fn programs() -> TempDir {
     let sources = [
         ("chaos", built.join("chaos")),
         ("baton-stateboard", built.join("baton-stateboard")),
+        ("batonctl", built.join("batonctl")),
         ("baton-coordinator", broken.to_owned()),
     ];
     for (name, source) in sources {
         assert!(
             source.is_file(),
-            "{} is not built: cargo build -p chaos -p baton-stateboard",
+            "{} is not built: cargo build -p chaos -p baton-stateboard -p batonctl",
             source.display()
         );
         let here = folder.path().join(name);

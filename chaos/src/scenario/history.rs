@@ -174,6 +174,23 @@ pub(super) fn of_losses() -> Vec<Scenario> {
             ],
         },
         Scenario {
+            name: "empty-master",
+            story: "Redis without persistence: a master crashes and is back in a moment, empty, under its old name. Its replicas \
+                    copy the emptiness, and everything is gone. Here nobody follows an empty instance, and a replica leads.",
+            expected_changes: 1,
+            provider: None,
+            steps: vec![
+                Place { with_arbiter: false },
+                Calm,
+                strike(Kind::Emptied, host_of(Whom::Master)),
+                Replaced,
+                Hold { leases: 1.0 },
+                Heal,
+                Healthy,
+                Calm,
+            ],
+        },
+        Scenario {
             name: "rack-lost",
             story: "A rack loses power: the hosts of all replicas, more than half of the set, vanish at one moment, \
                     without a last packet. The master stays, and where commits wait for a replica they wait until \

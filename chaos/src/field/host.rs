@@ -31,6 +31,19 @@ pub enum Part {
     Deadman,
 }
 
+impl Part {
+    /// Its word, where it is not all of the host.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Host => None,
+            Self::Sidecar => Some("sidecar"),
+            Self::Engine => Some("engine"),
+            Self::Deadman => Some("deadman"),
+        }
+    }
+}
+
 /// What a host is told when its files are written.
 #[derive(Clone, Debug)]
 pub struct HostPlan<'a> {

@@ -184,13 +184,10 @@ impl fmt::Display for Target {
             Whom::ProviderLeader => "provider-leader",
             Whom::Provider => "provider",
         };
-        let part = match self.part {
-            Part::Host => "",
-            Part::Sidecar => "/sidecar",
-            Part::Engine => "/engine",
-            Part::Deadman => "/deadman",
-        };
-        write!(formatter, "{whom}{part}")
+        match self.part.word() {
+            Some(part) => write!(formatter, "{whom}/{part}"),
+            None => formatter.write_str(whom),
+        }
     }
 }
 

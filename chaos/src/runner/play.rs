@@ -190,7 +190,8 @@ impl<'a> Play<'a> {
         targets.extend(victims.instances());
         let line = Line {
             id: self.struck,
-            name: kind.name().to_owned(),
+            // Whether an engine or a sidecar was killed is another fault to whoever reads it.
+            name: target.part.word().map_or(kind.name().to_owned(), |part| format!("{kind}-{part}")),
             what: told,
             targets,
             allowed: self.allowed(fault.as_ref(), &victims),

@@ -141,3 +141,33 @@ fn an_order_to_follow_that_was_lost_keeps_the_run_off_the_disk() {
     assert!(says_whole(&hand), "this guard knows what it asked for");
     assert_eq!(last_saved(&hand), None, "the next one would not");
 }
+
+#[test]
+fn a_run_is_whole_once_it_holds_what_its_master_had_by_a_link_to_that_very_master() {
+    let no_reach = match follow("a2") {
+        Order::Follow { master, endpoint, data_id, start, .. } => {
+            Order::Follow { master, endpoint, data_id, start, reach: None }
+        }
+        other => other,
+    };
+    let behind = Probe { position: Position::at(1, 6), ..following("a2") };
+    let unlinked = Probe { link_up: false, ..following("a2") };
+    for (what, order, seen, whole) in [
+        ("all of it", follow("a2"), following("a2"), true),
+        ("a little less", follow("a2"), behind, false),
+        ("no link", follow("a2"), unlinked, false),
+        ("another's replica", follow("a2"), following("a3"), false),
+        ("nothing is said of what the master had", no_reach, following("a2"), false),
+    ] {
+        let mut hand = started(following("a2"), Some(Saved::default()), EPOCH);
+        hand.direct(EPOCH, Version(1), order);
+        hand.step(Time(timing().beat_replica.0), Input::Tick);
+        let op = hand.asked(|command| *command == EngineCommand::Probe).expect("it looks");
+        hand.step(
+            Time(timing().beat_replica.0),
+            Input::EngineDone { op, outcome: EngineOutcome::Done(seen) },
+        );
+        hand.step(Time(timing().beat_replica.0 * 2), Input::Tick);
+        assert_eq!(says_whole(&hand), whole, "{what}");
+    }
+}

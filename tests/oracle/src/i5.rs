@@ -80,7 +80,12 @@ impl I5 {
             }
             (None, 0) => {
                 let promised = self.acknowledged.remove(set).unwrap_or_default();
-                self.unpromised.insert(set.clone(), (record.term, promised));
+                // A later term that does not wait comes of a restore to a record from before commits did: what was promised since is
+                // promised by nobody any more.
+                let led = self.led.iter().filter(|((of, _), _)| of == set).map(|(_, term)| *term).max();
+                let of_term =
+                    if led.is_some_and(|led| led < record.term) { BTreeSet::new() } else { promised };
+                self.unpromised.insert(set.clone(), (record.term, of_term));
             }
             (Some(_), 0) => {
                 self.unpromised.insert(set.clone(), (record.term, BTreeSet::new()));
@@ -214,6 +219,24 @@ mod tests {
         assert_eq!(check_history(I5::default(), &lost), Ok(()));
         let again = [&begin[..], &[waits(4, 1, "a1", 1), writable(5, "a2", 2, &[])]].concat();
         assert!(check_history(I5::default(), &again).is_err(), "and again");
+    }
+
+    /// Seed 20021707: the provider was put back to a state from before commits waited, and another was appointed by it. When its own
+    /// commits came to wait, what was acknowledged before the restore was held against the next master.
+    #[test]
+    fn what_a_restore_has_made_nobodys_promise_is_promised_by_no_later_term() {
+        let restored = [
+            waits(1, 1, "a1", 1),
+            writable(2, "a1", 1, &[]),
+            acknowledged(3, 7, "a1"),
+            waits(4, 2, "a2", 0),
+            writable(5, "a2", 2, &[]),
+            acknowledged(6, 8, "a2"),
+            waits(7, 2, "a2", 1),
+        ];
+        let then = |holds: &[u64]| [&restored[..], &[writable(8, "a3", 3, holds)]].concat();
+        assert_eq!(check_history(I5::default(), &then(&[8])), Ok(()));
+        assert!(check_history(I5::default(), &then(&[7])).is_err(), "w8 was promised at v2 of its term");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn check_told(
 struct Known {
     /// Where each recorded term starts.
     recorded: BTreeMap<Term, Position>,
-    /// The same of those terms at which somebody took writes.
+    /// The same of those terms at which somebody took writes, or wrote its mark at least.
     began: BTreeMap<Term, Position>,
     /// What was acknowledged, where it stood, and is not known to be lost.
     acknowledged: BTreeMap<WriteId, Position>,
@@ -60,6 +60,14 @@ impl Known {
         }
         let Some(start) = self.recorded.get(&term) else { return Ok(()) };
         self.began.insert(term, *start);
+        // The data that this one starts from has the mark of its term: that one began, though nobody saw it take a write.
+        let mut before = start.term();
+        while let Some((term, start)) = before.and_then(|term| self.recorded.get_key_value(&term)) {
+            if self.began.insert(*term, *start).is_some() {
+                break;
+            }
+            before = start.term().filter(|earlier| earlier < term);
+        }
         self.newest = Some((master.clone(), term, holds.clone()));
         let (kept, lost) =
             std::mem::take(&mut self.acknowledged).into_iter().partition(|(write, _)| holds.contains(write));
@@ -151,6 +159,34 @@ mod tests {
     #[test]
     fn a_start_that_nobody_knows_tells_of_everything() {
         assert_eq!(failover(Position::Unknown), Ok(()));
+    }
+
+    /// Seed 10031908: the master of a term had written its mark when its host was frozen, and was replaced by itself at the next one.
+    /// The record of that term tells of the loss; the next one's start lies beyond the mark.
+    #[test]
+    fn a_term_of_which_nothing_but_its_mark_was_seen_tells_of_a_loss_too() {
+        let told = |start_of_second| {
+            let history = [
+                recorded(1, 1, "a1", 1),
+                writable(2, "a1", 1, &[]),
+                acknowledged_at(3, 8, "a1", Position::at(1, 3)),
+                starts_at(4, 2, "a2", start_of_second),
+                starts_at(5, 3, "a2", Position::at(2, 4)),
+                writable(6, "a2", 3, &[]),
+            ];
+            check_history(Losses::default(), &history)
+        };
+        assert_eq!(told(Position::at(1, 2)), Ok(()));
+        assert!(told(Position::at(1, 3)).is_err(), "that one denies it");
+        let unmarked = [
+            recorded(1, 1, "a1", 1),
+            writable(2, "a1", 1, &[]),
+            acknowledged_at(3, 8, "a1", Position::at(1, 3)),
+            starts_at(4, 2, "a2", Position::at(1, 2)),
+            starts_at(5, 3, "a3", Position::at(1, 5)),
+            writable(6, "a3", 3, &[]),
+        ];
+        assert!(check_history(Losses::default(), &unmarked).is_err(), "nobody ever began the second term");
     }
 
     #[test]

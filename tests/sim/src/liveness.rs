@@ -29,6 +29,8 @@ pub enum Act {
     Decided,
     /// Accept a loss, since nobody is sure to hold what was confirmed.
     Forced,
+    /// Say which of two data sets stays, where members of a set that was removed come with both.
+    Chose,
     /// Nothing helps: the name of a removed set waits for a host that another one replaced.
     Stranded,
 }
@@ -186,6 +188,9 @@ impl World {
         if self.waits_for_removed() {
             return Some(Act::Stranded);
         }
+        if self.choose_data() {
+            return Some(Act::Chose);
+        }
         let resumed = last == Some(Act::Resumed);
         if !resumed && self.is_paused(&view) {
             self.resume_set();
@@ -230,6 +235,32 @@ impl World {
             return Some(Act::Forced);
         }
         None
+    }
+
+    /// Where the name of a removed set waits for a person to say which data it goes on with: the most advanced, and whoever holds
+    /// another begins empty. Whether there was anything to say.
+    fn choose_data(&mut self) -> bool {
+        if self.provider.record().is_none_or(|record| record.master.is_some()) {
+            return false;
+        }
+        let held = self.nodes.values().filter_map(|node| match node.engine.data() {
+            DataState::Marked { id, .. } => Some((node.engine.reach(), id, node.name.clone())),
+            DataState::Empty | DataState::Unmarked => None,
+        });
+        let held: Vec<_> = held.collect();
+        let Some((_, stays, _)) = held.iter().max_by_key(|(reach, ..)| *reach).cloned() else { return false };
+        let others: Vec<_> =
+            held.into_iter().filter(|(_, id, _)| *id != stays).map(|(.., name)| name).collect();
+        for other in &others {
+            self.say("you", format_args!("put the data of {other} aside"));
+            self.kill_host(other);
+            if let Some(node) = self.nodes.get_mut(other) {
+                node.engine.log.clear();
+            }
+            self.thaw(other);
+            self.start_guard(other);
+        }
+        !others.is_empty()
     }
 
     /// Whether it holds data of the identity that the record names; any data where it names none.

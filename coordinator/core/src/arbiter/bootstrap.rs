@@ -17,7 +17,7 @@ use crate::rules::Rule;
 use crate::stragglers::Stragglers;
 use crate::time::{Span, Time};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Arbiter {
     pub(super) fn bootstrap(&mut self, now: Time, set: &mut SetState) {
@@ -172,14 +172,15 @@ fn conflict(ready: &[&GuardState]) -> Option<String> {
         let names: Vec<_> = masters.iter().map(|guard| guard.hello.instance.to_string()).collect();
         return Some(format!("{} were all found as writable masters with data", names.join(", ")));
     }
-    let ids: BTreeSet<_> = ready
-        .iter()
-        .filter_map(|guard| match &guard.beat.as_ref()?.engine.data {
-            DataState::Marked { id, .. } => Some(id),
-            DataState::Empty | DataState::Unmarked => None,
-        })
-        .collect();
-    (ids.len() > 1).then(|| format!("the members hold {} different data sets", ids.len()))
+    let mut holders: BTreeMap<&DataId, Vec<&str>> = BTreeMap::new();
+    for guard in ready {
+        if let Some(DataState::Marked { id, .. }) = guard.beat.as_ref().map(|beat| &beat.engine.data) {
+            holders.entry(id).or_default().push(guard.hello.instance.as_str());
+        }
+    }
+    let count = holders.len();
+    let each: Vec<_> = holders.into_values().map(|names| names.join(", ")).collect();
+    (count > 1).then(|| format!("the members hold {count} different data sets ({})", each.join(" | ")))
 }
 
 /// The order of a first appointment: adopted, marked, with data; then position, priority, name.

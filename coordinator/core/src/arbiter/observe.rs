@@ -162,14 +162,13 @@ impl Arbiter {
         if guard.session != Some(session) || guard.hello.incarnation != beat.incarnation {
             return;
         }
+        // It came through another member before, and a later one with it: what was given up since would be taken for held again.
+        if guard.beat.as_ref().is_some_and(|known| known.sent_at > beat.sent_at) {
+            return;
+        }
         let instance = beat.instance.clone();
         guard.heard_at = Some(now);
-        // One that another member's overtook: what it was pinned for then may have been given up since.
-        let overtaken = guard
-            .beat
-            .as_ref()
-            .is_some_and(|known| known.incarnation == beat.incarnation && known.sent_at > beat.sent_at);
-        let pinned = if overtaken { Span::ZERO } else { beat.pinned };
+        let pinned = beat.pinned;
         guard.beat = Some(beat);
         guard.relayed_by = None;
         set.note_pinned(now, &instance, pinned);

@@ -74,7 +74,7 @@ pub struct Question {
     pub hold: Option<Hold>,
     /// Whether nobody in a drained zone is wanted.
     pub avoid_drained: bool,
-    /// Whether data with another identity, or none, is refused.
+    /// Whether data with another identity, or none, is refused whoever asks for it.
     pub check_identity: bool,
     /// What may be lost is accepted; inside, whether the old master is surely over for members outside the in-sync set.
     pub forced: Option<bool>,
@@ -191,7 +191,9 @@ fn policy_refusal(question: &Question, candidate: &Candidate) -> Option<Refusal>
 }
 
 fn identity_refusal(question: &Question, data: &DataState) -> Option<Refusal> {
-    if !question.check_identity || !question.rules.keep(Rule::CheckIdentity) {
+    // That everything is gone, or is somebody else's, is for a person to say each time: the setting stays when that is done.
+    let allowed = !question.check_identity && !question.by_itself;
+    if allowed || !question.rules.keep(Rule::CheckIdentity) {
         return None;
     }
     match (data, &question.data_id) {

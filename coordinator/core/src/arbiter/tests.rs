@@ -5,6 +5,7 @@ mod final_position;
 mod forced;
 mod hand_over;
 mod insync;
+mod overtaken;
 mod pinned;
 mod restored;
 mod straggling;

@@ -50,8 +50,6 @@ pub struct ArbiterNode {
     pub(super) token: Option<LockToken>,
     /// The lock was granted and not confirmed by a first renewal yet: the predecessor bound, on its clock.
     granted: Option<Time>,
-    /// When the renewal under way was sent.
-    renewal_sent: Option<Time>,
     next_renewal: Option<Time>,
     asked: BTreeMap<RequestId, Purpose>,
     /// What operators asked for, as it is kept by the board.
@@ -76,7 +74,6 @@ impl ArbiterNode {
             session: None,
             token: None,
             granted: None,
-            renewal_sent: None,
             next_renewal: None,
             asked: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -245,9 +242,8 @@ impl World {
         if node.next_renewal.is_some_and(|at| local >= at) {
             node.next_renewal = Some(local + node.lock_renew());
             if !node.no_renewals {
-                node.renewal_sent = Some(local);
                 if let Some(session) = node.session {
-                    self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Renew { session })));
+                    self.send(name, BOARD, Body::Renew(session, local));
                 }
             }
         }
@@ -263,6 +259,7 @@ impl World {
         name: &str,
         from: baton_board::SessionId,
         message: SessionMessage,
+        sent: Option<Time>,
     ) {
         let now = self.now;
         // What was under way over a connection that is closed reaches nobody.
@@ -280,15 +277,14 @@ impl World {
                     drift(predecessor_bound.max(ttl), self.rules)
                 };
                 node.granted = Some(local + predecessor_bound + margin);
-                node.renewal_sent = Some(local);
                 node.next_renewal = Some(local + node.lock_renew());
                 let session = node.session;
                 if let Some(session) = session {
-                    self.send(name, BOARD, Body::ToBoard(Box::new(BoardInput::Renew { session })));
+                    self.send(name, BOARD, Body::Renew(session, local));
                 }
             }
             SessionMessage::Renewed { ttl } => {
-                let Some(sent) = node.renewal_sent else { return };
+                let Some(sent) = sent else { return };
                 let valid_until = (sent + ttl).back(drift(ttl, self.rules));
                 let Some(token) = node.token else { return };
                 match node.granted.take() {
@@ -395,8 +391,14 @@ impl World {
             actions.push(action);
         }
         for action in actions {
-            if let Action::Send { instance, message: ToGuard::Grant(grant), .. } = &action {
-                self.watch_grant(accused.as_ref(), instance, grant);
+            match &action {
+                Action::Send { instance, message: ToGuard::Grant(grant), .. } => {
+                    self.watch_grant(accused.as_ref(), instance, grant);
+                }
+                Action::Send { message: ToGuard::Directive(directive), .. } => {
+                    self.watch_sever(name, directive);
+                }
+                _ => {}
             }
             self.arbiter_acts(name, token, action);
         }

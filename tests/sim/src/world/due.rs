@@ -166,6 +166,7 @@ impl World {
         if *to == *BOARD {
             match body {
                 Body::ToBoard(input) => self.board_hears(&from, *input),
+                Body::Renew(session, sent) => self.board_hears_renewal(&from, session, sent),
                 Body::Read(run) => self.board_reads(&from, run),
                 _ => {}
             }
@@ -183,8 +184,12 @@ impl World {
         }
         let Some(instance) = self.nodes.name(&*to).cloned() else { return };
         match body {
-            Body::Data(run, start, log) => self.replica_receives(&instance, &from, &run, start, log),
-            Body::Confirm(run, replica, length) => self.master_confirmed(&instance, &run, &replica, length),
+            Body::Data(run, link, start, log) => {
+                self.replica_receives(&instance, &from, (&run, link), start, log);
+            }
+            Body::Confirm(run, replica, link, length) => {
+                self.master_confirmed(&instance, &run, (&replica, link), length);
+            }
             Body::Settings(generation, settings) => self.node_learns(&instance, generation, &settings),
             Body::Ask(..) => self.node_is_asked(&instance, body),
             Body::Promised(answer) => {
@@ -217,7 +222,9 @@ impl World {
             }
             Body::Beat(session, beat) => self.arbiter_step(name, Input::Beat { session, beat }),
             Body::Relay(hello, beat) => self.arbiter_is_relayed(name, from, hello, beat),
-            Body::FromBoard(session, message) => self.arbiter_hears_board(name, session, message),
+            Body::FromBoard(session, message, sent) => {
+                self.arbiter_hears_board(name, session, message, sent);
+            }
             Body::Answer(id, reply) => self.arbiter_hears_answer(name, id, *reply),
             Body::Settings(generation, settings) => self.arbiter_learns(name, generation, *settings),
             _ => {}

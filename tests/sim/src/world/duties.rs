@@ -8,7 +8,7 @@ use baton_core::decision::{Decision, Evidence};
 use baton_core::engine::EngineCommand;
 use baton_core::guard::{Action, Guard, HandOver, Input, Note};
 use baton_core::ids::{InstanceName, Stamp, Term};
-use baton_core::message::{Grant, Order, PeerAnswer, Promise, ToGuard};
+use baton_core::message::{Directive, Grant, Order, PeerAnswer, Promise, ToGuard};
 use baton_core::record::Record;
 use baton_core::time::{Span, Time};
 use baton_oracle::{
@@ -75,6 +75,15 @@ impl World {
         let settled = machine.epoch().is_some_and(|epoch| epoch.generation == record.epoch.generation);
         let accused = settled && state == MasterState::None;
         record.master.clone().filter(|_| accused).map(|master| (master, record.term))
+    }
+
+    /// An arbiter speaks: whoever it severs at this version while there is evidence may be severed late, under a successor that knows
+    /// of none and lets the same master lead.
+    pub(super) fn watch_sever(&mut self, arbiter: &str, directive: &Directive) {
+        let severs = matches!(directive.order, Order::Sever { .. });
+        if severs && self.accused(arbiter).is_some_and(|(_, term)| term == directive.term) {
+            self.severed_by_right = self.severed_by_right.max(Some(directive.stamp()));
+        }
     }
 
     /// An arbiter speaks, that had accepted evidence against `accused` before.
@@ -170,7 +179,7 @@ impl World {
             let at = granted.and_then(Guard::writable_at);
             at == Some(record.term) && node.engine.running && node.engine.writable && !node.frozen
         });
-        if !expelled && severed {
+        if !expelled && severed && self.severed_by_right != stamp {
             self.owe(severances::check_severed(&record, instance, leads));
         }
     }

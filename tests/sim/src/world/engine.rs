@@ -66,6 +66,8 @@ pub struct Engine {
     pub attached: BTreeMap<InstanceName, usize>,
     /// What was sent to each, so that nothing is sent twice over a link that works.
     pub sent: BTreeMap<InstanceName, usize>,
+    /// How often each has opened a link to this run: what was said over one that is gone is nothing.
+    links: BTreeMap<InstanceName, u64>,
     /// Clients that wait.
     pub waiting: Vec<Waiting>,
     /// For how many replicas a commit waits.
@@ -91,6 +93,7 @@ impl Engine {
             log,
             attached: BTreeMap::new(),
             sent: BTreeMap::new(),
+            links: BTreeMap::new(),
             waiting: Vec::new(),
             ack_quorum,
             stalled: false,
@@ -115,6 +118,7 @@ impl Engine {
         self.link_up = false;
         self.attached.clear();
         self.sent.clear();
+        self.links.clear();
         self.waiting.clear();
         self.stalled = false;
     }
@@ -218,9 +222,26 @@ impl Engine {
         self.run_name.clone()
     }
 
+    /// A replica opens a link; nothing is known of what it holds.
+    pub fn attach(&mut self, replica: &InstanceName) {
+        self.attached.insert(replica.clone(), 0);
+        self.sent.remove(replica);
+        *self.links.entry(replica.clone()).or_default() += 1;
+    }
+
+    /// Which of the links that a replica has opened to this run is the last.
+    #[must_use]
+    pub fn link_of(&self, replica: &InstanceName) -> u64 {
+        self.links.get(replica).copied().unwrap_or(0)
+    }
+
     /// Takes what its master sent; not where something is missing before it.
     pub fn takes(&mut self, run: &EngineRun, start: usize, log: Vec<Entry>) -> bool {
         if start == 0 {
+            // A whole copy. Whoever replicates from here holds what is gone now: it is sent away, and takes a copy, too. Given only
+            // what comes after what it was given before, it would come to hold a mixture of the two.
+            self.attached.clear();
+            self.sent.clear();
             self.log = log;
             self.copied_from = Some(run.clone());
             return true;
@@ -269,9 +290,10 @@ impl Engine {
         (Answer::Waits, newest)
     }
 
-    /// A replica has confirmed so much; the writes that are committed by it.
-    pub fn confirmed(&mut self, replica: &InstanceName, length: usize) -> Vec<WriteId> {
-        if let Some(known) = self.attached.get_mut(replica) {
+    /// A replica has confirmed so much, over this of its links; the writes that are committed by it.
+    pub fn confirmed(&mut self, replica: &InstanceName, link: u64, length: usize) -> Vec<WriteId> {
+        let last = self.link_of(replica);
+        if let Some(known) = self.attached.get_mut(replica).filter(|_| link == last) {
             *known = (*known).max(length);
         }
         self.settled()
@@ -293,4 +315,51 @@ fn last_mark(log: &[Entry]) -> Option<(DataId, Term)> {
         Entry::Mark(id, term) => Some((id.clone(), *term)),
         Entry::Write(_) | Entry::Found => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::name;
+
+    fn marked(term: u64, writes: &[u64]) -> Vec<Entry> {
+        let mark = Entry::Mark(DataId("ours".into()), Term(term));
+        writes.iter().map(|write| Entry::Write(WriteId(*write))).chain([mark]).collect()
+    }
+
+    fn replica(log: Vec<Entry>) -> Engine {
+        let mut engine = Engine::new(name("a2"), log, 1);
+        engine.start();
+        engine
+    }
+
+    /// Seed 10020006: a3 followed a2, which followed a1 as soon as that led. a3 was sent what a2 came to hold after the 64 entries
+    /// of before: the old ones stayed, and a3 held a mixture that nobody had ever written. As master it lacked what was confirmed.
+    #[test]
+    fn one_that_takes_a_whole_copy_sends_its_own_replicas_away() {
+        let (a3, a1) = (name("a3"), EngineRun("a1.1".into()));
+        let mut a2 = replica(marked(1, &[1, 2, 3]));
+        a2.attach(&a3);
+        a2.confirmed(&a3, 1, 4);
+        assert!(a2.takes(&a1, 0, marked(2, &[1, 9])));
+        assert_eq!((a2.attached.len(), a2.probe().replicas_caught_up), (0, 0));
+        a2.attach(&a3);
+        assert_eq!(a2.sent.get(&a3), None, "it takes all of it");
+        // What follows the copy is no reason to send anybody away.
+        assert!(a2.takes(&a1, 3, vec![Entry::Write(WriteId(10))]));
+        assert_eq!(a2.attached.len(), 1);
+    }
+
+    #[test]
+    fn what_was_confirmed_over_a_link_that_is_gone_commits_nothing() {
+        let a3 = name("a3");
+        let mut a2 = replica(marked(1, &[]));
+        a2.attach(&a3);
+        a2.obey(&EngineCommand::Promote { term: Term(2), data_id: DataId("ours".into()), ack_quorum: 1 });
+        assert_eq!(a2.write(WriteId(5)), Answer::Waits);
+        a2.attached.remove(&a3);
+        a2.attach(&a3);
+        assert_eq!(a2.confirmed(&a3, 1, 3), []);
+        assert_eq!(a2.confirmed(&a3, 2, 3), [WriteId(5)]);
+    }
 }

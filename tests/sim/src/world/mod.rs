@@ -44,7 +44,7 @@ pub use weather::Weather;
 use agenda::Agenda;
 use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
-use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Term, Version};
+use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp, Term, Version};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Span;
@@ -112,6 +112,8 @@ pub struct World {
     pub duties: bool,
     /// The new term that was asked for last: in which epoch, at which version.
     asked: Option<(Epoch, Version)>,
+    /// The latest order to sever that was given while there was evidence against the master.
+    severed_by_right: Option<Stamp>,
     /// Whom a person has ever expelled: an order to sever it may be on its way for long after.
     expelled: BTreeSet<InstanceName>,
     net: Net,
@@ -173,6 +175,7 @@ impl World {
             fence_works: true,
             duties: setup.weather.is_some(),
             asked: None,
+            severed_by_right: None,
             expelled: BTreeSet::new(),
             net: Net::default(),
             rules: setup.rules,

@@ -7,6 +7,7 @@ use baton_core::arbiter::SessionId;
 use baton_core::ids::{EngineRun, Epoch, InstanceName};
 use baton_core::message::{Ask, Beat, Grant, Hello, Order, PeerAnswer, ToGuard};
 use baton_core::record::Settings;
+use baton_core::time::Time;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -60,8 +61,10 @@ pub enum Body {
         /// Its grant.
         grant: Option<Grant>,
     },
-    /// The board answers a candidate, over this connection.
-    FromBoard(baton_board::SessionId, SessionMessage),
+    /// An arbiter renews its lock, and by its clock this is when: what is answered counts from there.
+    Renew(baton_board::SessionId, Time),
+    /// The board answers a candidate, over this connection; a renewal, with when that was sent.
+    FromBoard(baton_board::SessionId, SessionMessage, Option<Time>),
     /// The board answers a request.
     Answer(RequestId, Box<Reply>),
     /// A starting guard (of this run) reads the board.
@@ -76,10 +79,11 @@ pub enum Body {
     Knock(u64, u32),
     /// It was heard.
     KnockHeard(u64),
-    /// A master's engine streams to a replica's: what stands from here on in its log; from the begin, where the link is new.
-    Data(EngineRun, usize, Vec<Entry>),
-    /// The replica has it.
-    Confirm(EngineRun, InstanceName, usize),
+    /// A master's engine streams to a replica's, over this of its links: what stands from here on in its log; from the begin, where
+    /// the link is new.
+    Data(EngineRun, u64, usize, Vec<Entry>),
+    /// The replica has it, by what came over this of its links.
+    Confirm(EngineRun, InstanceName, u64, usize),
 }
 
 impl Body {
@@ -102,7 +106,7 @@ impl Body {
                 Order::EndEngine { .. } => "end-engine",
                 Order::StandDown => "stand-down",
             },
-            Self::ToBoard(_) => "ask",
+            Self::ToBoard(_) | Self::Renew(..) => "ask",
             Self::FromBoard(..) | Self::Answer(..) => "answer",
             Self::Ask(..) | Self::Promised(_) => "promise",
             Self::Relay(..) | Self::Relayed { .. } => "relay",

@@ -41,6 +41,8 @@ pub struct Provider {
     sessions: BTreeMap<SessionId, String>,
     /// Connections that are over: what was still under way over them reaches nobody.
     closed: BTreeSet<SessionId>,
+    /// When the renewals of each session were sent that are not answered: the board answers them in their order.
+    renewals: BTreeMap<SessionId, VecDeque<Time>>,
     asked: BTreeMap<RequestId, String>,
     /// Guards' reads under way: whose, of which run.
     reads: BTreeMap<RequestId, (String, u64)>,
@@ -73,6 +75,7 @@ impl Provider {
             durable,
             sessions: BTreeMap::new(),
             closed: BTreeSet::new(),
+            renewals: BTreeMap::new(),
             asked: BTreeMap::new(),
             reads: BTreeMap::new(),
             // Far above the arbiters' numbers.
@@ -132,6 +135,7 @@ impl World {
             self.board_persists(persist);
         }
         self.provider.asked.clear();
+        self.provider.renewals.clear();
         self.provider.reads.clear();
         let sessions = std::mem::take(&mut self.provider.sessions);
         self.provider.closed.extend(sessions.keys());
@@ -152,6 +156,10 @@ impl World {
     pub fn start_provider_if_down(&mut self) {
         if self.provider.board.is_none() {
             self.start_provider();
+            // What became durable as it ended is news to everybody: their watches go on from what they have seen.
+            if self.provider.durable.settings.version != self.settings.version {
+                self.spread_settings();
+            }
         }
     }
 
@@ -163,6 +171,15 @@ impl World {
         self.start_provider();
         self.spread_settings();
         self.spread_lock();
+    }
+
+    /// An answer is the answer to one renewal. Counted from a later one that was lost on its way, it would tell of a lock that nobody
+    /// gave (seed 20016262).
+    pub(super) fn board_hears_renewal(&mut self, from: &str, session: SessionId, sent: Time) {
+        if self.provider.board.is_some() && !self.provider.closed.contains(&session) {
+            self.provider.renewals.entry(session).or_default().push_back(sent);
+        }
+        self.board_hears(from, Input::Renew { session });
     }
 
     pub(super) fn board_hears(&mut self, from: &str, input: Input) {
@@ -221,6 +238,7 @@ impl World {
 
     pub(super) fn board_closed(&mut self, session: SessionId) {
         self.provider.sessions.remove(&session);
+        self.provider.renewals.remove(&session);
         self.provider.closed.insert(session);
         self.board_step(Input::Closed { session });
     }
@@ -256,8 +274,11 @@ impl World {
                     if let SessionMessage::Granted { predecessor_bound, resumed: false, .. } = &message {
                         self.watch_bound(*predecessor_bound);
                     }
+                    let renewed = matches!(message, SessionMessage::Renewed { .. });
+                    let sent = self.provider.renewals.get_mut(&session).filter(|_| renewed);
+                    let sent = sent.and_then(VecDeque::pop_front);
                     if let Some(arbiter) = self.provider.sessions.get(&session).cloned() {
-                        self.send(BOARD, &arbiter, Body::FromBoard(session, message));
+                        self.send(BOARD, &arbiter, Body::FromBoard(session, message, sent));
                     }
                 }
                 Action::Reply { id, reply } => self.board_replies(id, reply),

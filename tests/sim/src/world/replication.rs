@@ -41,7 +41,8 @@ impl World {
             let sent = node.engine.sent.get(replica).copied().unwrap_or(0).max(*confirmed);
             if sent < length {
                 let rest = node.engine.log[sent..].to_vec();
-                behind.push((replica.clone(), Body::Data(node.engine.name_of_run(), sent, rest)));
+                let link = node.engine.link_of(replica);
+                behind.push((replica.clone(), Body::Data(node.engine.name_of_run(), link, sent, rest)));
             }
         }
         for (replica, _) in &behind {
@@ -67,8 +68,7 @@ impl World {
             self.nodes.get(&master).is_some_and(|node| node.engine.attached.contains_key(instance));
         if there && !attached {
             if let Some(node) = self.nodes.get_mut(&master) {
-                node.engine.attached.insert(instance.clone(), 0);
-                node.engine.sent.remove(instance);
+                node.engine.attach(instance);
             }
         } else if !there && up {
             if let Some(node) = self.nodes.get_mut(instance) {
@@ -94,7 +94,7 @@ impl World {
         &mut self,
         instance: &InstanceName,
         from: &str,
-        run: &EngineRun,
+        (run, link): (&EngineRun, u64),
         start: usize,
         log: Vec<Entry>,
     ) {
@@ -112,7 +112,11 @@ impl World {
         }
         node.engine.link_up = true;
         let length = node.engine.log.len();
-        self.send(instance.as_str(), from, Body::Confirm(run.clone(), instance.clone(), length));
+        if start == 0 {
+            // It has sent its own replicas away.
+            self.links_lost(instance);
+        }
+        self.send(instance.as_str(), from, Body::Confirm(run.clone(), instance.clone(), link, length));
         // Chained replicas get it in turn.
         self.replicate_from(instance);
     }
@@ -121,14 +125,14 @@ impl World {
         &mut self,
         master: &InstanceName,
         run: &EngineRun,
-        replica: &InstanceName,
+        (replica, link): (&InstanceName, u64),
         length: usize,
     ) {
         let Some(node) = self.nodes.get_mut(master) else { return };
         if !node.engine.running || node.engine.name_of_run() != *run {
             return;
         }
-        for write in node.engine.confirmed(replica, length) {
+        for write in node.engine.confirmed(replica, link, length) {
             self.watch_counted(master, replica);
             self.acknowledged_late(master, write);
         }
@@ -165,9 +169,16 @@ impl World {
 
     /// An engine is gone: whoever replicated from it has no link, and it is nobody's replica.
     pub(super) fn replicas_lost(&mut self, gone: &InstanceName) {
-        let Some(endpoint) = self.nodes.get(gone).map(super::Node::endpoint) else { return };
         for node in self.nodes.values_mut() {
             node.engine.attached.remove(gone);
+        }
+        self.links_lost(gone);
+    }
+
+    /// Whoever replicated from this engine has no link any more.
+    fn links_lost(&mut self, from: &InstanceName) {
+        let Some(endpoint) = self.nodes.get(from).map(super::Node::endpoint) else { return };
+        for node in self.nodes.values_mut() {
             if node.engine.follows.as_ref() == Some(&endpoint) {
                 node.engine.link_up = false;
             }

@@ -99,6 +99,7 @@ fn overtakes(body: &Body) -> bool {
         Body::Hello(..)
         | Body::Welcome(_)
         | Body::Bye(_)
+        | Body::Renew(..)
         | Body::FromBoard(..)
         | Body::Lock(_)
         | Body::Data(..)

@@ -146,7 +146,8 @@ fn what_is_accepted_as_lost_is_no_refusal_but_a_master_that_may_go_on_is() {
     let foreign = Candidate { data: data("theirs"), ..outside };
     let forced = Question { forced: Some(true), ..question(vec![foreign]) };
     assert_eq!(verdict(&forced, "a1"), Verdict::Refused(Refusal::Foreign), "that needs a word of its own");
-    assert_eq!(chosen(&Question { check_identity: false, ..forced }).as_deref(), Some("a1"));
+    let asked = Question { check_identity: false, by_itself: false, ..forced };
+    assert_eq!(chosen(&asked).as_deref(), Some("a1"));
 }
 
 #[test]
@@ -192,4 +193,21 @@ fn the_only_member_of_the_set_need_not_hold_the_start_of_its_own_term() {
     assert_eq!(chosen(&Question { sole: true, ..heard.clone() }).as_deref(), Some("a1"));
     // Another member of the set is away: that one may hold more.
     assert_eq!(chosen(&heard), None);
+}
+
+/// Seed 10038020: with `check_identity = false` the only member of its set was appointed by itself after its data was lost, and
+/// nothing said that all of it was gone.
+#[test]
+fn where_identity_is_not_checked_it_is_a_person_who_appoints_an_empty_or_foreign_one() {
+    let lost = |data| Candidate { data, reported: Some(Position::at(0, 0)), ..fit("a1") };
+    let cases = [
+        (DataState::Empty, Refusal::Empty),
+        (DataState::Unmarked, Refusal::Unmarked),
+        (data("theirs"), Refusal::Foreign),
+    ];
+    for (data, refusal) in cases {
+        let asked = Question { sole: true, check_identity: false, ..question(vec![lost(data)]) };
+        assert_eq!(verdict(&asked, "a1"), Verdict::Refused(refusal));
+        assert_eq!(chosen(&Question { by_itself: false, ..asked }).as_deref(), Some("a1"));
+    }
 }

@@ -62,7 +62,7 @@ fn written_back_and_ended_only_by_word(read: Record) {
 }
 
 /// An arbiter of this epoch with a set whose master is pinned by its record, heard and granted a pin.
-fn with_pinned_master(epoch: Epoch, pin: Pin) -> Arbiter {
+pub(super) fn with_pinned_master(epoch: Epoch, pin: Pin) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let valid_until = Time(9_000_000);

@@ -41,15 +41,21 @@ fn seeds_that_once_went_wrong_go_well() {
 }
 
 const WENT_WRONG: &[(u64, &str)] = &[
-    (3003674, "a member is severed late by the order of an arbiter before, under a master that its successor lets lead"),
+    (
+        3003674,
+        "a member is severed late by the order of an arbiter before, under a master that its successor lets lead",
+    ),
     (10020006, "one that takes a whole copy keeps its own replicas, and theirs becomes a mixture"),
     (10031908, "a term that wrote its mark and nothing else tells of a loss"),
     (10032878, "the members of a removed set come with two data sets, and a person decides"),
     (10038020, "the only member of its set lost its data, and identity is not checked"),
     (20011474, "a beat from before the end of a pause comes after it, and the master's host is lost"),
+    (20018817, "after a restore the recorded master follows another, and is appointed and never told"),
     (20016262, "the answer to a renewal of the lock is late, and later renewals are lost"),
     (20021707, "the provider is put back to before commits waited"),
     (20033515, "a member's disk is stuck while it is severed, and the arbiter dies"),
+    (20039195, "a fifth generation, and a term of the fourth that only a lost member knew of"),
+    (20061922, "a longer lease becomes durable as the board ends, and nobody is told"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
 ];
 

@@ -5,6 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, WriteOutcome};
 use super::set::{GuardState, Pending, Proposal, SetState};
+use super::succession::all_heard;
 use crate::decision::{Decision, Evidence, Phase};
 use crate::engine::DataState;
 use crate::ids::{DataId, InstanceName, OpId};
@@ -189,7 +190,8 @@ fn order_for(
     counts: bool,
 ) -> Option<Order> {
     let guard = set.guards.get(instance)?;
-    if set.is_master(instance) {
+    // After a restore the recorded master may be a replica of one that the record does not know: it is severed like the others.
+    if set.is_master(instance) && !all_heard(set) {
         let holder = record.incarnation == Some(guard.hello.incarnation);
         let order = match set.evidence {
             None => Some(set.drill_order(within).unwrap_or_else(|| master_order(set, record))),

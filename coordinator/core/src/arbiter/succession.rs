@@ -22,14 +22,19 @@ use std::collections::BTreeSet;
 /// How far terms jump where the provider has forgotten some: more than could have been recorded one after the other
 /// without any member hearing of them.
 const RESTORED_TERM_GAP: u64 = 1_000;
+/// How often the gap is doubled at most, and grows by itself after that: terms are 64 bits wide.
+const MOST_DOUBLED: u64 = 40;
 
 /// The term of an appointment, above `highest`, which somebody knows. What was recorded in an earlier generation after the
 /// backup, and what nobody was told of, is in nobody's memory; who watches masters may remember it all the same. Each
-/// generation has a gap of its own, since two of them may go back to the same backup.
+/// generation has a gap of its own, wider than those of all earlier ones together: two of them may go back to the same backup, and
+/// nobody may be left who knows what the earlier one led to.
 pub(super) fn next_term(highest: Term, appointed_in: u64, epoch: Epoch) -> Term {
     let restores = epoch.generation.saturating_sub(1);
-    if appointed_in < epoch.generation {
-        Term(highest.0 + restores * RESTORED_TERM_GAP)
+    if appointed_in < epoch.generation && restores > 0 {
+        let doubled = (restores - 1).min(MOST_DOUBLED);
+        let gap = (RESTORED_TERM_GAP << doubled).saturating_mul(restores - doubled);
+        Term(highest.0.saturating_add(gap))
     } else {
         highest.next()
     }
@@ -101,7 +106,12 @@ impl Arbiter {
             let attached = guard.is_some_and(|guard| guard.session.is_some());
             attached && severed(guard, record).is_none()
         };
-        let awaited = self.who_may_have_acknowledged(set, record);
+        // After a restore anybody may be chosen, and hold what nobody else does.
+        let awaited = if all_heard(set) {
+            set.guards.keys().cloned().collect()
+        } else {
+            self.who_may_have_acknowledged(set, record)
+        };
         let mut replicas = awaited.iter();
         if let Some(task) = set.task_of_term().filter(|task| succession.reach.is_some() && !task.is_over(now))
         {
@@ -265,7 +275,7 @@ impl Arbiter {
             _ => Position::Unknown,
         };
         let holds = |instance: &&InstanceName| {
-            let reported = if set.is_master(instance) {
+            let reported = if set.is_master(instance) && !all_heard(set) {
                 relinquished_at
             } else {
                 severed(set.guards.get(*instance), record).map_or(Position::Unknown, |report| report.position)
@@ -358,10 +368,9 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
     let (_, own) = choice.chosen.as_ref()?;
     let sure = |guard: &&GuardState| {
         let instance = &guard.hello.instance;
-        // The recorded master is asked to relinquish rather than to sever; nobody leads, so what it holds is final.
-        let of_old_master = guard.beat.as_ref().filter(|_| set.is_master(instance));
-        of_old_master.is_some_and(|beat| own.holds(&beat.engine.position))
-            || severed(Some(guard), record).is_some_and(|report| report.whole && own.holds(&report.position))
+        // What the recorded master was told is confirmed others hold, whatever became of its own run.
+        severed(Some(guard), record)
+            .is_some_and(|report| (report.whole || set.is_master(instance)) && own.holds(&report.position))
     };
     let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
     (unsure > 0)
@@ -414,6 +423,8 @@ impl Arbiter {
             .filter(|relinquished| old_master && relinquished.term >= record.term);
         let restarted = relinquished.is_some_and(|relinquished| relinquished.ended);
         let reported = match relinquished {
+            // The recorded master may have followed another since it relinquished.
+            _ if all_heard(set) => severed(Some(guard), record).map(|report| report.position),
             Some(relinquished) if relinquished.position == Position::Unknown => {
                 beat.filter(|beat| beat.engine.health == Health::Up).map(|beat| beat.engine.position)
             }

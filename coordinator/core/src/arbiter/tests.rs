@@ -338,7 +338,9 @@ fn where_commits_wait_nobody_is_chosen_after_a_restore_who_lacks_what_another_ho
 
 #[test]
 fn terms_that_a_restore_forgot_are_not_used_again() {
-    let cases = [(1, 1, 6), (1, 2, 1_005), (2, 2, 6), (1, 3, 2_005), (2, 3, 2_005)];
+    let cases = [(1, 1, 6), (1, 2, 1_005), (2, 2, 6), (1, 3, 2_005), (2, 3, 2_005), (1, 5, 8_005)];
+    let last = next_term(Term(5), 1, Epoch { generation: 42, number: 1 });
+    assert!(last < next_term(Term(5), 1, Epoch { generation: 43, number: 1 }), "two that go back to one backup");
     for (appointed_in, generation, next) in cases {
         let epoch = Epoch { generation, number: 1 };
         assert_eq!(

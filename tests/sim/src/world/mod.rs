@@ -44,7 +44,9 @@ pub use weather::Weather;
 use agenda::Agenda;
 use baton_core::arbiter::{RelayId, SessionId};
 use baton_core::engine::EngineCommand;
-use baton_core::ids::{CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp, Term, Version};
+use baton_core::ids::{
+    CoordinatorName, Epoch, Incarnation, InstanceName, ReplicaSetName, Stamp, Term, Version,
+};
 use baton_core::record::Settings;
 use baton_core::rules::Rules;
 use baton_core::time::Span;

@@ -1,4 +1,4 @@
-//! Who may replicate from a master without being heard (docs/protocol.md, P144, P211): kept from one record to the next until the member
+//! Who may replicate from a master without being heard (docs/protocol.md, P144, P145): kept from one record to the next until the member
 //! is heard, since nobody can tell it to stop, and its acknowledgements count again at once if that master is appointed anew.
 //!
 //! It must not know how reports are counted, or why a master is replaced.

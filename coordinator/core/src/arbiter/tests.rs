@@ -69,6 +69,13 @@ fn load(arbiter: &mut Arbiter, records: Vec<Record>, settings: Settings) {
     arbiter.step(Time(1), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
 }
 
+/// The same, severed by the record that was read after a restore, with what its engine holds.
+fn cut(beat: Beat) -> Beat {
+    let stamp = Stamp { generation: 2, version: recorded_at(Term(3)).version };
+    let severed = Some(Severed { stamp, position: beat.engine.position, run: None, whole: true });
+    Beat { severed, ..beat }
+}
+
 /// A master that gave its term up and has seen `highest`.
 fn beat(highest: Term) -> Beat {
     Beat {
@@ -280,7 +287,7 @@ fn a_held_set_is_decided_once_the_master_of_its_highest_term_is_heard() {
     for ((known, master), next) in cases {
         let mut arbiter = after_a_restore(Time(0));
         let known_master = Some((Term(known), master.clone()));
-        let beat = Beat { known_master, ..beat(Term(5)) };
+        let beat = cut(Beat { known_master, ..beat(Term(5)) });
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
         assert_eq!(written_terms(&mut arbiter), Vec::from_iter(next), "knows {known} as {master}'s");
     }
@@ -314,11 +321,11 @@ fn where_commits_wait_nobody_is_chosen_after_a_restore_who_lacks_what_another_ho
         let guards = hellos.map(|(instance, electable)| Hello { instance, electable, ..hello() });
         arbiter.step(Time(3), Input::Attached { session: SESSION, guards: guards.into() });
         let known = beat(Term(3));
-        let old = Beat {
+        let old = cut(Beat {
             engine: EngineView { position: Position::at(1, offset), ..known.engine.clone() },
             relinquished: None,
             ..known.clone()
-        };
+        });
         let position = Position::at(1, 5);
         let severed = Some(Severed { stamp, position, run: None, whole: true });
         let other = Beat {
@@ -340,7 +347,10 @@ fn where_commits_wait_nobody_is_chosen_after_a_restore_who_lacks_what_another_ho
 fn terms_that_a_restore_forgot_are_not_used_again() {
     let cases = [(1, 1, 6), (1, 2, 1_005), (2, 2, 6), (1, 3, 2_005), (2, 3, 2_005), (1, 5, 8_005)];
     let last = next_term(Term(5), 1, Epoch { generation: 42, number: 1 });
-    assert!(last < next_term(Term(5), 1, Epoch { generation: 43, number: 1 }), "two that go back to one backup");
+    assert!(
+        last < next_term(Term(5), 1, Epoch { generation: 43, number: 1 }),
+        "two that go back to one backup"
+    );
     for (appointed_in, generation, next) in cases {
         let epoch = Epoch { generation, number: 1 };
         assert_eq!(

@@ -40,10 +40,11 @@ fn hear(arbiter: &mut Arbiter, at: u64, session: SessionId, beat: Beat) {
     arbiter.step(Time(at), Input::Beat { session, beat: Box::new(beat) });
 }
 
-/// It leads nothing; term 5 was the first member's.
+/// It leads nothing, and is severed; term 5 was the first member's.
 fn idle(text: &str) -> Beat {
     let relinquished = beat(Term(5)).relinquished.filter(|_| text == "a1");
-    Beat { instance: name(text), relinquished, known_master: Some((Term(5), instance())), ..beat(Term(5)) }
+    let known_master = Some((Term(5), instance()));
+    cut(Beat { instance: name(text), relinquished, known_master, ..beat(Term(5)) })
 }
 
 fn attach_second(arbiter: &mut Arbiter, at: u64) {
@@ -157,4 +158,40 @@ fn a_set_that_was_removed_before_the_backup_is_not_held() {
     let mut arbiter = after_a_restore_of(vec![tombstone], BOUND);
     hear(&mut arbiter, 10, SESSION, Beat { known_master: None, ..idle("a1") });
     assert!(!arbiter.sets[&replicaset()].held, "it has no master to wait for");
+}
+
+/// Seed 20021707: a member was appointed a moment before the report of another, which was in no recorded in-sync set, and held more.
+#[test]
+fn whoever_is_heard_is_waited_for_in_whatever_set_it_was() {
+    let mut arbiter = with_two_listed(vec![recorded_at(Term(3))]);
+    attach_second(&mut arbiter, 11);
+    hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
+    hear(&mut arbiter, BOUND.0, OTHER, Beat { severed: None, ..idle("a2") });
+    arbiter.step(Time(BOUND.0 + 1), Input::Tick);
+    assert_eq!(written_terms(&mut arbiter), [], "the second one is not severed yet");
+    let more = Position::at(1, 12);
+    let ahead = Beat { engine: EngineView { position: more, ..idle("a2").engine }, ..idle("a2") };
+    hear(&mut arbiter, BOUND.0 + 2, OTHER, cut(ahead));
+    let (_, record) = last_written(&mut arbiter).expect("all have reported");
+    assert_eq!((record.master, record.start), (Some(name("a2")), more));
+}
+
+/// Seed 20018817: the recorded master was in truth a replica of another, and went on following it.
+#[test]
+fn the_recorded_master_is_severed_like_the_others() {
+    let mut arbiter = with_two_listed(vec![recorded_at(Term(3))]);
+    attach_second(&mut arbiter, 11);
+    hear(&mut arbiter, BOUND.0, SESSION, Beat { severed: None, ..idle("a1") });
+    hear(&mut arbiter, BOUND.0, OTHER, idle("a2"));
+    let told = std::iter::from_fn(|| arbiter.pop_action()).filter_map(|action| match action {
+        Action::Send { instance, message: ToGuard::Directive(directive), .. } => {
+            Some((instance, directive.order))
+        }
+        _ => None,
+    });
+    let severed: BTreeSet<_> = told
+        .filter(|(_, order)| matches!(order, crate::message::Order::Sever { .. }))
+        .map(|(instance, _)| instance)
+        .collect();
+    assert_eq!(severed, ["a1", "a2"].map(name).into());
 }

@@ -7,7 +7,7 @@ use crate::arbiter::{Forcing, TaskId, TaskState};
 fn waits_for_a_stranger() -> Arbiter {
     let mut arbiter = after_a_restore(Time(0));
     let stranger = InstanceName::parse("a9").expect("a good name");
-    let beat = Beat { known_master: Some((Term(5), stranger)), ..beat(Term(5)) };
+    let beat = cut(Beat { known_master: Some((Term(5), stranger)), ..beat(Term(5)) });
     arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
     assert_eq!(written_terms(&mut arbiter), [], "its master may lead");
     arbiter

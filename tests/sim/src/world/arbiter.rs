@@ -241,10 +241,8 @@ impl World {
         let local = node.clock.read(now);
         if node.next_renewal.is_some_and(|at| local >= at) {
             node.next_renewal = Some(local + node.lock_renew());
-            if !node.no_renewals {
-                if let Some(session) = node.session {
-                    self.send(name, BOARD, Body::Renew(session, local));
-                }
+            if let Some(session) = node.session.filter(|_| !node.no_renewals) {
+                self.send(name, BOARD, Body::Renew(session, local));
             }
         }
         self.arbiter_step(name, Input::Tick);

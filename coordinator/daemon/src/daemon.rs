@@ -274,6 +274,7 @@ impl Common {
             moving: self.moving.clone(),
             masters,
             notes: self.notes.clone(),
+            told: None,
         }
     }
 

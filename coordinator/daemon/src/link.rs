@@ -2,6 +2,7 @@
 //!
 //! It must not know what guards and arbiter make of the messages.
 
+mod finding;
 pub mod host;
 pub mod peers;
 pub mod service;

@@ -244,6 +244,7 @@ impl Common {
             moving: self.moving.clone(),
             masters: watch::Sender::new(Arc::new(MastersView::default())),
             notes: baton_coordinator::notes::Notes::default(),
+            told: None,
         };
         tokio::spawn(host::link(link, frozen.clone(), self.stop.clone()));
         Ok(())

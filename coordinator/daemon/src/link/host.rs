@@ -3,6 +3,7 @@
 //!
 //! It must not know what any of it means.
 
+use super::finding::{self, Sighting};
 use super::peers::Peers;
 use super::service::PROBLEM_BYTES_MAX;
 use super::wire;
@@ -74,6 +75,8 @@ pub struct HostLink {
     pub masters: watch::Sender<Arc<MastersView>>,
     /// What people should know of this host.
     pub notes: Notes,
+    /// The arbiter that another coordinator told of last; at first none has.
+    pub told: Option<Sighting>,
 }
 
 impl HostLink {
@@ -81,20 +84,25 @@ impl HostLink {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut wait = WAIT_MIN;
         while !self.beats.is_closed() || !self.beats.is_empty() {
-            let address = self
-                .lock
-                .borrow_and_update()
-                .as_ref()
-                .and_then(|lock| lock.holder.as_ref().map(|holder| holder.address.to_string()));
-            let attached = match address {
+            let arbiter = finding::latest(self.lock.borrow_and_update().as_ref(), self.told.as_ref());
+            let attached = match arbiter {
                 None => false,
-                Some(address) => tokio::select! {
+                Some(arbiter) => tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
-                    attached = self.attach_and_serve(&address) => attached,
+                    attached = self.attach_and_serve(&arbiter) => attached,
                 },
             };
             wait = if attached { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
+            if wait == WAIT_MAX {
+                let told = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    _ = self.lock.changed() => None,
+                    told = finding::ask(&self.peers, &self.address, usize::MAX) => told,
+                };
+                self.told = told.or(self.told.take());
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -106,7 +114,8 @@ impl HostLink {
     }
 
     /// Serves one connection until it ends; whether it was ever attached.
-    async fn attach_and_serve(&mut self, address: &str) -> bool {
+    async fn attach_and_serve(&mut self, arbiter: &Sighting) -> bool {
+        let address = arbiter.address.as_str();
         let (out, queue) = mpsc::channel(OUT_MAX);
         let mut inbound = match self.open(address, &out, queue).await {
             Ok(inbound) => inbound,
@@ -120,7 +129,7 @@ impl HostLink {
         while self.beats.try_recv().is_ok() {}
         self.peers.attached(Some(address));
         self.tell_all(|| FromLink::Attached).await;
-        let why = self.serve(&out, &mut inbound).await;
+        let why = self.serve(arbiter, &out, &mut inbound).await;
         // The arbiter ends its half once it has read the end of ours: then the last beats have arrived.
         drop(out);
         let rest = async { while let Ok(Some(_)) = inbound.message().await {} };
@@ -173,12 +182,15 @@ impl HostLink {
 
     async fn serve(
         &mut self,
+        arbiter: &Sighting,
         out: &mpsc::Sender<v1::FromHost>,
         inbound: &mut tonic::Streaming<v1::ToHost>,
     ) -> String {
         // A new arbiter was told nothing yet.
         self.moving.mark_changed();
         let mut told: Option<Vec<Note>> = None;
+        // Whoever loses the lock with the provider knows nothing of its successor, and neither does a host that lost the provider.
+        let mut elsewhere = Box::pin(self.seen_elsewhere(arbiter.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -216,9 +228,30 @@ impl HostLink {
                     }
                 }
                 changed = self.lock.changed() => {
-                    if changed.is_err() || self.lock.borrow().as_ref().is_some_and(|lock| lock.holder.is_some()) {
+                    // What was learnt of from others may come from the provider later.
+                    let later = |lock: &LockView| Sighting::of(lock).is_some_and(|seen| seen != *arbiter);
+                    if changed.is_err() || self.lock.borrow().as_ref().is_some_and(later) {
                         return "the lock changed hands".to_owned();
                     }
+                }
+                later = &mut elsewhere => {
+                    self.told = Some(later);
+                    return "another coordinator knows of a later arbiter".to_owned();
+                }
+            }
+        }
+    }
+
+    /// Ends once another coordinator has seen a later arbiter than this one. One is asked a few times in a lease.
+    fn seen_elsewhere(&self, arbiter: Sighting) -> impl Future<Output = Sighting> + Send + use<> {
+        let (peers, live, own) = (Arc::clone(&self.peers), self.live.clone(), self.address.clone());
+        async move {
+            loop {
+                let lease = live.borrow().timing.lease_ttl.as_duration();
+                tokio::time::sleep(lease / 6 + spread(lease / 6)).await;
+                let told = finding::ask(&peers, &own, 1).await;
+                if let Some(told) = told.filter(|told| told.epoch > arbiter.epoch) {
+                    return told;
                 }
             }
         }

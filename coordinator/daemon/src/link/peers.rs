@@ -12,7 +12,7 @@ use baton_core::ids::InstanceName;
 use baton_core::message::{Ask, Beat, Hello, PeerAnswer};
 use baton_proto::v1;
 use baton_proto::v1::coordination_client::CoordinationClient;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -98,6 +98,25 @@ impl Peers {
             addresses.insert(instance, peer.address);
         }
         Ok(())
+    }
+
+    /// Where other members of this host's sets are reached.
+    #[must_use]
+    pub fn known_addresses(&self) -> BTreeSet<String> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Asks another coordinator whom it takes for the active arbiter.
+    ///
+    /// # Errors
+    /// The transport's, or that it is of another cluster or of an older build.
+    pub async fn find_arbiter(&self, address: &str) -> Result<v1::FindArbiterResponse, Status> {
+        let request = v1::FindArbiterRequest {
+            cluster: self.config.identity.cluster.to_string(),
+            identity: self.config.identity.secret_hash.to_vec(),
+        };
+        let call = async |mut client: CoordinationClient<Channel>| client.find_arbiter(request).await;
+        self.call(address, self.beat(), call).await
     }
 
     /// Asks a member; the answer may take as long as an arbiter's silence has to last.

@@ -1,6 +1,7 @@
 //! The arbiter's end of the streams: checks who comes, hands what hosts say to the arbiter's shell, and carries back
 //! what it answers. It decides nothing and keeps no state but the number of streams.
 
+use super::finding::Sighting;
 use super::wire;
 use crate::arbiter_shell::{Aside, Event};
 use crate::clock;
@@ -189,6 +190,16 @@ impl Coordination for CoordinationService {
             .map_err(|_| Status::unavailable("too many knock at this moment"))?;
         Ok(Response::new(v1::KnockResponse {}))
     }
+
+    async fn find_arbiter(
+        &self,
+        request: Request<v1::FindArbiterRequest>,
+    ) -> Result<Response<v1::FindArbiterResponse>, Status> {
+        let v1::FindArbiterRequest { cluster, identity } = request.into_inner();
+        self.admit(&cluster, &identity)?;
+        let seen = self.lock.borrow().as_ref().and_then(Sighting::of);
+        Ok(Response::new(seen.map(Sighting::into_wire).unwrap_or_default()))
+    }
 }
 
 /// Reads one host's stream to its end.
@@ -230,4 +241,41 @@ async fn read(session: SessionId, mut inbound: Streaming<v1::FromHost>, events: 
         }
     }
     let _ = events.send(Event::Detached { session }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+    use baton_core::ids::{Endpoint, Epoch};
+    use baton_provider::Candidate;
+
+    fn service(lock: Option<LockView>) -> CoordinationService {
+        let text = "[cluster]\nname = \"orders\"\n[provider]\nkind = \"stateboard\"\nendpoints = [\"http://h:1\"]\n\
+                    [coordinator]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\nstate_dir = \"/nonexistent\"\n";
+        let config = Config::from_text("a.toml", text, [], &Overrides::default()).expect("a good file");
+        let (knocks, _) = mpsc::channel(1);
+        CoordinationService::new(Arc::new(config), None, BTreeMap::new(), watch::channel(lock).1, knocks)
+    }
+
+    #[tokio::test]
+    async fn whoever_is_of_the_cluster_is_told_where_the_arbiter_was_seen_last() {
+        let coordinator = CoordinatorName::parse("b").expect("a good name");
+        let holder = Candidate { coordinator, address: Endpoint("b:1".into()) };
+        let held = LockView { epoch: Epoch { generation: 1, number: 7 }, holder: Some(holder), bid: None };
+        let nobodys = LockView { holder: None, ..held.clone() };
+        for (lock, address) in [(Some(held), "b:1"), (Some(nobodys), ""), (None, "")] {
+            let service = service(lock);
+            let identity = service.config.identity.secret_hash.to_vec();
+            let asked = v1::FindArbiterRequest { cluster: "orders".to_owned(), identity };
+            let told = service.find_arbiter(Request::new(asked.clone())).await.expect("one of us asks");
+            assert_eq!(told.into_inner().address, address);
+            for stranger in [
+                v1::FindArbiterRequest { cluster: "stock".to_owned(), ..asked.clone() },
+                v1::FindArbiterRequest { identity: vec![1], ..asked.clone() },
+            ] {
+                assert!(service.find_arbiter(Request::new(stranger)).await.is_err());
+            }
+        }
+    }
 }

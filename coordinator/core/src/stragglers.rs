@@ -50,6 +50,13 @@ impl Stragglers {
         stragglers
     }
 
+    /// These too.
+    pub fn extend(&mut self, others: Self) {
+        for (member, masters) in others.0 {
+            self.0.entry(member).or_default().extend(masters);
+        }
+    }
+
     /// It may follow this master too.
     pub fn add(&mut self, member: InstanceName, master: InstanceName) {
         self.0.entry(member).or_default().insert(master);

@@ -65,9 +65,10 @@ impl Arbiter {
         for member in record.in_sync.iter().filter(|member| *member != old) {
             stragglers.add(member.clone(), old.clone());
         }
-        // The record of before a restore does not say whom they follow: its old master may be a replica of the chosen one by now.
-        for member in set.guards.keys().filter(|_| all_heard(set)) {
-            stragglers.add(member.clone(), chosen.clone());
+        // The record of before a restore does not say whom they follow: somebody of whom it knows nothing, or its old master, which
+        // may be a replica of the chosen one by now.
+        if all_heard(set) {
+            stragglers.extend(Stragglers::all_of(set.guards.keys(), chosen));
         }
         let cut = |member: &InstanceName| severed(set.guards.get(member), record).is_some();
         let members: BTreeSet<_> = stragglers.members().cloned().collect();

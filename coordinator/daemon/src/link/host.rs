@@ -93,6 +93,10 @@ impl HostLink {
                     attached = self.attach_and_serve(&arbiter) => attached,
                 },
             };
+            if !attached {
+                // A hint that leads nowhere must not stand before what the provider says.
+                self.told = None;
+            }
             wait = if attached { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
             if wait == WAIT_MAX {
                 let told = tokio::select! {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arbiter::set::{GuardState, SetState};
+use crate::decision::{Class, Evidence};
 use crate::fixture::name;
 use crate::record::Member;
 use crate::stragglers::Stragglers;
@@ -75,6 +76,26 @@ fn whoever_may_follow_one_of_two_is_kept_with_both() {
     }
     let chosen = arbiter().next_stragglers(&heard(&record, follows("a9:1", 2)), &record, &name("a2"));
     assert!(chosen.is_empty(), "a master follows nobody");
+}
+
+/// Seed 30008916: after a restore the record named none of the master's followers. One whose engine answered nobody was taken for a
+/// straggler of the chosen one alone; then the one whom it followed led again.
+#[test]
+fn whoever_has_not_severed_when_all_are_heard_may_follow_anybody() {
+    let record = Record { stragglers: Stragglers::default(), ..waits() };
+    let next = |evidence| {
+        let mut set = heard(&record, severed_by(4));
+        for other in ["a1", "a3"].map(name) {
+            let hello = Hello { instance: other.clone(), ..hello() };
+            set.guards.insert(other, GuardState::new(hello, SESSION));
+        }
+        set.evidence = evidence;
+        arbiter().next_stragglers(&set, &record, &name("a2"))
+    };
+    let all = Some((Evidence::AllHeard, Class::Restored));
+    let anybody = pairs(&[("a1", "a2"), ("a1", "a3"), ("a3", "a1"), ("a3", "a2")]);
+    assert_eq!(next(all), anybody, "a2 has severed, and is chosen");
+    assert!(next(None).is_empty(), "the record says who followed");
 }
 
 #[test]

@@ -358,7 +358,9 @@ async fn a_missing_server_a_stranger_and_a_cluster_are_named() {
     let kind = Redis::new(address, None);
     let (_stream, refused) = tokio::join!(answer, kind.connect(PATIENCE));
     assert!(matches!(refused.err(), Some(ConnectError::NotThisKind { .. })));
-    let mut cluster = Server::new(&["--cluster-enabled", "yes"]);
+    // Its own default, ten thousand above, lies among the ports that the kernel gives to clients.
+    let bus = free_port().to_string();
+    let mut cluster = Server::new(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
     cluster.start(&cluster.command());
     let found = || async {
         cluster

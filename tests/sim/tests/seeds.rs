@@ -57,6 +57,7 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (20039195, "a fifth generation, and a term of the fourth that only a lost member knew of"),
     (20061922, "a longer lease becomes durable as the board ends, and nobody is told"),
     (30008916, "after a restore nobody knows whom a member follows whose engine answers nobody"),
+    (40002706, "the write that was to list a master was lost, and it leads unheard after a restore"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
 ];
 

@@ -166,10 +166,15 @@ fn is_fenced(guard: &GuardState) -> bool {
     guard.session.is_some() && matches!(stand, Some(Stand::Standby | Stand::Candidate(_)))
 }
 
-/// Every member that is listed or ever came is heard, has read the provider, and has no right.
+/// Every member that is listed, that the record names, or that ever came, is heard, has read the provider, and has no right.
+/// A member may be named by the record and not be listed: the write that was to list it may have been lost, and it may lead.
 fn nobody_leads(set: &SetState) -> bool {
-    let listed = set.members.keys().all(|instance| set.guards.contains_key(instance));
-    listed && !set.guards.is_empty() && set.guards.values().all(is_fenced)
+    let named = set
+        .record
+        .iter()
+        .flat_map(|record| record.master.iter().chain(&record.in_sync).chain(record.stragglers.members()));
+    let heard = set.members.keys().chain(named).all(|instance| set.guards.contains_key(instance));
+    heard && !set.guards.is_empty() && set.guards.values().all(is_fenced)
 }
 
 /// Whether a person's word stands for whoever is not attached.

@@ -68,6 +68,33 @@ fn nobody_is_appointed_while_a_listed_member_is_not_heard() {
     }
 }
 
+/// Seed 40002706: the write that was to list the master was lost, the record named it, and it was paused and led unheard.
+#[test]
+fn nobody_is_appointed_while_one_is_not_heard_whom_only_the_record_names() {
+    let third = || name("a3");
+    let known = recorded_at(Term(3));
+    let straggling = [(third(), instance())].into_iter().collect();
+    let naming = [
+        Record { master: Some(third()), in_sync: BTreeSet::new(), ..known.clone() },
+        Record { in_sync: [instance(), third()].into(), ..known.clone() },
+        Record { stragglers: straggling, ..known },
+    ];
+    for record in naming {
+        let mut arbiter = with_two_listed(vec![record.clone()]);
+        attach_second(&mut arbiter, 11);
+        let session = SessionId(3);
+        hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
+        hear(&mut arbiter, BOUND.0, OTHER, idle("a2"));
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [], "a3 may lead: {record:?}");
+        let hello = Hello { instance: third(), endpoint: Endpoint("a3:1".into()), ..hello() };
+        arbiter.step(Time(BOUND.0 + 2_000_001), Input::Attached { session, guards: vec![hello] });
+        hear(&mut arbiter, BOUND.0 + 2_000_002, session, idle("a3"));
+        arbiter.step(Time(BOUND.0 + 4_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [Term(1_005)], "all are heard: {record:?}");
+    }
+}
+
 #[test]
 fn what_a_member_said_before_its_stream_broke_does_not_count() {
     for (stays, appointed) in [(false, None), (true, Some(Term(1_005)))] {

@@ -10,7 +10,7 @@ use crate::world::{Node, World};
 use baton_core::arbiter::{Forcing, MasterState, SetView};
 use baton_core::decision::Verdict;
 use baton_core::engine::DataState;
-use baton_core::ids::InstanceName;
+use baton_core::ids::{DataId, InstanceName};
 use baton_core::record::Settings;
 use baton_core::time::Span;
 use baton_core::timing::{FailureClass, Timing};
@@ -238,7 +238,7 @@ impl World {
     }
 
     /// Where the name of a removed set waits for a person to say which data it goes on with: the most advanced, and whoever holds
-    /// another begins empty. Whether there was anything to say.
+    /// another, or was found writable beside it, begins empty. Whether there was anything to say.
     fn choose_data(&mut self) -> bool {
         if self.provider.record().is_none_or(|record| record.master.is_some()) {
             return false;
@@ -248,9 +248,16 @@ impl World {
             DataState::Empty | DataState::Unmarked => None,
         });
         let held: Vec<_> = held.collect();
-        let Some((_, stays, _)) = held.iter().max_by_key(|(reach, ..)| *reach).cloned() else { return false };
+        let Some((_, stays, best)) = held.iter().max_by_key(|(reach, ..)| *reach).cloned() else {
+            return false;
+        };
+        // Of two that were writable when they were found, by somebody's hand, nobody knows whose writes are wanted.
+        let view = self.set_view();
+        let told = view.and_then(|view| view.last_decision).map(|decision| decision.sentence());
+        let writable = told.is_some_and(|told| told.contains("found as writable masters"));
+        let aside = |id: &DataId, name: &InstanceName| *id != stays || writable && *name != best;
         let others: Vec<_> =
-            held.into_iter().filter(|(_, id, _)| *id != stays).map(|(.., name)| name).collect();
+            held.into_iter().filter(|(_, id, name)| aside(id, name)).map(|(.., name)| name).collect();
         for other in &others {
             self.say("you", format_args!("put the data of {other} aside"));
             self.kill_host(other);

@@ -59,6 +59,7 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (30008916, "after a restore nobody knows whom a member follows whose engine answers nobody"),
     (40002706, "the write that was to list a master was lost, and it leads unheard after a restore"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
+    (60001722, "two members of a removed set were made writable by hand, and a person says which stays"),
 ];
 
 #[test]

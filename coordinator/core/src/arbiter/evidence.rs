@@ -3,6 +3,7 @@
 
 use super::Arbiter;
 use super::set::{SetState, ago};
+use super::succession::all_heard;
 use crate::decision::{Class, Evidence};
 use crate::message::Health;
 use crate::position::Position;
@@ -23,6 +24,26 @@ impl Arbiter {
             set.evidence = Some((evidence, classify(set, evidence)));
             set.proposal = None;
         }
+    }
+
+    /// What the recorded master finally held, as the very run that led says, whenever it is heard to: whoever was replaced for its
+    /// silence may come while no successor is found, and holds all that it ever acknowledged (P55).
+    pub(super) fn final_position(&self, set: &SetState) -> Option<Position> {
+        let known = |evidence| match evidence {
+            Evidence::Relinquished { ended: false, position } => {
+                Some(position).filter(|position| *position != Position::Unknown)
+            }
+            Evidence::Relinquished { ended: true, .. }
+            | Evidence::OuterBound { .. }
+            | Evidence::Fenced
+            | Evidence::AllHeard
+            | Evidence::Vouched => None,
+        };
+        let (accepted, _) = set.evidence?;
+        // After a restore it may have led since, and followed another.
+        let settled = !all_heard(set);
+        let later = || self.relinquished(set).and_then(known);
+        settled.then(|| known(accepted).or_else(later)).flatten()
     }
 
     /// Evidence 1, from the run that holds the term or its successor on the same boot. The same name on another host is

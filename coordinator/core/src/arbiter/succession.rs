@@ -86,12 +86,12 @@ impl Arbiter {
         let policy = self.settings.of(&set.name).loss_policy;
         let asked = set.task.as_ref().is_some_and(Task::is_persons);
         let (chosen, own) = choice.chosen.as_ref()?;
-        let sure = match &set.evidence {
-            Some((Evidence::Relinquished { position, .. }, _)) => {
-                *position != Position::Unknown && own.holds(position)
-            }
-            _ => false,
+        let accepted = match &set.evidence {
+            Some((Evidence::Relinquished { position, .. }, _)) => Some(*position),
+            _ => None,
         };
+        let final_positions = accepted.into_iter().chain(self.final_position(set));
+        let sure = final_positions.into_iter().any(|position| own.holds(&position));
         let nothing = record.ack_quorum > 0 || sure || set.is_master(chosen);
         (policy == LossPolicy::None && !asked && !nothing)
             .then(|| "nobody surely holds all that was acknowledged (loss_policy = none)".to_owned())
@@ -173,8 +173,8 @@ impl Arbiter {
         if k == 0 || !self.keep(Rule::SeverQuorum) {
             return None;
         }
-        if let Some((Evidence::Relinquished { ended: false, position }, _)) = &set.evidence
-            && choice.chosen.as_ref().is_some_and(|(_, own)| own.holds(position))
+        if let Some(position) = self.final_position(set)
+            && choice.chosen.as_ref().is_some_and(|(_, own)| own.holds(&position))
         {
             return None;
         }
@@ -270,10 +270,7 @@ impl Arbiter {
         chosen: &InstanceName,
         position: Position,
     ) -> BTreeSet<InstanceName> {
-        let relinquished_at = match set.evidence {
-            Some((Evidence::Relinquished { ended: false, position }, _)) => position,
-            _ => Position::Unknown,
-        };
+        let relinquished_at = self.final_position(set).unwrap_or_default();
         let holds = |instance: &&InstanceName| {
             let reported = if set.is_master(instance) && !all_heard(set) {
                 relinquished_at

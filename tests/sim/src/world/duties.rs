@@ -21,7 +21,10 @@ impl World {
     pub(super) fn watch_action(&mut self, instance: &InstanceName, action: &Action) {
         match action {
             Action::Note(Note::Severed { .. }) => self.watch_severed(instance),
-            Action::Note(Note::Relinquished { term, .. }) => {
+            Action::Note(Note::Relinquished { term, position }) => {
+                if let Some(node) = self.nodes.get_mut(instance) {
+                    node.remembered.relinquished = Some((*term, *position));
+                }
                 let waits = |command: &EngineCommand| matches!(command, EngineCommand::Promote { term: promoted, .. } if promoted == term);
                 let node = self.nodes.get(instance).filter(|node| node.engine.running);
                 let waits = node.is_some_and(|node| node.unheard.iter().any(waits));
@@ -123,10 +126,14 @@ impl World {
             Some(Evidence::AllHeard) | None => false,
             Some(_) => true,
         };
+        // Whether it was told in time, or after it was replaceable for its silence.
+        let old = before.master.as_ref().and_then(|master| self.nodes.get(master));
+        let told = old.and_then(|node| node.remembered.relinquished);
+        let by_final = told.is_some_and(|(term, held)| term == before.term && after.start.holds(&held));
         // Sent again it is the same choice, whoever took a severed member's name meanwhile.
         let asked = Some((after.epoch, after.version));
         let again = std::mem::replace(&mut self.asked, asked) == asked;
-        if by_reports && !after.forced && !again {
+        if by_reports && !by_final && !after.forced && !again {
             let stamp = Stamp { generation: after.epoch.generation, version: before.version };
             // Whatever became of the host since: what was reported still stands.
             let bound = |node: &&Node| node.remembered.severed.is_some_and(|severed| severed >= stamp);

@@ -51,6 +51,8 @@ pub(super) struct Remembered {
     pub(super) told_severed: Option<baton_core::ids::Stamp>,
     /// The latest severance that was on its disk.
     pub(super) severed: Option<baton_core::ids::Stamp>,
+    /// The term that it relinquished last, and what it held then.
+    pub(super) relinquished: Option<(Term, baton_core::position::Position)>,
 }
 
 /// One instance's host.

@@ -72,7 +72,7 @@ pub struct Fault {
     /// Whether it bit; absent until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bite: Option<Bite>,
-    /// Whether a person was made to do what no cluster can survive without a loss, so that losses are expected.
+    /// Whether a person accepted a loss by it: what the decision that it led to says may be lost, and no more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub may_lose: bool,
 }

@@ -151,7 +151,7 @@ fn tiles(judgement: &Judgement) -> Vec<Tile> {
     let bad = |count: u64| if count > 0 { "bad" } else { "good" };
     let longest = judgement.outages.iter().filter_map(|outage| outage.took_us).max();
     let tile = |name, value: String, class| Tile { name, value, class };
-    vec![
+    let mut tiles = vec![
         tile("faults", faults.to_string(), ""),
         tile("changes of master", term_changes.to_string(), ""),
         tile("writes acknowledged", thousands(writes), ""),
@@ -161,7 +161,12 @@ fn tiles(judgement: &Judgement) -> Vec<Tile> {
         tile("over budget", over_budget.to_string(), bad(over_budget)),
         tile("woken writes", woken_writes.to_string(), ""),
         tile("gone, never confirmed", thousands(unconfirmed), ""),
-    ]
+    ];
+    let accepted = judgement.counts.accepted_lost_writes;
+    if accepted > 0 {
+        tiles.push(tile("gone, as a person accepted", thousands(accepted), ""));
+    }
+    tiles
 }
 
 /// `12 345`, with a space that does not break.

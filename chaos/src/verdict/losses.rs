@@ -1,6 +1,7 @@
 //! Lost writes. In synchronous mode what a replica had confirmed may not be absent from the master when all is well again. In asynchronous
 //! mode what only the master had may go with it, but no more than the decision reported: an end of what one master acknowledged, behind
-//! what the decision had seen of it.
+//! what the decision had seen of it. The same holds in synchronous mode for the term that a person ended by force: what was accepted as lost
+//! is what that decision says, and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,9 @@ use crate::workload::history::{Session, Written};
 const APPEND_BYTES_MIN: u64 = 32;
 /// How long an acknowledgement may be on its way to the client, and how coarse a decision's own time is.
 const SLACK_US: Micros = 5_000;
+
+/// The class of a decision that a person forced.
+const FORCED: &str = "forced";
 
 const STATEMENT_SYNC: &str = "no write is lost that a replica had confirmed";
 const STATEMENT_ASYNC: &str =
@@ -40,17 +44,19 @@ pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
     }
     counts.lost_writes = lost.confirmed.len() as u64;
     counts.unconfirmed_lost_writes = lost.unconfirmed.len() as u64;
-    let expected = evidence.faults.iter().find(|fault| fault.may_lose);
-    if let Some(fault) = expected {
-        let all = counts.lost_writes + counts.unconfirmed_lost_writes;
-        return findings.end(format!(
-            "{} acknowledged appends; {all} are gone, which {} accepted",
-            appends.len(),
-            fault.name
-        ));
-    }
     match evidence.run.mode {
         Mode::Sync => {
+            let forced = forced_terms(evidence);
+            let of_forced = |value: &u64| {
+                appends.get(value).and_then(|append| append.term).is_some_and(|term| forced.contains(&term))
+            };
+            let accepted: BTreeSet<u64> = lost.confirmed.iter().copied().filter(of_forced).collect();
+            let mut gone: BTreeSet<u64> = lost.unconfirmed.iter().copied().filter(of_forced).collect();
+            gone.extend(&accepted);
+            let beyond = reported(evidence, &appends, &gone, &mut findings);
+            lost.confirmed.retain(|value| !accepted.contains(value));
+            counts.lost_writes = lost.confirmed.len() as u64 + beyond;
+            counts.accepted_lost_writes = (accepted.len() as u64).saturating_sub(beyond);
             for value in &lost.confirmed {
                 findings
                     .broken(format!("{} was confirmed by a replica, and is gone", tell(&appends, *value)));
@@ -64,11 +70,29 @@ pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
         }
     }
     findings.end(format!(
-        "{} acknowledged appends, {promised} of them promised; {} promised ones gone, {} others gone",
+        "{} acknowledged appends, {promised} of them promised; {} promised ones gone, {} others gone{}",
         appends.len(),
         counts.lost_writes,
-        counts.unconfirmed_lost_writes
+        counts.unconfirmed_lost_writes,
+        match counts.accepted_lost_writes {
+            0 => String::new(),
+            accepted => format!(", and {accepted} promised ones by a loss that a person accepted"),
+        }
     ))
+}
+
+/// The terms that a person ended by force, where the decision itself says so and what may be lost. A decision that nobody asked
+/// for excuses nothing.
+fn forced_terms(evidence: &Evidence) -> BTreeSet<u64> {
+    let asked_for = |decision: &&Decision| {
+        let before = |fault: &&crate::evidence::Fault| {
+            fault.may_lose && fault.injected_us <= decision.at_us.saturating_add(SLACK_US)
+        };
+        evidence.faults.iter().any(|fault| before(&fault))
+    };
+    let forced = evidence.decisions.iter().filter(asked_for);
+    let forced = forced.filter(|made| made.decision.class == FORCED && made.decision.accepted.is_some());
+    forced.map(|made| made.decision.term_before).collect()
 }
 
 /// What the master held in the end.

@@ -139,6 +139,8 @@ pub struct Counts {
     pub lost_writes: u64,
     /// Acknowledged by a master alone, and gone with it.
     pub unconfirmed_lost_writes: u64,
+    /// Promised, and gone by a loss that a person accepted, as the decision reported it.
+    pub accepted_lost_writes: u64,
     /// Faults whose outage was longer than allowed.
     pub over_budget: u64,
 }

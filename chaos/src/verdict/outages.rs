@@ -87,6 +87,8 @@ pub(super) fn check(evidence: &Evidence) -> (Vec<Outage>, Finding) {
                 at(allowed),
                 outage.bound
             )),
+            // Who helps a set that serves nobody finds nothing to interrupt.
+            (None, _) if fault.may_lose => {}
             (None, _) => findings.open(format!(
                 "{} at {}: nothing was {word} in the {} before it, so there was nothing to interrupt",
                 fault.name,

@@ -37,6 +37,12 @@ fn forget(evidence: &mut Evidence, value: u64) {
     }
 }
 
+/// A person forced a failover then.
+fn forced(at_us: u64) -> crate::evidence::Fault {
+    let strike = fault(2, "forced-failover", "orders", at_us, at_us + 1_000);
+    crate::evidence::Fault { allowed: Allowed::Nothing, may_lose: true, ..strike }
+}
+
 #[test]
 fn a_good_failover_is_valid() {
     let judgement = judge(&failover());
@@ -120,16 +126,6 @@ mod lost {
             evidence.history.retain(|operation| operation.op != crate::evidence::Asked::Confirm)
         });
         assert_found(&unpromised, "lost", Verdict::Unknown, "no replica ever confirmed");
-    }
-
-    #[test]
-    fn a_loss_that_a_person_accepted_is_counted_and_no_breach() {
-        let evidence = with(|evidence| {
-            forget(evidence, 7);
-            evidence.faults[0].may_lose = true;
-        });
-        assert_eq!(finding(&evidence, "lost").verdict, Verdict::Valid);
-        assert_eq!(judge(&evidence).counts.lost_writes, 1);
     }
 }
 
@@ -297,6 +293,29 @@ mod registers {
         );
         let stranger = with(|evidence| evidence.history.push(register(8_000, false, "b1", 2, BACK + 8_000)));
         assert_found(&stranger, "registers", Verdict::Invalid, "nobody wrote it");
+    }
+
+    #[test]
+    fn behind_an_accepted_loss_what_was_left_is_read_and_one_value_only() {
+        let between = STRUCK + 1_000_000;
+        let read = |value, at| register(value, false, "b1", 2, at);
+        let left = |reads: Vec<Operation>| {
+            with(|evidence| {
+                evidence.faults.push(forced(between));
+                evidence.history.extend(reads);
+            })
+        };
+        let again = left(vec![read(100, BACK - 20_000), read(100, BACK - 10_000)]);
+        assert_eq!(finding(&again, "registers").verdict, Verdict::Valid);
+        let mut unaccepted = again.clone();
+        unaccepted.faults.pop();
+        assert_found(&unaccepted, "registers", Verdict::Invalid, "register-1");
+        let two = left(vec![read(100, BACK - 20_000), read(120, BACK - 10_000)]);
+        assert_found(&two, "registers", Verdict::Invalid, "held both");
+        let late = left(vec![read(100, BACK + 1_000_000)]);
+        assert_found(&late, "registers", Verdict::Invalid, "register-1");
+        let before = left(vec![register(1, false, "a1", 1, STRUCK - 100_000)]);
+        assert_found(&before, "registers", Verdict::Invalid, "register-1");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Asynchronous losses: within what the decision reported, beyond it, and where nobody can tell.
+//! Losses that a decision reported: within what it said, beyond it, and where nobody can tell. In asynchronous mode any decision may,
+//! in synchronous mode one that a person forced.
 
 use super::*;
 use crate::evidence::Decision;
@@ -69,4 +70,50 @@ fn a_loss_without_a_decision_or_its_positions_is_unknown() {
     undecided.decisions.clear();
     assert_found(&undecided, "lost", Verdict::Unknown, "no decision ended that term");
     assert_found(&evidence(5, "unknown", "1:9000"), "lost", Verdict::Unknown, "knew no positions");
+}
+
+/// The same run in synchronous mode, where a person forced the failover.
+fn accepted(lost: u64, old: &str, new: &str) -> Evidence {
+    let mut evidence = evidence(lost, old, new);
+    evidence.run.mode = Mode::Sync;
+    evidence.faults.push(forced(STRUCK + 2_900_000));
+    let decision = &mut evidence.decisions[0].decision;
+    decision.class = "forced".into();
+    decision.accepted = Some("only 1 of 2 members have severed".into());
+    evidence
+}
+
+#[test]
+fn what_a_person_accepted_is_counted_apart_and_no_breach() {
+    let good = accepted(5, "1:9000", "1:9000");
+    let counts = judge(&good).counts;
+    assert_eq!(finding(&good, "lost").verdict, Verdict::Valid, "{:#?}", finding(&good, "lost"));
+    assert_eq!((counts.lost_writes, counts.accepted_lost_writes), (0, 5));
+    assert_eq!(finding(&good, "outages").verdict, Verdict::Valid, "{:#?}", finding(&good, "outages"));
+}
+
+#[test]
+fn more_than_was_accepted_is_invalid() {
+    let more = accepted(30, "1:9000", "1:9000");
+    assert_found(&more, "lost", Verdict::Invalid, "reported room for 0");
+    assert!(judge(&more).counts.lost_writes > 0);
+    let mut hole = accepted(5, "1:9000", "1:9000");
+    forget(&mut hole, 50);
+    assert_found(&hole, "lost", Verdict::Invalid, "that came after it is there");
+    let mut later = accepted(5, "1:9000", "1:9000");
+    forget(&mut later, 900);
+    assert_found(&later, "lost", Verdict::Invalid, "value 900,");
+}
+
+#[test]
+fn a_loss_is_accepted_only_where_a_person_asked_and_the_record_says_so() {
+    let mut nobody = accepted(5, "1:9000", "1:9000");
+    nobody.faults.pop();
+    assert_found(&nobody, "lost", Verdict::Invalid, "was confirmed by a replica");
+    let mut afterwards = accepted(5, "1:9000", "1:9000");
+    afterwards.faults[1].injected_us = STRUCK + 3_100_000;
+    assert_found(&afterwards, "lost", Verdict::Invalid, "was confirmed by a replica");
+    let mut unsaid = accepted(5, "1:9000", "1:9000");
+    unsaid.decisions[0].decision.accepted = None;
+    assert_found(&unsaid, "lost", Verdict::Invalid, "was confirmed by a replica");
 }

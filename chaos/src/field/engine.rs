@@ -35,6 +35,12 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// It is not there.
     fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String>;
+
+    /// What its wall clock shows, in seconds since 1970.
+    ///
+    /// # Errors
+    /// It is not there, or does not say.
+    fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64>;
 }
 
 /// Redis 7.
@@ -61,13 +67,25 @@ impl Engine for Redis {
     }
 
     fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String> {
-        let mut connection = TcpStream::connect_timeout(&SocketAddr::V4(at), BY_HAND)?;
-        connection.set_read_timeout(Some(BY_HAND))?;
         let mut requests = link::request(&["REPLICAOF", "NO", "ONE"]);
         requests.extend(link::request(&["CONFIG", "SET", "min-replicas-to-write", "0"]));
-        connection.write_all(&requests)?;
-        let mut answer = [0; 256];
-        let size = connection.read(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer[..size]).trim().to_owned())
+        ask(at, &requests)
     }
+
+    fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64> {
+        let answer = ask(at, &link::request(&["TIME"]))?;
+        // An array of two: `*2`, the length of the seconds, the seconds, and the microseconds likewise.
+        let seconds = answer.lines().nth(2).with_context(|| format!("it said {answer:?}"))?;
+        Ok(seconds.trim().parse()?)
+    }
+}
+
+/// What it says at first, on a connection of its own.
+fn ask(at: SocketAddrV4, requests: &[u8]) -> anyhow::Result<String> {
+    let mut connection = TcpStream::connect_timeout(&SocketAddr::V4(at), BY_HAND)?;
+    connection.set_read_timeout(Some(BY_HAND))?;
+    connection.write_all(requests)?;
+    let mut answer = [0; 256];
+    let size = connection.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..size]).trim().to_owned())
 }

@@ -94,7 +94,7 @@ impl Host {
         let [program, file] = command.as_slice() else {
             anyhow::bail!("an engine is a program and its file")
         };
-        let program = &machine.with_right_clock(program)?;
+        let program = &machine.with_own_clock(program)?;
         let text = config::coordinator(&HostFacts {
             host: &machine.name,
             instance: plan.instance,
@@ -132,9 +132,18 @@ impl Host {
         }
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--config").arg(self.machine.folder().join("coordinator.toml"));
-        let log = format!("{}.coordinator.log", self.machine.name);
-        self.sidecar = Some(self.machine.start(command, &log)?);
+        self.sidecar = Some(self.machine.start(command, &self.log_name())?);
         Ok(())
+    }
+
+    /// Where its coordinator writes its log, through all its starts.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.machine.log(&self.log_name())
+    }
+
+    fn log_name(&self) -> String {
+        format!("{}.coordinator.log", self.machine.name)
     }
 
     /// From now on another program is its coordinator, at its next start.
@@ -158,6 +167,12 @@ impl Host {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.machine.folder().join(DATA).join(KEPT)
+    }
+
+    /// Where its coordinator keeps what it must not forget.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.machine.folder().join(STATE).join(KEPT)
     }
 
     /// The engine's kind.

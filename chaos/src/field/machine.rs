@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddrV4;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
+use super::clock::Clock;
 use super::disk::Disk;
 use super::group::Group;
 use super::names::RunId;
@@ -29,14 +28,6 @@ pub const KEPT: &str = "kept";
 /// How large a disk of a machine's own is, in MiB.
 const DISK_MIB: u32 = 128;
 
-/// The file that says how far its wall clock is off.
-const CLOCK: &str = "clock";
-/// Where Debian has the library that tells programs another time.
-const CLOCK_LIBRARIES: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-];
-
 /// A machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -44,7 +35,7 @@ pub struct Machine {
     pub name: String,
     /// Before the groups: what waits for a hung disk cannot be ended.
     disks: BTreeMap<&'static str, Disk>,
-    clock: Option<&'static str>,
+    clock: Option<Clock>,
     /// Its control groups.
     pub group: Group,
     place: Arc<Place>,
@@ -112,25 +103,24 @@ impl Machine {
     /// From now on its programs read a wall clock of its own, as far as they ask the C library.
     ///
     /// # Errors
-    /// libfaketime is not there.
+    /// What tells them another time is not there.
     pub fn give_clock(&mut self) -> anyhow::Result<()> {
-        let library = CLOCK_LIBRARIES.iter().find(|library| Path::new(library).exists());
-        self.clock = Some(library.context("libfaketime is not there (Debian: libfaketime)")?);
-        self.set_clock(0)
+        self.clock = Some(Clock::new(&self.folder)?);
+        Ok(())
+    }
+
+    /// A wall clock of its own.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn clock(&self) -> anyhow::Result<&Clock> {
+        self.clock.as_ref().with_context(|| format!("{} has no clock of its own", self.name))
     }
 
     /// Whether it has a wall clock of its own.
     #[must_use]
     pub fn has_clock(&self) -> bool {
         self.clock.is_some()
-    }
-
-    /// Sets its wall clock so many seconds off the right one.
-    ///
-    /// # Errors
-    /// The file that says so cannot be written.
-    pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
-        Ok(fs::write(self.folder.join(CLOCK), format!("{seconds:+}s\n"))?)
     }
 
     /// How many seconds its programs' wall clock is off, as one of them reads it.
@@ -140,33 +130,17 @@ impl Machine {
     pub fn clock_difference(&self) -> anyhow::Result<i64> {
         let mut command = Command::new("date");
         command.arg("+%s");
-        self.clock_of(&mut command);
+        self.clock()?.tell(&mut command);
         let told: i64 = run_tool(command, "")?.trim().parse().context("date tells no seconds")?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok(told - i64::try_from(now)?)
+        Ok(told - right_now()?)
     }
 
-    /// The monotonic clock stays right: leases are counted by it, and a kernel does not make it jump either.
-    fn clock_of(&self, command: &mut Command) {
-        let Some(library) = self.clock else { return };
-        command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.folder.join(CLOCK));
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    }
-
-    /// A program that is to have the right time all the same: an allocator that is replaced (Redis has jemalloc) hangs under
-    /// libfaketime before it begins.
+    /// How an engine's program is started so that it reads its own clock, where the machine has one.
     ///
     /// # Errors
     /// The script that starts it cannot be written.
-    pub fn with_right_clock(&self, program: &Path) -> anyhow::Result<PathBuf> {
-        if self.clock.is_none() {
-            return Ok(program.to_owned());
-        }
-        let script = self.folder.join("engine");
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o755).open(&script)?;
-        writeln!(file, "#!/bin/sh\nunset LD_PRELOAD\nexec '{}' \"$@\"", program.display())?;
-        Ok(script)
+    pub fn with_own_clock(&self, program: &Path) -> anyhow::Result<PathBuf> {
+        self.clock.as_ref().map_or_else(|| Ok(program.to_owned()), |clock| clock.script_of_engine(program))
     }
 
     /// Runs something as one of its processes, limited as they are.
@@ -185,13 +159,21 @@ impl Machine {
             .with_context(|| format!("enter {}", self.name))
     }
 
+    /// Where the log of this name is.
+    #[must_use]
+    pub fn log(&self, log: &str) -> PathBuf {
+        self.logs.join(log)
+    }
+
     /// Starts a program on it; what it writes is appended to the log of this name.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start(&self, mut command: Command, log: &str) -> anyhow::Result<Process> {
-        self.clock_of(&mut command);
-        let log = self.logs.join(log);
+        if let Some(clock) = &self.clock {
+            clock.tell(&mut command);
+        }
+        let log = self.log(log);
         let started = self.inside_group(|| Process::start(command, &log))?;
         started.with_context(|| format!("start a program on {}", self.name))
     }
@@ -210,4 +192,12 @@ impl Machine {
     pub fn enter_network(&self) -> anyhow::Result<()> {
         Ok(self.place.namespace.enter()?)
     }
+}
+
+/// Seconds since 1970, by the right clock.
+///
+/// # Errors
+/// It shows a time before.
+pub fn right_now() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())?)
 }

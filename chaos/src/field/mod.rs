@@ -2,6 +2,8 @@
 //! switch that can cut them apart. It is made and removed here, health is watched from a machine of its own that no fault
 //! ever strikes. It knows programs, files and the wire, and neither faults nor verdicts.
 
+mod backup;
+mod clock;
 pub mod disk;
 pub mod engine;
 pub mod group;
@@ -122,6 +124,8 @@ pub struct Field {
     pub plan: Plan,
     spare: Option<Machine>,
     kit: Kit,
+    /// How often the provider was restored.
+    restored: u64,
     /// Machines that are off as long as something lasts that killed them: nobody starts anything there.
     pub off: BTreeSet<String>,
     _watch: Machine,
@@ -216,6 +220,7 @@ impl Field {
             plan,
             spare,
             kit: Kit { engine, coordinator: binaries.coordinator.clone(), secret_file },
+            restored: 0,
             off: BTreeSet::new(),
             _watch: watch,
             folder,
@@ -226,12 +231,6 @@ impl Field {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder.0
-    }
-
-    /// Where a backup of the provider lies, once one was taken.
-    #[must_use]
-    pub fn backup(&self) -> PathBuf {
-        self.folder.0.join("provider.batonbak")
     }
 
     /// A host on the machine that is none of the set's, under the name of an instance that is; it is not started.

@@ -126,11 +126,17 @@ impl Provider {
     /// Where coordinators find it.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
+        self.clients().into_iter().map(url).collect()
+    }
+
+    /// Where clients reach each of its machines.
+    #[must_use]
+    pub fn clients(&self) -> Vec<SocketAddrV4> {
         let port = match self.kind {
             ProviderKind::Stateboard => BOARD,
             ProviderKind::Etcd => CLIENTS,
         };
-        self.members.iter().map(|member| url(member.machine.at(port))).collect()
+        self.members.iter().map(|member| member.machine.at(port)).collect()
     }
 
     /// The file with the settings of a new cluster, where not the provider itself reads it.

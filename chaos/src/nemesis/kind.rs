@@ -9,7 +9,7 @@ use super::hand::{MadeWritable, WrongFile};
 use super::load::{ClockJump, Jump, Starved};
 use super::process::{Freeze, Kill, Stop};
 use super::slow::{self, Slow};
-use super::state::{Emptied, Restored, Wiped};
+use super::state::{Emptied, Gone, Restored, Wiped};
 use super::twin::SameName;
 
 /// How narrow a narrow line is, in kilobits a second: a replication stream of the clients' writes does not fit.
@@ -80,6 +80,8 @@ pub enum Kind {
     Restored,
     /// It starts again at once under its old name, with an empty engine.
     Emptied,
+    /// It vanishes for good; in the end a new machine with nothing takes its place.
+    Gone,
     /// A person makes its engine a master by hand.
     MadeWritable,
     /// Its coordinator starts with the secret of another cluster.
@@ -90,7 +92,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -121,6 +123,7 @@ impl Kind {
         Self::Wiped,
         Self::Restored,
         Self::Emptied,
+        Self::Gone,
         Self::MadeWritable,
         Self::WrongFile,
         Self::SameName,
@@ -160,6 +163,7 @@ impl Kind {
             Self::Wiped => "wiped",
             Self::Restored => "restored",
             Self::Emptied => "emptied",
+            Self::Gone => "gone",
             Self::MadeWritable => "made-writable",
             Self::WrongFile => "wrong-file",
             Self::SameName => "same-name",
@@ -243,6 +247,7 @@ impl Kind {
             Self::Wiped => Box::new(Wiped::default()),
             Self::Restored => Box::new(Restored),
             Self::Emptied => Box::new(Emptied::default()),
+            Self::Gone => Box::new(Gone::default()),
             Self::MadeWritable => Box::new(MadeWritable::default()),
             Self::WrongFile => Box::new(WrongFile::default()),
             Self::SameName => Box::new(SameName::default()),

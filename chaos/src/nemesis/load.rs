@@ -2,13 +2,16 @@
 
 use super::target::{Part, Victims};
 use super::{Fault, bite};
-use crate::evidence::{Allowed, Bite};
+use crate::evidence::{Allowed, Bite, Micros};
 use crate::field::Field;
+use crate::field::machine::right_now;
 
 /// How many percent of one processor a starved machine has.
 const STARVED_PERCENT: u32 = 3;
 /// How far a wall clock jumps, in seconds.
 const JUMP_SECONDS: i64 = 3_600;
+/// How long replicas may take that an engine has disconnected for a clock: they try again each second.
+const CONNECTED_AGAIN_US: Micros = 2_500_000;
 
 /// All programs of a machine share a sliver of a processor.
 #[derive(Debug, Default)]
@@ -71,10 +74,11 @@ pub enum Jump {
     Back,
 }
 
-/// The wall clock of a machine jumps; no lease may depend on it.
+/// The wall clock of a machine jumps, or that of one of its programs; no lease may depend on it.
 #[derive(Debug)]
 pub struct ClockJump {
     jump: Jump,
+    part: Part,
     machines: Vec<String>,
 }
 
@@ -82,7 +86,7 @@ impl ClockJump {
     /// That way.
     #[must_use]
     pub fn new(jump: Jump) -> Self {
-        Self { jump, machines: Vec::new() }
+        Self { jump, part: Part::Host, machines: Vec::new() }
     }
 
     fn seconds(&self) -> i64 {
@@ -91,6 +95,39 @@ impl ClockJump {
             Jump::Back => -JUMP_SECONDS,
         }
     }
+
+    /// Who reads the clock that jumps: the coordinator, the engine.
+    fn reads(part: Part) -> (bool, bool) {
+        match part {
+            Part::Host => (true, true),
+            Part::Sidecar | Part::Deadman => (true, false),
+            Part::Engine => (false, true),
+        }
+    }
+
+    fn set(&self, field: &Field, seconds: i64) -> anyhow::Result<()> {
+        let (coordinator, engine) = Self::reads(self.part);
+        for name in &self.machines {
+            let clock = field.machine(name)?.clock()?;
+            if coordinator {
+                clock.set(seconds)?;
+            }
+            if engine {
+                clock.set_for_engine(seconds)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everybody who is to read it does.
+    fn is_read(&self, field: &Field, name: &str) -> anyhow::Result<bool> {
+        let (coordinator, engine) = Self::reads(self.part);
+        let near = |seen: i64| (seen - self.seconds()).abs() <= 5;
+        let host = field.host(name)?;
+        let told =
+            !coordinator || (near(host.machine.clock_difference()?) && followed(field, name, Part::Sidecar));
+        Ok(told && (!engine || near(host.engine().clock(host.endpoint())? - right_now()?)))
+    }
 }
 
 impl Fault for ClockJump {
@@ -98,24 +135,23 @@ impl Fault for ClockJump {
         if field.hosts.iter().all(|host| host.machine.has_clock()) {
             Ok(())
         } else {
-            Err("the machines have no clocks of their own in this run (Debian: libfaketime)".to_owned())
+            Err("the machines have no clocks of their own in this run (Debian: libfaketime, gcc)".to_owned())
         }
     }
 
     fn inject(&mut self, field: &mut Field, victims: &Victims) -> anyhow::Result<String> {
         self.machines.clone_from(&victims.machines);
-        for name in &self.machines {
-            field.machine(name)?.set_clock(self.seconds())?;
-        }
-        let (whose, seconds) = (self.machines.join(" and "), self.seconds());
-        Ok(format!("the wall clock of {whose} jumps by {seconds} seconds"))
+        self.part = victims.part;
+        self.set(field, self.seconds())?;
+        let whose = self.part.word().map_or(String::new(), |part| format!("the {part} of "));
+        let (machines, seconds) = (self.machines.join(" and "), self.seconds());
+        Ok(format!("the wall clock of {whose}{machines} jumps by {seconds} seconds"))
     }
 
     fn bite(&mut self, field: &Field) -> anyhow::Result<Bite> {
         let mut told = Vec::new();
         for name in &self.machines {
-            let seen = field.machine(name)?.clock_difference()?;
-            told.push((seen - self.seconds()).abs() <= 5 && followed(field, name, Part::Sidecar));
+            told.push(self.is_read(field, name)?);
         }
         let by = self.seconds();
         let how = format!("programs of {} machines read a clock that is off by {by} seconds", told.len());
@@ -123,12 +159,16 @@ impl Fault for ClockJump {
     }
 
     fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {
-        let machines = std::mem::take(&mut self.machines);
-        machines.iter().try_for_each(|name| field.machine(name)?.set_clock(0))
+        self.set(field, 0)
     }
 
-    fn allowed(&self, _victims: &Victims) -> Allowed {
-        Allowed::Nothing
+    fn allowed(&self, victims: &Victims) -> Allowed {
+        let masters = victims.machines.contains(&victims.standing.master_host);
+        match (self.jump, Self::reads(victims.part)) {
+            // An engine that counts its replicas' silence by the wall clock may take all of them for gone; they connect again.
+            (Jump::Ahead, (_, true)) if masters => Allowed::Late { by_us: CONNECTED_AGAIN_US },
+            (Jump::Ahead | Jump::Back, _) => Allowed::Nothing,
+        }
     }
 }
 

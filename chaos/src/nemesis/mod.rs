@@ -61,11 +61,6 @@ pub trait Fault: Debug + Send {
     fn opens(&self) -> bool {
         false
     }
-
-    /// Whether it makes a person do what no cluster survives without a loss.
-    fn may_lose(&self) -> bool {
-        false
-    }
 }
 
 /// How long clients may wait where something silences these parts of these hosts: by the class that `timing` has for it.

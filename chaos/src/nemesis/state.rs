@@ -1,14 +1,14 @@
-//! Faults of what is kept: the provider loses everything or goes back in time, an instance comes back empty under its old name.
+//! Faults of what is kept: the provider loses everything or goes back in time, an instance comes back empty under its old name,
+//! machines never come back.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::cut::PowerOff;
 use super::target::{Part, Victims};
 use super::{Fault, allowed_for_silence, bite};
-use crate::cli::ProviderKind;
 use crate::evidence::{Allowed, Bite};
 use crate::field::Field;
 
@@ -62,28 +62,17 @@ pub struct Restored;
 
 impl Fault for Restored {
     fn available(&self, field: &Field) -> Result<(), String> {
-        match (field.provider.kind(), field.backup().is_file()) {
-            (ProviderKind::Etcd, _) => {
-                Err("a backup of etcd is taken and restored by its own tools".to_owned())
-            }
-            (ProviderKind::Stateboard, false) => Err("no backup was taken in this run".to_owned()),
-            (ProviderKind::Stateboard, true) => Ok(()),
-        }
+        if field.has_backup() { Ok(()) } else { Err("no backup was taken in this run".to_owned()) }
     }
 
     fn inject(&mut self, field: &mut Field, _victims: &Victims) -> anyhow::Result<String> {
-        let backup = field.backup();
-        let asked = [OsStr::new("restore"), backup.as_os_str(), OsStr::new("--force")];
-        field.provider.administer(&asked).context("restore the backup")?;
-        Ok("a person restores an older backup of the stateboard".to_owned())
+        let what = field.restore_backup().context("restore the backup")?;
+        Ok(format!("a person puts {what}"))
     }
 
     fn bite(&mut self, field: &Field) -> anyhow::Result<Bite> {
-        let said = field.provider.administer(&[OsStr::new("status"), OsStr::new("--json")])?;
-        let status: serde_json::Value =
-            serde_json::from_str(&said).context("read the stateboard's status")?;
-        let restored = &status["restored"];
-        bite(!restored.is_null(), format!("the stateboard says that it was restored: {restored}"))
+        let (restored, how) = field.was_restored()?;
+        bite(restored, how)
     }
 
     fn heal(&mut self, _field: &mut Field) -> anyhow::Result<()> {
@@ -92,6 +81,41 @@ impl Fault for Restored {
 
     fn allowed(&self, _victims: &Victims) -> Allowed {
         Allowed::Nothing
+    }
+}
+
+/// Machines that vanish without a last word, and never come back: in the end new ones take their places under their old names,
+/// with nothing on their disks.
+#[derive(Debug, Default)]
+pub struct Gone {
+    power: PowerOff,
+    machines: Vec<String>,
+}
+
+impl Fault for Gone {
+    fn inject(&mut self, field: &mut Field, victims: &Victims) -> anyhow::Result<String> {
+        self.machines.clone_from(&victims.machines);
+        self.power.inject(field, victims)?;
+        Ok(format!("{} are gone for good", victims.machines.join(" and ")))
+    }
+
+    fn bite(&mut self, field: &Field) -> anyhow::Result<Bite> {
+        self.power.bite(field)
+    }
+
+    fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {
+        for name in &self.machines {
+            let host = field.host(name)?;
+            for kept in [host.data(), host.state()] {
+                fs::remove_dir_all(&kept).with_context(|| format!("empty {}", kept.display()))?;
+                fs::create_dir(&kept)?;
+            }
+        }
+        self.power.heal(field)
+    }
+
+    fn allowed(&self, victims: &Victims) -> Allowed {
+        self.power.allowed(victims)
     }
 }
 

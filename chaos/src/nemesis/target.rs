@@ -39,6 +39,8 @@ pub struct Standing {
     pub providers: Vec<String>,
     /// The machine of the clients.
     pub client: String,
+    /// Who is struck by what lasts.
+    pub struck: Vec<String>,
 }
 
 impl Standing {
@@ -70,6 +72,8 @@ pub enum Whom {
     Zone,
     /// All hosts.
     All,
+    /// All hosts that nothing strikes already.
+    Rest,
     /// The machine of the provider that leads.
     ProviderLeader,
     /// All machines of the provider.
@@ -162,6 +166,7 @@ impl Target {
                 hosts.into_iter().filter(|host| zone(host) == masters).collect()
             }
             Whom::All => hosts,
+            Whom::Rest => hosts.into_iter().filter(|host| !standing.struck.contains(host)).collect(),
             Whom::ProviderLeader => vec![standing.provider_leader.clone()],
             Whom::Provider => standing.providers.clone(),
         };
@@ -181,6 +186,7 @@ impl fmt::Display for Target {
             Whom::MastersSide => "master's side",
             Whom::Zone => "zone",
             Whom::All => "all",
+            Whom::Rest => "rest",
             Whom::ProviderLeader => "provider-leader",
             Whom::Provider => "provider",
         };
@@ -227,6 +233,7 @@ pub(crate) mod tests {
             ],
             providers: vec!["board".into()],
             client: "client".into(),
+            struck: vec!["host-b".into()],
         }
     }
 
@@ -243,6 +250,7 @@ pub(crate) mod tests {
         assert_eq!(who(Whom::Arbiter, 1), ["host-b"]);
         assert_eq!(who(Whom::Zone, 1), ["host-a"]);
         assert_eq!(who(Whom::All, 1).len(), 3);
+        assert_eq!(who(Whom::Rest, 1), ["host-a", "host-c"]);
         assert_eq!(who(Whom::Majority, 1).len(), 2);
         assert_eq!(who(Whom::Provider, 1), ["board"]);
         for seed in 0..20 {

@@ -2,6 +2,7 @@
 //! and again when it is healed.
 
 mod people;
+mod signs;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
 use self::people::Rolling;
+use self::signs::Marks;
 use super::ending;
 use super::watch::set_of;
 use super::{LOOK, PATIENCE, healthy};
@@ -21,9 +23,9 @@ use crate::evidence::{Allowed, Bite, Fault as Line, Folder};
 use crate::field::{CLIENT, Field};
 use crate::nemesis::Fault;
 use crate::nemesis::kind::Kind;
-use crate::nemesis::target::{Member, Standing, Target, Victims};
+use crate::nemesis::target::{Member, Standing, Target, Victims, Whom};
 use crate::report::narrator::Narrator;
-use crate::scenario::{Scenario, Step};
+use crate::scenario::{Scenario, Sign, Step};
 
 /// Least and most time of undisturbed writing before a fault: room for the writes that a verdict needs, and another phase of
 /// the beat each time.
@@ -33,8 +35,11 @@ const SWITCHOVER: Duration = Duration::from_secs(30);
 
 /// A fault that has struck.
 struct Struck {
+    kind: Kind,
     fault: Box<dyn Fault>,
     line: Line,
+    /// What it was to come before was seen already.
+    late: Option<Sign>,
 }
 
 /// A scenario that is being played.
@@ -45,6 +50,8 @@ pub(super) struct Play<'a> {
     narrator: &'a Narrator,
     /// Who was master when something struck while nothing lasted.
     before: Standing,
+    /// How far the coordinators' logs were then.
+    marks: Marks,
     lasting: Vec<Struck>,
     struck: u64,
     /// This build's.
@@ -59,8 +66,8 @@ impl<'a> Play<'a> {
         narrator: &'a Narrator,
         binaries: Binaries,
     ) -> Self {
-        let (before, lasting) = (Standing::default(), Vec::new());
-        Self { field, clock, random, narrator, before, lasting, struck: 0, binaries }
+        let (before, marks, lasting) = (Standing::default(), Marks::default(), Vec::new());
+        Self { field, clock, random, narrator, before, marks, lasting, struck: 0, binaries }
     }
 
     pub(super) fn into_field(self) -> Field {
@@ -101,7 +108,17 @@ impl<'a> Play<'a> {
                 let struck = self.lasting.pop().context("nothing is struck that could be healed")?;
                 self.heal(struck, evidence)?;
             }
+            Step::HealOf(kind) => {
+                let place = self.lasting.iter().rposition(|struck| struck.kind == kind);
+                let place = place.with_context(|| format!("no {kind} lasts that could be ended"))?;
+                let struck = self.lasting.remove(place);
+                self.heal(struck, evidence)?;
+            }
             Step::HealAll => self.heal_all(evidence)?,
+            Step::Until(sign) => self.until(sign).await?,
+            Step::NotYet(sign) => self.not_yet(sign).await?,
+            Step::Waits => self.waits().await?,
+            Step::Force => self.force(evidence).await?,
             Step::Switchover => self.switchover(evidence).await?,
             Step::RollingRestart => self.rolling(Rolling::Restart, evidence).await?,
             Step::RollingUpgrade => self.rolling(Rolling::Upgrade, evidence).await?,
@@ -115,7 +132,7 @@ impl<'a> Play<'a> {
         let limit = PATIENCE + self.field.plan.lease_ttl * 20;
         let deadline = Instant::now() + limit;
         loop {
-            match self.look().await {
+            match self.look(true).await {
                 Ok(standing) => return Ok(standing),
                 Err(error) => {
                     anyhow::ensure!(Instant::now() < deadline, "nobody says how things stand: {error:#}")
@@ -125,7 +142,8 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<Standing> {
+    /// A provider that is struck may have no leader, and be asked for it in vain for long: where nobody wants to know, it is not.
+    async fn look(&self, leader: bool) -> anyhow::Result<Standing> {
         let status = self.field.operator.status().await?;
         let record = set_of(&status).and_then(|set| set.record.as_ref()).context("the set has no record")?;
         let master = self.field.host_of(&record.master)?;
@@ -135,16 +153,17 @@ impl<'a> Play<'a> {
             zone: host.zone.clone(),
         };
         let providers = self.field.provider.members();
+        let leader = if leader { self.field.provider.leader().await.ok() } else { None };
         Ok(Standing {
             master: record.master.clone(),
             master_host: master.machine.name.clone(),
             term: record.term,
             arbiter: status.arbiter.context("no arbiter is known")?.coordinator,
-            // Where the provider itself is struck there may be none.
-            provider_leader: self.field.provider.leader().await.unwrap_or_default(),
+            provider_leader: leader.unwrap_or_default(),
             members: self.field.hosts.iter().map(member).collect(),
             providers: providers.iter().map(|member| member.machine.name.clone()).collect(),
             client: CLIENT.0.to_owned(),
+            struck: self.lasting.iter().flat_map(|struck| struck.line.targets.clone()).collect(),
         })
     }
 
@@ -170,8 +189,10 @@ impl<'a> Play<'a> {
         let standing = if self.lasting.is_empty() {
             self.standing().await?
         } else {
-            self.look().await.unwrap_or_else(|_| self.before.clone())
+            let looked = self.look(target.whom == Whom::ProviderLeader).await;
+            looked.unwrap_or_else(|_| self.before.clone())
         };
+        let marks = if self.lasting.is_empty() { Some(Marks::set(&self.field)) } else { None };
         let victims = target.resolve(&standing, &mut self.random);
         if kind == Kind::Restored {
             // What was recorded since the backup, and when, nobody can tell afterwards.
@@ -200,16 +221,16 @@ impl<'a> Play<'a> {
             froze: if fault.freezes() { victims.instances() } else { Vec::new() },
             opened: if fault.opens() { victims.instances() } else { Vec::new() },
             bite: None,
-            may_lose: fault.may_lose(),
+            may_lose: false,
         };
         self.struck += 1;
         // What lasts and this strike are one event: a successor may lead already when this one is struck.
-        if self.lasting.is_empty() {
-            self.before = standing;
+        if let Some(marks) = marks {
+            (self.before, self.marks) = (standing, marks);
         }
         evidence.faults.write(&line)?;
         self.narrator.say(&format!("  {} at {:.3} s: {}", target, seconds(injected_us), line.what));
-        self.lasting.push(Struck { fault, line });
+        self.lasting.push(Struck { kind, fault, line, late: None });
         Ok(())
     }
 
@@ -234,8 +255,9 @@ impl<'a> Play<'a> {
     }
 
     fn heal(&mut self, struck: Struck, evidence: &mut Folder) -> anyhow::Result<()> {
-        let Struck { mut fault, mut line } = struck;
-        line.bite = Some(fault.bite(&self.field)?);
+        let Struck { mut fault, mut line, late, kind: _ } = struck;
+        let late = late.map(|sign| Bite { bit: false, how: format!("it came too late: {sign:?} was seen") });
+        line.bite = Some(late.map_or_else(|| fault.bite(&self.field), Ok)?);
         fault.heal(&mut self.field).with_context(|| format!("end {}: {}", line.name, line.what))?;
         let healed_us = self.clock.now();
         line.healed_us = Some(healed_us);

@@ -4,7 +4,6 @@ use super::Scenario;
 use super::Step::{
     Backup, Calm, Heal, Healthy, Hold, Place, Replaced, RollingRestart, RollingUpgrade, Strike, Switchover,
 };
-use crate::cli::ProviderKind;
 use crate::nemesis::kind::Kind;
 use crate::nemesis::target::{Target, Whom, engine_of, host_of, sidecar_of};
 
@@ -89,16 +88,31 @@ fn of_machines() -> Vec<Scenario> {
         ),
         endured(
             "arbiters-clock-jumps-ahead",
-            "The wall clock of the arbiter's host jumps an hour ahead. No lease depends on it.",
+            "The wall clock of the arbiter's host jumps an hour ahead, for its engine too. No lease depends on it.",
             Kind::ClockAhead,
             host_of(Whom::Arbiter),
             3.0,
         ),
         endured(
             "masters-clock-jumps-back",
-            "The wall clock of the master's host jumps an hour back. No lease depends on it.",
+            "The wall clock of the master's host jumps an hour back, for its engine too. No lease depends on it.",
             Kind::ClockBack,
             host_of(Whom::Master),
+            3.0,
+        ),
+        endured(
+            "engines-clock-jumps-ahead",
+            "The wall clock of the master's engine jumps an hour ahead, and back again: every replica seems to have been \
+             silent for an hour. Nobody is replaced for it, and nothing is lost.",
+            Kind::ClockAhead,
+            engine_of(Whom::Master),
+            3.0,
+        ),
+        endured(
+            "replica-engines-clock-jumps-back",
+            "The wall clock of a replica's engine jumps an hour back, and ahead again. Nobody notices.",
+            Kind::ClockBack,
+            engine_of(Whom::Replica),
             3.0,
         ),
         endured(
@@ -165,10 +179,10 @@ fn of_plans() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "provider-restored",
-            story: "A backup of the stateboard is taken, the master moves twice, and then a person restores the backup: \
+            story: "A backup of the provider is taken, the master moves twice, and then a person restores the backup: \
                     what was recorded since is forgotten. Terms go on above all that anybody has seen, and the master leads on.",
             expected_changes: 1,
-            provider: Some(ProviderKind::Stateboard),
+            provider: None,
             steps: vec![
                 Calm,
                 Backup,

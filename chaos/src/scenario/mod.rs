@@ -4,7 +4,9 @@
 mod harder;
 mod history;
 mod list;
+mod people;
 pub mod random;
+mod steps;
 
 use std::time::Duration;
 
@@ -21,8 +23,10 @@ pub fn all() -> Vec<Scenario> {
     all.extend(history::of_doubtful_cuts());
     all.extend(history::of_losses());
     all.extend(history::of_pairs());
+    all.extend(steps::of_a_failover());
     all.extend(history::of_bad_lines());
     all.extend(harder::machines_and_people());
+    all.extend(people::who_help());
     all
 }
 
@@ -100,18 +104,41 @@ pub enum Step {
     },
     /// Until there is a new active master since the last strike.
     Replaced,
+    /// Until this is seen of the change of master that the last strikes lead to.
+    Until(Sign),
+    /// Nothing of this was seen of it so far: what struck last struck in time. Otherwise it counts as one that did not bite.
+    NotYet(Sign),
+    /// Nobody was made master since the last strike, and by the cluster's own word nobody can be.
+    Waits,
     /// What struck last ends.
     Heal,
+    /// What of this kind struck last ends, whatever struck after it.
+    HealOf(Kind),
     /// Everything ends, in the order in which it struck.
     HealAll,
     /// A person moves the master to another instance.
     Switchover,
+    /// A person forces a failover, and accepts what may be lost.
+    Force,
     /// A person restarts every coordinator in good order, each when all is well after the last.
     RollingRestart,
     /// The same, and what starts is this build, where an earlier one ran before; the stateboard too, as the last.
     RollingUpgrade,
-    /// A person takes a backup of the stateboard.
+    /// A person takes a backup of the provider.
     Backup,
+}
+
+/// By what it is seen how far a change of master has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sign {
+    /// So many hosts say that their instance has severed and reported.
+    Severed(usize),
+    /// A higher term is recorded.
+    Recorded,
+    /// The next master's host says that it was told to lead.
+    Directed,
+    /// The next master's host says that its engine accepts writes.
+    Writable,
 }
 
 /// The scenario of this name.

@@ -1,16 +1,17 @@
-//! What people do by plan while clients write: moves, restarts, upgrades, backups. Each counts as a fault, so that what clients notice of
-//! it is judged.
+//! What people do while clients write: moves, restarts, upgrades, backups, a forced failover. Each counts as a fault, so that what
+//! clients notice of it is judged.
 
-use std::ffi::OsStr;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context;
 use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
-use super::{LOOK, PATIENCE, Play, SWITCHOVER, healthy, seconds};
+use super::{LOOK, PATIENCE, Play, SWITCHOVER, healthy, seconds, set_of};
 use crate::cli::ProviderKind;
-use crate::cluster::process::Process;
+use crate::cluster::config::REPLICASET;
+use crate::cluster::process::{Process, run_tool};
 use crate::evidence::{Allowed, Fault as Line, Folder};
 use crate::nemesis::target::Part;
 
@@ -113,15 +114,50 @@ impl Play<'_> {
         self.done(line, "it ended, and runs again", evidence)
     }
 
-    /// A backup of the stateboard; that it is taken strikes nobody.
+    /// A backup of the provider; that it is taken strikes nobody.
     pub(super) fn backup(&mut self) -> anyhow::Result<()> {
-        let file = self.field.backup();
-        self.field.provider.administer(&[OsStr::new("backup"), file.as_os_str()]).context("take a backup")?;
-        self.narrator.say(&format!(
-            "  at {:.3} s: a person takes a backup of the stateboard",
-            seconds(self.clock.now())
-        ));
+        let what = self.field.take_backup().context("take a backup")?;
+        self.narrator.say(&format!("  at {:.3} s: a person takes {what}", seconds(self.clock.now())));
         Ok(())
+    }
+
+    /// By the cluster's own word nobody leads, and nobody was made master since the last strike.
+    pub(super) async fn waits(&self) -> anyhow::Result<()> {
+        let status = self.field.operator.status().await?;
+        let set = set_of(&status).context("the set is not known")?;
+        let term = set.record.as_ref().map_or(0, |record| record.term);
+        anyhow::ensure!(term == self.before.term, "term {term} was recorded, and nobody was to be appointed");
+        let why = set.issues.join("; ");
+        anyhow::ensure!(!why.is_empty(), "the set has no master, and the cluster names no reason");
+        self.narrator.say(&format!("  nobody is appointed: {why}"));
+        Ok(())
+    }
+
+    /// `batonctl failover SET --force`, once the cluster has said what that means. Nobody is served meanwhile: what clients wait for
+    /// is judged by what made it necessary.
+    pub(super) async fn force(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
+        let preview = self.operate(&["failover", REPLICASET]).unwrap_or_else(|error| format!("{error:#}"));
+        self.narrator.say(&format!("  a forced failover would mean: {}", preview.trim()));
+        let line = Line {
+            name: "forced-failover".to_owned(),
+            what: "a person forces a failover, and accepts what may be lost".to_owned(),
+            targets: Vec::new(),
+            allowed: Allowed::Nothing,
+            may_lose: true,
+            ..self.planned()
+        };
+        let line = self.begin(line, evidence)?;
+        let told = self.operate(&["failover", REPLICASET, "--force"]).context("force a failover")?;
+        self.done(line, told.trim(), evidence)
+    }
+
+    /// What a person asks by `batonctl`, from where all is watched, of the hosts that are not known to be down.
+    fn operate(&self, asked: &[&str]) -> anyhow::Result<String> {
+        let up = self.field.hosts.iter().filter(|host| !self.field.off.contains(&host.machine.name));
+        let endpoints: Vec<String> = up.map(|host| host.address().to_string()).collect();
+        let mut command = Command::new(&self.binaries.ctl);
+        command.args(asked).args(["--endpoint", &endpoints.join(",")]);
+        Ok(run_tool(command, "")?)
     }
 
     /// The line of something that a person does by plan.

@@ -230,7 +230,15 @@ impl Arbiter {
 
     /// A master's beat that came through another member: only the direct link is broken, and it is granted as ever
     /// (design, *Failsafe*). Whoever relays learns whether we can be counted on.
-    pub(super) fn relayed(&mut self, now: Time, relay: RelayId, by: InstanceName, hello: Hello, beat: Beat) {
+    pub(super) fn relayed(
+        &mut self,
+        now: Time,
+        relay: RelayId,
+        by: InstanceName,
+        hello: Hello,
+        mut beat: Beat,
+    ) {
+        self.forget_other_generations(&mut beat);
         let Some(epoch) = self.epoch().filter(|_| self.is_active(now)) else { return };
         let (name, instance) = (hello.replicaset.clone(), hello.instance.clone());
         let mut grant = None;

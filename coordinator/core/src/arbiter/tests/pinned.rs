@@ -140,10 +140,7 @@ fn a_beat_that_was_overtaken_pins_nobody() {
         let mut arbiter = with_pinned_master(EPOCH, FOR_GOOD);
         arbiter.step(Time(11), Input::Resume { replicaset: Some(replicaset()) });
         let (hello, beat) = (Box::new(hello()), Box::new(said.clone()));
-        arbiter.step(
-            Time(12),
-            Input::Relayed { relay: crate::arbiter::RelayId(1), by: instance(), hello, beat },
-        );
+        arbiter.step(Time(12), Input::Relayed { relay: RelayId(1), by: instance(), hello, beat });
         let (op, _) = last_written(&mut arbiter).expect("the end is written");
         arbiter.step(Time(14), Input::Written { op, outcome: WriteOutcome::Applied });
         let late = Beat { sent_at: Time(sent_at), ..pinned_leader(Term(3), Pin::FOR_GOOD) };

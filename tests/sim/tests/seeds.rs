@@ -58,6 +58,9 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (20061922, "a longer lease becomes durable as the board ends, and nobody is told"),
     (30008916, "after a restore nobody knows whom a member follows whose engine answers nobody"),
     (40002706, "the write that was to list a master was lost, and it leads unheard after a restore"),
+    (40012766, "a late fence and a hand that undoes it come between two looks of a master's guard"),
+    (40016336, "an answer of before a restore comes once more, by another member"),
+    (40022024, "evidence is accepted, and the master's host boots anew before a write lets anything be done"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
     (60001722, "two members of a removed set were made writable by hand, and a person says which stays"),
 ];

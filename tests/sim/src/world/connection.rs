@@ -5,7 +5,7 @@ use super::node::DEADMAN_MICROS;
 use super::{Due, World};
 use crate::show;
 use baton_core::engine::{EngineCommand, EngineOutcome};
-use baton_core::guard::Input;
+use baton_core::guard::{Guard, Input};
 use baton_core::ids::{InstanceName, OpId};
 
 /// How long an engine takes to hear a command, and its answer to come back.
@@ -108,7 +108,10 @@ impl World {
         let followed = node.engine.follows.take();
         node.engine.link_up = false;
         node.engine.writable = writable;
-        node.engine.promoted = None;
+        // Where the guard has not even seen that its engine was fenced, by a command that came late, and has the right, the hand gives
+        // back what it had: the engine takes writes by right, and nobody will ever fence it.
+        let rightful = node.guard.as_ref().and_then(Guard::writable_at);
+        node.engine.promoted = rightful.filter(|term| writable && node.engine.reach().0 == term.0);
         self.leave_master(instance, followed.as_ref());
         self.watch();
     }
@@ -172,5 +175,29 @@ impl World {
             self.say(instance.as_str(), "engine does not answer in time: its connection is given up");
             self.break_connection(instance);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::{at_rest, name, setup};
+    use baton_core::ids::Term;
+    use baton_core::time::Span;
+
+    /// Seed 40012766: a fence that had waited in a socket was carried out under a master while its guard was blind, and a hand made the
+    /// engine writable before the next look. It was taken for an intruder, while its guard had the right, and clients were refused.
+    #[test]
+    fn a_hand_gives_back_what_the_guard_has_the_right_to_and_makes_an_intruder_of_anybody_else() {
+        let mut world = at_rest(setup());
+        for (instance, term) in [("a1", Some(Term(1))), ("a2", None)] {
+            let instance = name(instance);
+            world.set_by_hand(&instance, false);
+            world.set_by_hand(&instance, true);
+            assert_eq!(world.nodes[&instance].engine.promoted, term, "{instance}");
+        }
+        world.advance(Span::from_secs(10));
+        assert_eq!(world.violation(), None);
+        let writable = |instance| world.nodes[&name(instance)].engine.writable;
+        assert!(writable("a1") && !writable("a2"), "one goes on, the other is fenced");
     }
 }

@@ -10,7 +10,7 @@ use baton_board::{LockToken, Request};
 use baton_core::arbiter::{Action, Input, MasterState, SessionId, TaskState};
 use baton_core::decision::Decision;
 use baton_core::ids::{InstanceName, OpId, Term, Version};
-use baton_core::message::{Order, ToGuard};
+use baton_core::message::ToGuard;
 use baton_core::record::{Change, Record};
 use baton_oracle::Seen;
 
@@ -78,9 +78,6 @@ impl World {
 
     fn arbiter_sends(&mut self, name: &str, session: SessionId, to: &InstanceName, message: ToGuard) {
         if let ToGuard::Directive(directive) = &message {
-            if matches!(directive.order, Order::Sever { .. }) {
-                self.said_by(name, directive.term);
-            }
             if !self.silent {
                 self.say_order(name, to, show::order(directive));
             }
@@ -143,6 +140,11 @@ impl World {
     }
 
     fn published(&mut self, name: &str) {
+        // That there is no master any more is published with the step that accepts evidence against the last one, though what is done
+        // about it may wait for a write of before.
+        if let Some((_, term)) = self.accused(name) {
+            self.said_by(name, term);
+        }
         let route = self
             .arbiters
             .get(name)

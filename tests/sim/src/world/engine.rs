@@ -54,7 +54,7 @@ pub struct Engine {
     pub running: bool,
     /// Whether it accepts writes.
     pub writable: bool,
-    /// The term for which it was promoted in this run; `None` where another hand made it writable.
+    /// The term for which it was promoted in this run; `None` where another hand made it writable, without its guard's right.
     pub promoted: Option<Term>,
     /// Whom it replicates from.
     pub follows: Option<Endpoint>,

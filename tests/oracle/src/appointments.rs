@@ -5,6 +5,7 @@
 
 use crate::event::{Event, Seen};
 use crate::{Property, Violation, broken};
+use baton_core::ids::Term;
 use baton_core::record::Record;
 
 /// The statement.
@@ -65,11 +66,42 @@ pub fn check_restored(before: &Record, after: &Record, all_heard: bool) -> Resul
     broken("appointments", text)
 }
 
+/// Whether a set may have its first appointment, by which nobody is asked what it holds. `known`: the highest term that a member has seen
+/// which is heard, where there is data that a master has marked.
+///
+/// # Errors
+/// The provider was put back, and what it says of the set is older than what a member knows.
+pub fn check_first(before: Option<&Record>, after: &Record, known: Option<Term>) -> Result<(), Violation> {
+    let generation = before.map_or(1, |before| before.epoch.generation);
+    let recorded = before.map_or(Term(0), |before| before.term);
+    match known.filter(|known| after.epoch.generation > generation && *known > recorded) {
+        Some(known) => {
+            let text = format!("term {} is a first one, and a member knows of term {known}", after.term);
+            broken("appointments", text)
+        }
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixtures::{instance, record};
     use baton_core::position::Position;
+
+    #[test]
+    fn a_set_that_a_member_knows_more_of_than_the_provider_has_no_first_appointment() {
+        let mut tombstone = record(2, "a1", 1);
+        tombstone.master = None;
+        let mut after = record(1_003, "a2", 1);
+        assert_eq!(check_first(Some(&tombstone), &after, Some(Term(3))), Ok(()), "there was no restore");
+        assert_eq!(check_first(None, &after, Some(Term(3))), Ok(()));
+        after.epoch.generation += 1;
+        assert!(check_first(Some(&tombstone), &after, Some(Term(3))).is_err());
+        assert!(check_first(None, &after, Some(Term(3))).is_err());
+        assert_eq!(check_first(Some(&tombstone), &after, Some(Term(2))), Ok(()), "of the tombstone only");
+        assert_eq!(check_first(None, &after, None), Ok(()), "there is no data");
+    }
 
     #[test]
     fn a_member_of_the_set_passes_and_so_does_the_first_master() {

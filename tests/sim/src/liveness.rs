@@ -208,7 +208,9 @@ impl World {
         let refused = view.last_decision.as_ref().is_some_and(|decision| decision.appointed.is_none());
         // A pinned master that nobody hears of is for a person to replace, with the fence command.
         let lost = resumed && self.is_paused(&view);
-        if (refused || lost || resumed) && view.record.is_some() {
+        // The last life of a set may be one that the provider forgot.
+        let lived = view.last_decision.as_ref().is_some_and(|decision| decision.evidence.is_some());
+        if (refused || lost || resumed) && (view.record.is_some() || lived) {
             let best = self.nodes.values().filter(|node| node.guard.is_some() && !node.engine.log.is_empty());
             let best = best.max_by_key(|node| node.engine.reach()).map(|node| node.name.clone());
             self.forced_in_vain = if last == Some(Act::Forced) { self.forced_in_vain + 1 } else { 0 };

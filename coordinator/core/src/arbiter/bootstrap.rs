@@ -7,7 +7,7 @@ use super::Arbiter;
 use super::select::Choice;
 use super::set::{GuardState, SetState, Succession};
 use super::succession::next_term;
-use crate::decision::{Class, Ranked, Refusal, Verdict};
+use crate::decision::{Class, Evidence, Ranked, Refusal, Verdict};
 use crate::engine::DataState;
 use crate::ids::{DataId, Version};
 use crate::message::{Beat, Stand};
@@ -38,6 +38,9 @@ impl Arbiter {
             .or_else(|| unheard_of_removed(set).filter(|_| self.keep(Rule::AwaitRemovedMaster)))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
+        if missing.is_none() && self.forgotten(set).is_some() {
+            return self.decide_restored(now, set, Evidence::AllHeard, Class::Restored);
+        }
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);
         match choice.chosen {
             Some((instance, position)) if missing.is_none() => {

@@ -22,13 +22,13 @@ impl Arbiter {
             return;
         }
         let Some(epoch) = self.epoch() else { return };
-        let Some(record) = set.record.as_ref().filter(|_| !set.held) else { return };
+        let Some(record) = self.basis(set).filter(|_| !set.held) else { return };
         // An order of a drill counts for three beats of its master: long enough to arrive, too short to surprise anybody.
         let within = self.timing.beat_master * 3;
         // Where a commit waits for replicas, every connected one counts: it must be in the record before it connects.
         let counts = record.ack_quorum > 0 && self.keep(Rule::RecordBeforeCount);
         let news = set.guards.iter().filter_map(|(instance, guard)| {
-            let order = order_for(set, record, instance, within, counts)?;
+            let order = order_for(set, &record, instance, within, counts)?;
             let session = guard.session?;
             let sent = guard.sent.as_ref().is_some_and(|(version, last)| {
                 *version == record.version && same_but_for_reach(last, &order)

@@ -8,6 +8,7 @@
 //! It must not know how the preview is shown.
 
 use super::Arbiter;
+use super::forgotten::last_master;
 use super::io::{Action, Forcing, TaskId, TaskState};
 use super::select::Choice;
 use super::set::{SetState, Task};
@@ -172,8 +173,12 @@ pub(super) fn check_failover(
     forcing: Forcing,
 ) -> Result<InstanceName, String> {
     let name = &set.name;
-    let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
-    let master = record.master.clone().ok_or_else(|| format!("{name} was deleted"))?;
+    // A life that the provider forgot, once all of it are heard.
+    let forgotten = set.evidence.and_then(|_| last_master(set));
+    let master = match &set.record {
+        Some(record) => record.master.clone().or(forgotten).ok_or_else(|| format!("{name} was deleted"))?,
+        None => forgotten.ok_or_else(|| format!("{name} has had no master yet"))?,
+    };
     if set.task.as_ref().is_some_and(|task| task.is_persons() && !yields(set, task)) {
         return Err(format!("another switchover or failover of {name} is under way"));
     }

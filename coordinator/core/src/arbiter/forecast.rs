@@ -181,7 +181,8 @@ impl Arbiter {
     ) -> Result<Forecast, String> {
         let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
         let master = check_failover(set, target, forcing)?;
-        let record = set.record.as_ref().ok_or_else(|| format!("{name} has had no master yet"))?;
+        let record = self.basis(set).ok_or_else(|| format!("{name} has had no master yet"))?;
+        let record = record.as_ref();
         let lost = BTreeSet::new();
         let question = Question {
             target: target.cloned(),

@@ -10,6 +10,7 @@ mod evidence;
 mod expelled;
 mod forced;
 mod forecast;
+mod forgotten;
 mod insync;
 mod io;
 mod issues;
@@ -239,6 +240,8 @@ impl Arbiter {
         self.turn_away(now, &mut set);
         if set.pending.is_none() {
             match set.record.as_ref().map(|record| record.master.is_some()) {
+                // Of a life that the provider forgot.
+                None | Some(false) if set.evidence.is_some() => self.succeed(now, &mut set),
                 None => self.bootstrap(now, &mut set),
                 Some(true) if self.is_held(&set) => self.settle_restored(now, &mut set),
                 Some(true) => self.succeed_or_maintain(now, &mut set),

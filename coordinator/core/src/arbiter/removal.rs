@@ -34,7 +34,7 @@ impl Arbiter {
             .collect();
         if set.pending.is_some() {
             against.push("a change of its record is being written: ask again".to_owned());
-        } else if set.held {
+        } else if set.held || self.forgotten(set).is_some() {
             against.push(
                 "the provider was restored, and the set is held: start its coordinators until its last master is known"
                     .to_owned(),

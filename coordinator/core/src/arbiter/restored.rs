@@ -46,15 +46,24 @@ impl Arbiter {
         }
     }
 
-    fn decide_restored(&mut self, now: Time, set: &mut SetState, evidence: Evidence, class: Class) {
+    pub(super) fn decide_restored(
+        &mut self,
+        now: Time,
+        set: &mut SetState,
+        evidence: Evidence,
+        class: Class,
+    ) {
         set.evidence = Some((evidence, class));
-        set.proposal = None;
+        // From now on reports are waited for.
+        (set.proposal, set.succession) = (None, None);
         self.succeed(now, set);
     }
 
-    /// While nobody is appointed yet somebody may come who was vouched for, or was never listed, and leads: the set is held again.
+    /// While nobody is appointed yet somebody may come who was vouched for, or was never listed, and leads: the set is held again. So it
+    /// is where nobody is left who knows of the life that the provider forgot.
     pub(super) fn doubt_restored(&self, set: &mut SetState) {
-        if all_heard(set) && !nobody_attached_leads(set) {
+        let unknown = !set.has_master() && self.forgotten(set).is_none();
+        if all_heard(set) && (unknown || !nobody_attached_leads(set)) {
             (set.evidence, set.succession) = (None, None);
         }
     }
@@ -199,6 +208,6 @@ fn is_accounted_for(set: &SetState) -> bool {
     recorded || named
 }
 
-fn beats(set: &SetState) -> impl Iterator<Item = &Beat> {
+pub(super) fn beats(set: &SetState) -> impl Iterator<Item = &Beat> {
     set.guards.values().filter_map(|guard| guard.beat.as_ref())
 }

@@ -58,12 +58,14 @@ impl Arbiter {
         record: &Record,
         chosen: &InstanceName,
     ) -> Stragglers {
-        let Some(old) = record.master.as_ref().filter(|_| record.ack_quorum > 0) else {
+        if record.ack_quorum == 0 {
             return Stragglers::default();
-        };
+        }
         let mut stragglers = self.still_straggling(set, record, &record.in_sync);
-        for member in record.in_sync.iter().filter(|member| *member != old) {
-            stragglers.add(member.clone(), old.clone());
+        for old in record.master.iter() {
+            for member in record.in_sync.iter().filter(|member| *member != old) {
+                stragglers.add(member.clone(), old.clone());
+            }
         }
         // The record of before a restore does not say whom they follow: somebody of whom it knows nothing, or its old master, which
         // may be a replica of the chosen one by now.

@@ -49,7 +49,7 @@ impl Arbiter {
             let reach = switchover_reach(set, evidence, class);
             set.succession = Some(Succession { since: now, reach, told: None });
         }
-        let Some(record) = set.record.clone() else { return };
+        let Some(record) = self.basis(set) else { return };
         self.ask_for_fence(now, set);
         if !self.may_appoint(now) || self.write_pin_wish(now, set, &record) || self.waits(now, set, &record) {
             return;
@@ -288,7 +288,8 @@ impl Arbiter {
     }
 
     pub(super) fn decision(&self, now: Time, set: &SetState, class: Class, choice: &Choice) -> Decision {
-        let record = set.record.as_ref();
+        let record = self.basis(set);
+        let record = record.as_ref();
         // A new arbiter that never heard the master waits for its predecessor's lock rather than for a lease.
         let (silent, budget) = match set.evidence {
             Some((Evidence::OuterBound { silent_for: Some(silent) }, _)) => (silent, self.timing.lease_ttl),
@@ -366,8 +367,9 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
     let sure = |guard: &&GuardState| {
         let instance = &guard.hello.instance;
         // What the recorded master was told is confirmed others hold, whatever became of its own run.
-        severed(Some(guard), record)
-            .is_some_and(|report| (report.whole || set.is_master(instance)) && own.holds(&report.position))
+        severed(Some(guard), record).is_some_and(|report| {
+            (report.whole || record.master.as_ref() == Some(instance)) && own.holds(&report.position)
+        })
     };
     let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
     (unsure > 0)

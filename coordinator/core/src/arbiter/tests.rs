@@ -3,6 +3,7 @@
 mod budget;
 mod final_position;
 mod forced;
+mod forgotten;
 mod hand_over;
 mod insync;
 mod overtaken;
@@ -13,13 +14,15 @@ mod vouched;
 mod written;
 
 use super::succession::next_term;
-use super::{Action, Arbiter, Config, Input, RelayId, SessionId, WriteOutcome};
+use super::{Action, Arbiter, Config, Forcing, Input, RelayId, SessionId, TaskId, WriteOutcome};
 use crate::engine::DataState;
 use crate::fixture::{self, coordinator, replicaset};
 use crate::ids::{
     DataId, Endpoint, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term, Version,
 };
-use crate::message::{Beat, EngineView, Health, Hello, Honoured, Relinquished, Severed, Stand, ToGuard};
+use crate::message::{
+    Beat, EngineView, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
+};
 use crate::position::Position;
 use crate::record::{Pin, Record, Settings};
 use crate::rules::Rules;
@@ -71,7 +74,11 @@ fn load(arbiter: &mut Arbiter, records: Vec<Record>, settings: Settings) {
 
 /// The same, severed by the record that was read after a restore, with what its engine holds.
 fn cut(beat: Beat) -> Beat {
-    let stamp = Stamp { generation: 2, version: recorded_at(Term(3)).version };
+    cut_by(recorded_at(Term(3)).version, beat)
+}
+
+fn cut_by(version: Version, beat: Beat) -> Beat {
+    let stamp = Stamp { generation: 2, version };
     let severed = Some(Severed { stamp, position: beat.engine.position, run: None, whole: true });
     Beat { severed, ..beat }
 }
@@ -380,6 +387,7 @@ fn a_set_that_the_restored_state_does_not_know_waits_for_a_master_that_somebody_
     for ((highest_term, known_master), appointed) in cases {
         let mut arbiter = after_a_restore_of(Vec::new(), Time(0));
         let beat = Beat { known_master: known_master.clone(), relinquished: None, ..beat(highest_term) };
+        let beat = cut_by(Version(0), beat);
         arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
         assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "{known_master:?}");
     }

@@ -164,7 +164,7 @@ fn phase(now: Time, set: &SetState) -> String {
         let again = if pending.retry_at.is_some() { "again " } else { "" };
         return format!("writing {again}term {} ({})", pending.record.term, pending.record.reason);
     }
-    if !set.has_master() {
+    if !set.has_master() && set.evidence.is_none() {
         return "waiting for the first appointment".to_owned();
     }
     if set.held {

@@ -8,7 +8,7 @@ use super::net::Body;
 use crate::show;
 use baton_board::{LockToken, Request};
 use baton_core::arbiter::{Action, Input, MasterState, SessionId, TaskState};
-use baton_core::decision::Decision;
+use baton_core::decision::{Class, Decision};
 use baton_core::ids::{InstanceName, OpId, Term, Version};
 use baton_core::message::ToGuard;
 use baton_core::record::{Change, Record};
@@ -99,6 +99,11 @@ impl World {
         if let Some(before) = &before {
             let why = decision.as_ref().and_then(|decision| decision.evidence);
             self.watch_appointment(name, before, &record, why);
+        }
+        // Sent again, what it follows is not there any more.
+        let first = decision.as_ref().is_some_and(|decision| decision.class == Class::FirstAppointment);
+        if first && (before.is_some() || expected.is_none()) {
+            self.watch_first(name, before.as_deref(), &record);
         }
         self.observe(Seen::Asked { before, record: record.clone() });
         let decision = decision.map(|decision| decision.sentence()).unwrap_or_default();

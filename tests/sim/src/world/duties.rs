@@ -5,7 +5,7 @@
 use super::{Node, World};
 use baton_core::arbiter::MasterState;
 use baton_core::decision::{Decision, Evidence};
-use baton_core::engine::EngineCommand;
+use baton_core::engine::{DataState, EngineCommand};
 use baton_core::guard::{Action, Guard, HandOver, Input, Note};
 use baton_core::ids::{InstanceName, Stamp, Term};
 use baton_core::message::{Directive, Grant, Order, PeerAnswer, Promise, ToGuard};
@@ -140,6 +140,19 @@ impl World {
             let severed = self.nodes.values().filter(bound).map(|node| node.name.clone()).collect();
             self.owe(reports::check_severed(before, &severed));
         }
+    }
+
+    /// An arbiter asks for a first appointment.
+    pub(super) fn watch_first(&mut self, arbiter: &str, before: Option<&Record>, after: &Record) {
+        let Some(node) = self.arbiters.get(arbiter) else { return };
+        let now = node.clock.read(self.now);
+        let Some(view) = node.machine.as_ref().and_then(|it| it.set_view(now, &self.replicaset)) else {
+            return;
+        };
+        let beats = view.members.iter().filter_map(|member| member.beat.as_ref());
+        let marked = beats.clone().any(|beat| matches!(beat.engine.data, DataState::Marked { .. }));
+        let known = beats.map(|beat| beat.highest_term).max().filter(|_| marked);
+        self.owe(appointments::check_first(before, after, known));
     }
 
     /// What it has promised is longer than `before`: while it had a stream, nobody answered it for a beat. (It leaves once it is

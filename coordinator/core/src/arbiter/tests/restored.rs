@@ -4,9 +4,9 @@ use super::*;
 use crate::fixture::name;
 use crate::record::Member;
 
-const OTHER: SessionId = SessionId(2);
+pub(super) const OTHER: SessionId = SessionId(2);
 /// Until then an earlier arbiter may be believed.
-const BOUND: Time = Time(2_000_000);
+pub(super) const BOUND: Time = Time(2_000_000);
 
 fn listed(text: &str) -> Member {
     Member {
@@ -23,7 +23,7 @@ fn listed(text: &str) -> Member {
 }
 
 /// An arbiter of the next generation that has read these records, and two members listed; one of them has attached.
-fn with_two_listed(records: Vec<Record>) -> Arbiter {
+pub(super) fn with_two_listed(records: Vec<Record>) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
     let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
@@ -36,18 +36,22 @@ fn with_two_listed(records: Vec<Record>) -> Arbiter {
     arbiter
 }
 
-fn hear(arbiter: &mut Arbiter, at: u64, session: SessionId, beat: Beat) {
+pub(super) fn hear(arbiter: &mut Arbiter, at: u64, session: SessionId, beat: Beat) {
     arbiter.step(Time(at), Input::Beat { session, beat: Box::new(beat) });
 }
 
 /// It leads nothing, and is severed; term 5 was the first member's.
 fn idle(text: &str) -> Beat {
-    let relinquished = beat(Term(5)).relinquished.filter(|_| text == "a1");
-    let known_master = Some((Term(5), instance()));
-    cut(Beat { instance: name(text), relinquished, known_master, ..beat(Term(5)) })
+    idle_by(recorded_at(Term(3)).version, text)
 }
 
-fn attach_second(arbiter: &mut Arbiter, at: u64) {
+pub(super) fn idle_by(version: Version, text: &str) -> Beat {
+    let relinquished = beat(Term(5)).relinquished.filter(|_| text == "a1");
+    let known_master = Some((Term(5), instance()));
+    cut_by(version, Beat { instance: name(text), relinquished, known_master, ..beat(Term(5)) })
+}
+
+pub(super) fn attach_second(arbiter: &mut Arbiter, at: u64) {
     let second = Hello { instance: name("a2"), endpoint: Endpoint("a2:1".into()), ..hello() };
     arbiter.step(Time(at), Input::Attached { session: OTHER, guards: vec![second] });
 }
@@ -57,6 +61,7 @@ fn nobody_is_appointed_while_a_listed_member_is_not_heard() {
     // With a record and without one.
     for records in [vec![recorded_at(Term(3))], Vec::new()] {
         let mut arbiter = with_two_listed(records.clone());
+        let idle = |text| idle_by(records.first().map_or(Version(0), |record| record.version), text);
         hear(&mut arbiter, 10, SESSION, idle("a1"));
         arbiter.step(BOUND, Input::Tick);
         assert_eq!(written_terms(&mut arbiter), [], "the other one may lead at a later term");
@@ -217,7 +222,7 @@ fn the_recorded_master_is_severed_like_the_others() {
         _ => None,
     });
     let severed: BTreeSet<_> = told
-        .filter(|(_, order)| matches!(order, crate::message::Order::Sever { .. }))
+        .filter(|(_, order)| matches!(order, Order::Sever { .. }))
         .map(|(instance, _)| instance)
         .collect();
     assert_eq!(severed, ["a1", "a2"].map(name).into());

@@ -16,7 +16,7 @@ fn appointing() -> (Arbiter, OpId, Record) {
 fn led_at(arbiter: &mut Arbiter) -> Vec<Term> {
     let told = std::iter::from_fn(|| arbiter.pop_action()).filter_map(|action| match action {
         Action::Send { message: ToGuard::Directive(it), .. } => {
-            matches!(it.order, crate::message::Order::Lead { .. }).then_some(it.term)
+            matches!(it.order, Order::Lead { .. }).then_some(it.term)
         }
         Action::Send { message: ToGuard::Grant(it), .. } => Some(it.term),
         _ => None,

@@ -156,9 +156,17 @@ impl World {
         let within = self.worst_outage();
         let mut acts = Vec::new();
         loop {
-            let since = self.now;
+            let mut since = self.now;
+            // Nobody replaces the master of a paused set. Where the pause ends by itself, the time is counted from there; whoever ends
+            // one gets a whole time anyway.
+            let mut paused = self.set_view().is_some_and(|view| self.is_paused(&view));
             while self.now < since + within.0 && !self.is_served() && self.violation().is_none() {
                 self.advance(LOOK);
+                let before = paused;
+                paused = paused && self.set_view().is_none_or(|view| self.is_paused(&view));
+                if before && !paused && acts.last() != Some(&Act::Resumed) {
+                    since = self.now;
+                }
             }
             if self.is_served() {
                 let took = Some(Span(self.now - since));

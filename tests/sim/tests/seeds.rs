@@ -57,6 +57,7 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (20039195, "a fifth generation, and a term of the fourth that only a lost member knew of"),
     (20061922, "a longer lease becomes durable as the board ends, and nobody is told"),
     (30000067, "the provider is put back to a tombstone under which the set had begun anew"),
+    (30002309, "a timed pause ends by itself at the very end of the time in which there has to be a master"),
     (30008916, "after a restore nobody knows whom a member follows whose engine answers nobody"),
     (40002706, "the write that was to list a master was lost, and it leads unheard after a restore"),
     (40012766, "a late fence and a hand that undoes it come between two looks of a master's guard"),

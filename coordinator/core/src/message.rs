@@ -117,6 +117,8 @@ pub struct Relinquished {
 pub struct Honoured {
     /// Of the proposal.
     pub stamp: Stamp,
+    /// Of the arbiter that proposed it: an order of the next one may have taken it back since. `None` from older builds.
+    pub epoch: Option<Epoch>,
     /// The set that the master's right rests on.
     pub members: BTreeSet<InstanceName>,
     /// Who the master made sure no longer counts (a shrink), if any.

@@ -143,6 +143,8 @@ rules! {
     QuorumMasterFirst = "quorum-recorded-first" of Arbiter,
     /// Where no commit waited for replicas yet, whoever may replicate is in the in-sync set or severed before one does.
     CutBeforeQuorum = "outsider-left-connected" of Arbiter,
+    /// What the master answered to an arbiter before counts for no later one, at the same version of the record either.
+    CountOwnAnswers = "answer-to-another-counts" of Arbiter,
     /// Outside the in-sync set a person's word needs a member that keeps the old master from going on by promises.
     ForceNeedsRefusal = "force-outside-in-sync" of Arbiter,
     /// Under the name of a set that was removed nobody begins while its last master may go on unheard.

@@ -65,6 +65,10 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (40022024, "evidence is accepted, and the master's host boots anew before a write lets anything be done"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
     (60001722, "two members of a removed set were made writable by hand, and a person says which stays"),
+    (
+        40019289,
+        "the master's answer to one arbiter comes to the next, which has taken back what was answered",
+    ),
 ];
 
 #[test]

@@ -24,7 +24,7 @@ impl Arbiter {
         }
         if let Some(proposal) = set.proposal.clone() {
             let acknowledged = set.master_beat().and_then(|beat| beat.honoured.clone());
-            if let Some(next) = acknowledged.and_then(|honoured| agreed(&record, &proposal, honoured)) {
+            if let Some(next) = acknowledged.and_then(|honoured| self.agreed(&record, &proposal, honoured)) {
                 self.write_proposed(now, set, &record, &proposal, next);
             } else if !self.is_suspect(now, set) && self.is_withdrawn(now, set, &proposal) {
                 self.write_same(now, set, &record, "withdraw what the master does not acknowledge");
@@ -83,6 +83,37 @@ impl Arbiter {
         };
         let mut joining = set.guards.values().filter(outside).filter(heard);
         joining.find(|guard| joins(guard, record)).map(|guard| guard.hello.instance.clone())
+    }
+
+    /// The new in-sync set, where the master's acknowledgement is of this very proposal and version, and to this arbiter.
+    fn agreed(
+        &self,
+        record: &Record,
+        proposal: &Proposal,
+        honoured: Honoured,
+    ) -> Option<BTreeSet<InstanceName>> {
+        let mut next = record.in_sync.clone();
+        let (dropped, raised) = match proposal {
+            Proposal::Grow(member) => {
+                next.insert(member.clone());
+                (None, None)
+            }
+            Proposal::Shrink(member) => {
+                next.remove(member);
+                (Some(member.clone()), None)
+            }
+            Proposal::Quorum(raised) => (None, Some(*raised)),
+            Proposal::Unpin => return None,
+        };
+        // Our first order may have taken back what an arbiter before us was answered at this very version (P147). Of a guard of an
+        // older build, which does not say whom it answers, no order to lead takes back more than a raise.
+        let to_us = match honoured.epoch {
+            Some(_) => honoured.epoch == self.epoch(),
+            None => raised.is_none(),
+        };
+        let same = (&honoured.members, &honoured.dropped, honoured.ack_quorum) == (&next, &dropped, raised);
+        let counts = to_us || !self.keep(Rule::CountOwnAnswers);
+        (honoured.stamp.version == record.version && same && counts).then_some(next)
     }
 
     fn write_proposed(
@@ -256,27 +287,4 @@ fn joins(guard: &GuardState, record: &Record) -> bool {
     }
     let current = matches!(&engine.data, DataState::Marked { id, term } if same(id) && *term == record.term);
     current && engine.follows.is_some() && engine.follows == record.endpoint && engine.whole
-}
-
-/// The new in-sync set, where the master's acknowledgement is of this very proposal and version.
-fn agreed(record: &Record, proposal: &Proposal, honoured: Honoured) -> Option<BTreeSet<InstanceName>> {
-    let mut next = record.in_sync.clone();
-    let dropped = match proposal {
-        Proposal::Grow(member) => {
-            next.insert(member.clone());
-            None
-        }
-        Proposal::Shrink(member) => {
-            next.remove(member);
-            Some(member.clone())
-        }
-        Proposal::Quorum(_) => None,
-        Proposal::Unpin => return None,
-    };
-    let raised = match proposal {
-        Proposal::Quorum(raised) => Some(*raised),
-        Proposal::Grow(_) | Proposal::Shrink(_) | Proposal::Unpin => None,
-    };
-    let same = (&honoured.members, &honoured.dropped, honoured.ack_quorum) == (&next, &dropped, raised);
-    (honoured.stamp.version == record.version && same).then_some(next)
 }

@@ -5,7 +5,7 @@
 use super::Arbiter;
 use super::io::{Action, RelayId, SessionId};
 use super::set::{GuardState, SetState};
-use crate::ids::{InstanceName, ReplicaSetName, Stamp, Term, Version};
+use crate::ids::{Epoch, InstanceName, ReplicaSetName, Stamp, Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
 use crate::record::Member;
 use crate::rules::Rule;
@@ -155,7 +155,7 @@ impl Arbiter {
 
     pub(super) fn beat(&mut self, now: Time, session: SessionId, mut beat: Beat) {
         self.forget_other_generations(&mut beat);
-        let pace = self.timing.beat_master;
+        let (pace, epoch) = (self.timing.beat_master, self.epoch());
         let Some(name) = self.homes.get(&beat.instance).cloned() else { return };
         let Some(set) = self.sets.get_mut(&name) else { return };
         let Some(guard) = set.guards.get_mut(&beat.instance) else { return };
@@ -179,7 +179,7 @@ impl Arbiter {
         if let Some(set) = self.sets.get_mut(&name) {
             set.judge_soundness(now, &instance);
             set.note_reached(now, &instance, pace);
-            set.resend(&instance);
+            set.resend(&instance, epoch);
         }
         self.drive(now, &name);
     }
@@ -330,11 +330,11 @@ impl SetState {
     }
 
     /// A beat that does not show what was directed makes the directive go out again.
-    fn resend(&mut self, instance: &InstanceName) {
+    fn resend(&mut self, instance: &InstanceName, epoch: Option<Epoch>) {
         let term = self.record.as_ref().map(|record| record.term).unwrap_or_default();
         if let Some(guard) = self.guards.get_mut(instance) {
             let satisfied = match (&guard.beat, &guard.sent) {
-                (Some(beat), Some((version, order))) => satisfied(beat, term, *version, order),
+                (Some(beat), Some((version, order))) => satisfied(beat, term, *version, epoch, order),
                 _ => true,
             };
             if !satisfied {
@@ -345,7 +345,7 @@ impl SetState {
 }
 
 /// Whether a beat shows that an order was carried out.
-fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
+fn satisfied(beat: &Beat, term: Term, version: Version, epoch: Option<Epoch>, order: &Order) -> bool {
     match order {
         Order::Lead { .. } => matches!(beat.stand, Stand::Candidate(_) | Stand::Leading { .. }),
         Order::Follow { endpoint, .. } => beat.engine.follows.as_ref() == Some(endpoint) && beat.engine.whole,
@@ -354,7 +354,9 @@ fn satisfied(beat: &Beat, term: Term, version: Version, order: &Order) -> bool {
             beat.relinquished.as_ref().is_some_and(|relinquished| relinquished.term >= term)
         }
         Order::Grow { .. } | Order::Shrink { .. } | Order::Quorum { .. } => {
-            beat.honoured.as_ref().is_some_and(|honoured| honoured.stamp.version == version)
+            let to_us = |answered: Option<Epoch>| answered.is_none() || answered == epoch;
+            let honoured = beat.honoured.as_ref();
+            honoured.is_some_and(|honoured| honoured.stamp.version == version && to_us(honoured.epoch))
         }
         // Whether it was said to this arbiter is judged where it counts; until then it goes out with every beat.
         Order::Unpin | Order::StandDown => false,

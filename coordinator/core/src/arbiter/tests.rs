@@ -173,6 +173,7 @@ fn quiet_beat(number: usize, host: usize, now: Time) -> Beat {
     let leads = host == 0;
     let honoured = Honoured {
         stamp: Stamp { generation: 1, version: record.version },
+        epoch: Some(EPOCH),
         members: record.in_sync.clone(),
         dropped: None,
         ack_quorum: None,
@@ -308,7 +309,7 @@ fn a_report_from_before_a_restore_is_none_of_a_record_that_has_its_version_by_ch
         let stamp = Stamp { generation, version: recorded_at(Term(3)).version };
         let (position, members) = (Position::at(1, 9), BTreeSet::from([instance()]));
         let severed = Some(Severed { stamp, position, run: None, whole: true });
-        let honoured = Some(Honoured { stamp, members, dropped: None, ack_quorum: None });
+        let honoured = Some(Honoured { stamp, epoch: None, members, dropped: None, ack_quorum: None });
         let beat = Box::new(Beat { severed, honoured, ..beat(Term(3)) });
         let hello = Box::new(hello());
         let directly = Input::Beat { session: SESSION, beat: beat.clone() };

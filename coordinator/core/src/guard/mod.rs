@@ -183,6 +183,8 @@ pub enum Proposal {
     Grow {
         /// Of the directive.
         stamp: Stamp,
+        /// Of whoever proposed it.
+        epoch: Epoch,
         /// Who.
         member: InstanceName,
     },
@@ -190,6 +192,8 @@ pub enum Proposal {
     Shrink {
         /// Of the directive.
         stamp: Stamp,
+        /// Of whoever proposed it.
+        epoch: Epoch,
         /// Who.
         member: InstanceName,
         /// How many of the others have to hold everything first.

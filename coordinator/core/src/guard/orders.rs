@@ -20,7 +20,7 @@ impl Guard {
             self.stand_down(now);
             return;
         }
-        let (stamp, seen) = (directive.stamp(), self.seen);
+        let (stamp, epoch, seen) = (directive.stamp(), directive.epoch, self.seen);
         if self.floor.is_none() || !self.admit(&directive) {
             return;
         }
@@ -40,7 +40,7 @@ impl Guard {
             Order::Lead { in_sync, data_id, ack_quorum } => {
                 self.conclude_proposal(stamp);
                 self.note_master(directive.term, self.config.instance.clone());
-                self.quorum_recorded(now, directive.term, directive.epoch, stamp, ack_quorum);
+                self.quorum_recorded(now, directive.term, epoch, stamp, ack_quorum);
                 self.lead_ordered(
                     now,
                     directive.term,
@@ -68,17 +68,17 @@ impl Guard {
                 self.relinquish_up_to(now, directive.term);
             }
             Order::Grow { member, in_sync } => {
-                self.propose(now, in_sync, Proposal::Grow { stamp, member });
+                self.propose(now, in_sync, Proposal::Grow { stamp, epoch, member });
             }
             Order::Shrink { member, in_sync, ack_quorum } => {
-                self.propose(now, in_sync, Proposal::Shrink { stamp, member, ack_quorum });
+                self.propose(now, in_sync, Proposal::Shrink { stamp, epoch, member, ack_quorum });
             }
             Order::Quorum { in_sync, ack_quorum } => {
-                let proposal = self.quorum_proposed(now, directive.epoch, stamp, ack_quorum);
+                let proposal = self.quorum_proposed(now, epoch, stamp, ack_quorum);
                 self.propose(now, in_sync, proposal);
             }
             Order::EndEngine { beat, within } => self.end_ordered(now, directive.term, beat, within),
-            Order::Unpin => self.unpin_ordered(now, directive.epoch, stamp),
+            Order::Unpin => self.unpin_ordered(now, epoch, stamp),
             Order::StandDown => {}
         }
     }
@@ -212,11 +212,12 @@ impl Guard {
     /// The right was extended after the proposal, by a grant or by promises with the newcomer's among them: from now on
     /// none rests on a set without the newcomer.
     pub(super) fn regranted(&mut self, now: Time) {
-        let Some(Proposal::Grow { stamp, member }) = &self.proposal else { return };
+        let Some(Proposal::Grow { stamp, epoch, member }) = &self.proposal else { return };
         let Some(lead) = &self.lead else { return };
         let mut members = lead.in_sync.clone();
         members.insert(member.clone());
-        let honoured = Some(Honoured { stamp: *stamp, members, dropped: None, ack_quorum: None });
+        let (stamp, epoch) = (*stamp, Some(*epoch));
+        let honoured = Some(Honoured { stamp, epoch, members, dropped: None, ack_quorum: None });
         if self.honoured != honoured {
             self.honoured = honoured;
             self.beat_soon(now);
@@ -243,12 +244,12 @@ impl Guard {
     }
 
     fn drop_leaver(&mut self, now: Time) {
-        let Some(Proposal::Shrink { stamp, member, .. }) = &self.proposal else { return };
+        let Some(Proposal::Shrink { stamp, epoch, member, .. }) = &self.proposal else { return };
         let Some(lead) = self.lead.as_ref().filter(|_| self.honoured.is_none()) else { return };
         let mut members = lead.in_sync.clone();
         members.remove(member);
-        let dropped = Some(member.clone());
-        self.honoured = Some(Honoured { stamp: *stamp, members, dropped, ack_quorum: None });
+        let (stamp, epoch, dropped) = (*stamp, Some(*epoch), Some(member.clone()));
+        self.honoured = Some(Honoured { stamp, epoch, members, dropped, ack_quorum: None });
         self.beat_soon(now);
     }
 

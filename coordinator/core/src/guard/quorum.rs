@@ -125,13 +125,14 @@ impl Guard {
 
     /// A raise is answered once so many hold everything, and hold every later write too.
     pub(super) fn answer_quorum(&mut self, now: Time) {
-        let Some(Proposal::Quorum { stamp, ack_quorum, .. }) = &self.proposal else { return };
+        let Some(Proposal::Quorum { stamp, epoch, ack_quorum }) = &self.proposal else { return };
         let Some(lead) = &self.lead else { return };
         if self.honoured.is_some() || lead.quorum.sure < *ack_quorum {
             return;
         }
         let (members, ack_quorum) = (lead.in_sync.clone(), Some(*ack_quorum));
-        self.honoured = Some(Honoured { stamp: *stamp, members, dropped: None, ack_quorum });
+        let (stamp, epoch) = (*stamp, Some(*epoch));
+        self.honoured = Some(Honoured { stamp, epoch, members, dropped: None, ack_quorum });
         self.beat_soon(now);
     }
 

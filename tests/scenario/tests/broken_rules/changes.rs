@@ -1,5 +1,6 @@
 //! What happens in the worlds in which a rule of writes, versions, in-sync sets or promises matters.
 
+use crate::scripts::waits_for;
 use crate::support::{guard, host, until};
 use scenario::fixtures::name;
 use scenario::world::{NextWrite, World};
@@ -59,6 +60,18 @@ pub fn narrow_in_sync(world: &mut World) {
     world.end_engine(&name("a1"));
     world.millis(100);
     world.release("a2", "b1");
+    world.millis(2_000);
+}
+
+/// Commits are to wait for a replica, the master has answered so, and the lock goes elsewhere before that is recorded: the first
+/// order of the next arbiter takes the raise back.
+pub fn count_own_answers(world: &mut World) {
+    world.treat_next_write(NextWrite::LoseRequest);
+    waits_for(world, 1);
+    let written =
+        |world: &World| world.clone().take_lines().0.iter().any(|line| line.contains("b1: writes v"));
+    until(world, written);
+    world.resign("b1");
     world.millis(2_000);
 }
 

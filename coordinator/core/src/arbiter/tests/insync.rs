@@ -15,12 +15,17 @@ fn endpoint(text: &str) -> Option<Endpoint> {
 
 /// A master of term 3 alone in its set has confirmed, and another member says this of its engine.
 fn hears(ack_quorum: u32, engine: EngineView) -> Arbiter {
-    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    hears_of(Record { ack_quorum, ..recorded_at(Term(3)) }, ack_quorum, engine, Rules::default())
+}
+
+/// The same of any record, where so many are to hold each commit.
+fn hears_of(record: Record, ack_quorum: u32, engine: EngineView, rules: Rules) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules };
     let settings = Settings { ack_quorum, ..Settings::default() };
     let mut arbiter = Arbiter::new(config, settings.clone()).expect("they are safe");
     let valid_until = Time(9_000_000);
     arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: Time(0) });
-    let records = vec![Record { ack_quorum, ..recorded_at(Term(3)) }];
+    let records = vec![record];
     let settings = Box::new(settings);
     let loaded = Input::Loaded { records, members: Vec::new(), settings, tasks: Vec::new(), unix_millis: 0 };
     arbiter.step(Time(1), loaded);
@@ -35,12 +40,16 @@ fn hears(ack_quorum: u32, engine: EngineView) -> Arbiter {
 }
 
 fn asked_to_grow(arbiter: &mut Arbiter) -> bool {
-    std::iter::from_fn(|| arbiter.pop_action()).any(|action| match action {
+    std::iter::from_fn(|| arbiter.pop_action()).any(|action| asks_to_grow(&action))
+}
+
+fn asks_to_grow(action: &Action) -> bool {
+    match action {
         Action::Send { message: ToGuard::Directive(directive), .. } => {
-            matches!(directive.order, Order::Grow { member, .. } if member == a2())
+            matches!(&directive.order, Order::Grow { member, .. } if *member == a2())
         }
         _ => false,
-    })
+    }
 }
 
 /// One that has caught up with the master's term.
@@ -88,7 +97,8 @@ fn where_every_connected_replica_counts_only_who_may_connect_is_taken_in() {
 fn an_acknowledgement_counts_for_the_very_set_and_version_that_was_proposed() {
     let stamp = Stamp { generation: 1, version: recorded_at(Term(3)).version };
     let members: BTreeSet<_> = [instance(), a2()].into();
-    let good = Honoured { stamp, members, dropped: None, ack_quorum: None };
+    let epoch = Some(EPOCH);
+    let good = Honoured { stamp, epoch, members, dropped: None, ack_quorum: None };
     let earlier = Stamp { version: Version(stamp.version.0 - 1), ..stamp };
     let cases = [
         (true, good.clone()),
@@ -104,5 +114,48 @@ fn an_acknowledgement_counts_for_the_very_set_and_version_that_was_proposed() {
         arbiter.step(Time(12), Input::Beat { session: SESSION, beat: Box::new(said) });
         let record = last_written(&mut arbiter).map(|(_, record)| record.in_sync);
         assert_eq!(record.is_some_and(|members| members.contains(&a2())), written, "{honoured:?}");
+    }
+}
+
+/// Two members are in the set, one of which is to hold each commit from now on. The master of this record version said this
+/// before our first order reached it.
+fn raises_on(said: Option<Epoch>, rules: Rules) -> Option<u32> {
+    let members: BTreeSet<_> = [instance(), a2()].into();
+    let record = Record { in_sync: members.clone(), ..recorded_at(Term(3)) };
+    let mut arbiter = hears_of(record.clone(), 1, caught_up(), rules);
+    let stamp = Stamp { generation: 1, version: record.version };
+    let honoured = Some(Honoured { stamp, epoch: said, members, dropped: None, ack_quorum: Some(1) });
+    for sent_at in [Time(12), Time(13)] {
+        let beat = Beat { sent_at, honoured: honoured.clone(), ..pinned_leader(Term(3), Span::ZERO) };
+        arbiter.step(sent_at, Input::Beat { session: SESSION, beat: Box::new(beat) });
+    }
+    last_written(&mut arbiter).map(|(_, record)| record.ack_quorum)
+}
+
+#[test]
+fn what_was_answered_to_an_arbiter_before_raises_nothing_and_to_nobody_in_particular_neither() {
+    let before = Epoch { number: EPOCH.number - 1, ..EPOCH };
+    for (said, raised) in [(Some(EPOCH), Some(1)), (Some(before), None), (None, None)] {
+        assert_eq!(raises_on(said, Rules::default()), raised, "answered to {said:?}");
+    }
+}
+
+#[test]
+fn a_guard_of_an_older_build_that_says_nobodys_epoch_still_takes_members_in() {
+    let stamp = Stamp { generation: 1, version: recorded_at(Term(3)).version };
+    let members: BTreeSet<_> = [instance(), a2()].into();
+    let before = Epoch { number: EPOCH.number - 1, ..EPOCH };
+    for (epoch, written) in [(None, true), (Some(before), false)] {
+        let mut arbiter = hears(0, caught_up());
+        assert!(asked_to_grow(&mut arbiter));
+        let honoured = Honoured { stamp, epoch, members: members.clone(), dropped: None, ack_quorum: None };
+        let said = Beat { honoured: Some(honoured), ..pinned_leader(Term(3), Span::ZERO) };
+        arbiter.step(Time(12), Input::Beat { session: SESSION, beat: Box::new(said) });
+        let mut found = (false, false);
+        while let Some(action) = arbiter.pop_action() {
+            found.0 |= matches!(action, Action::Write { .. });
+            found.1 |= asks_to_grow(&action);
+        }
+        assert_eq!(found, (written, !written), "written, and asked again, of {epoch:?}");
     }
 }

@@ -86,9 +86,10 @@ fn handed(incarnation: Incarnation, taken: u64, saved: Saved) -> HandOver {
             start: Position::at(1, 1),
             reach: None,
         }),
-        proposal: Some(Proposal::Shrink { stamp: STAMP, member: name("a3"), ack_quorum: 1 }),
+        proposal: Some(Proposal::Shrink { stamp: STAMP, epoch: EPOCH, member: name("a3"), ack_quorum: 1 }),
         honoured: Some(Honoured {
             stamp: STAMP,
+            epoch: Some(EPOCH),
             members: [name("a2")].into(),
             dropped: Some(name("a3")),
             ack_quorum: Some(1),
@@ -144,7 +145,7 @@ fn everything_goes_through_the_file_and_the_file_is_gone_afterwards() {
     let dir = InstanceDir::lock(folder.path(), "a1").expect("free");
     let shrink = left(handed(RUN, 1, saved()));
     let mut grow = shrink.clone();
-    grow.handed.proposal = Some(Proposal::Grow { stamp: STAMP, member: name("a3") });
+    grow.handed.proposal = Some(Proposal::Grow { stamp: STAMP, epoch: EPOCH, member: name("a3") });
     grow.handed.lead = Some(Lead { promotion: Promotion::NotAsked, right: None, ..lead() });
     let mut raise = shrink.clone();
     raise.handed.proposal = Some(Proposal::Quorum { stamp: STAMP, epoch: EPOCH, ack_quorum: 2 });
@@ -159,6 +160,28 @@ fn everything_goes_through_the_file_and_the_file_is_gone_afterwards() {
         assert!(!dir.hand_over_file().exists());
         assert_eq!(take(&dir, &owner(), &home(&written.handed)).expect("nothing is no error"), None);
     }
+}
+
+/// It does not say which arbiter proposed and was answered: nobody's answer then.
+#[test]
+fn what_an_older_build_handed_over_is_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = InstanceDir::lock(folder.path(), "a1").expect("free");
+    let mut good = left(handed(RUN, 1, saved()));
+    write(&dir, &owner(), &good).expect("written");
+    let text = fs::read_to_string(dir.hand_over_file()).expect("it was written");
+    let (_, body) = text.split_once('\n').expect("two lines");
+    let whose = format!("\"epoch\":{{\"generation\":{},\"number\":{}}},", EPOCH.generation, EPOCH.number);
+    let older = body.trim_end().replace(&whose, "");
+    assert_eq!(body.matches(&whose).count(), 2, "of the proposal and of the answer: {body}");
+    let older = format!("{MAGIC} {FORMAT} {:016x}\n{older}\n", sum(&older));
+    let place = dir.path().display().to_string();
+    good.handed.proposal =
+        Some(Proposal::Shrink { stamp: STAMP, epoch: Epoch::default(), member: name("a3"), ack_quorum: 1 });
+    if let Some(honoured) = &mut good.handed.honoured {
+        honoured.epoch = None;
+    }
+    assert_eq!(read(older.as_bytes(), &owner(), &place), Ok(good));
 }
 
 #[test]

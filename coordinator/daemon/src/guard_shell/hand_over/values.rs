@@ -177,6 +177,7 @@ fields!(FollowEntry of FollowOrder {
 });
 fields!(HonouredEntry of Honoured {
     stamp: Stamp,
+    epoch: Option<Epoch>,
     members: BTreeSet<InstanceName>,
     dropped: Option<InstanceName>,
     ack_quorum: Option<u32>,
@@ -307,21 +308,29 @@ impl Kept for Promotion {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum ProposalEntry {
-    Grow { stamp: StampEntry, member: String },
-    Shrink { stamp: StampEntry, member: String, ack_quorum: u32 },
+    Grow { stamp: StampEntry, epoch: Option<EpochEntry>, member: String },
+    Shrink { stamp: StampEntry, epoch: Option<EpochEntry>, member: String, ack_quorum: u32 },
     Quorum { stamp: StampEntry, epoch: EpochEntry, ack_quorum: u32 },
+}
+
+/// A file of an older build does not say who proposed: nobody who can be answered, and who proposes again.
+fn whose(epoch: Option<EpochEntry>) -> Option<Epoch> {
+    epoch.map_or(Some(Epoch::default()), Epoch::restore)
 }
 
 impl Kept for Proposal {
     type Entry = ProposalEntry;
     fn keep(&self) -> ProposalEntry {
         match self {
-            Self::Grow { stamp, member } => {
-                ProposalEntry::Grow { stamp: stamp.keep(), member: member.keep() }
+            Self::Grow { stamp, epoch, member } => {
+                ProposalEntry::Grow { stamp: stamp.keep(), epoch: Some(epoch.keep()), member: member.keep() }
             }
-            Self::Shrink { stamp, member, ack_quorum } => {
-                ProposalEntry::Shrink { stamp: stamp.keep(), member: member.keep(), ack_quorum: *ack_quorum }
-            }
+            Self::Shrink { stamp, epoch, member, ack_quorum } => ProposalEntry::Shrink {
+                stamp: stamp.keep(),
+                epoch: Some(epoch.keep()),
+                member: member.keep(),
+                ack_quorum: *ack_quorum,
+            },
             Self::Quorum { stamp, epoch, ack_quorum } => {
                 ProposalEntry::Quorum { stamp: stamp.keep(), epoch: epoch.keep(), ack_quorum: *ack_quorum }
             }
@@ -329,11 +338,14 @@ impl Kept for Proposal {
     }
     fn restore(entry: ProposalEntry) -> Option<Self> {
         Some(match entry {
-            ProposalEntry::Grow { stamp, member } => {
-                Self::Grow { stamp: Stamp::restore(stamp)?, member: InstanceName::restore(member)? }
-            }
-            ProposalEntry::Shrink { stamp, member, ack_quorum } => Self::Shrink {
+            ProposalEntry::Grow { stamp, epoch, member } => Self::Grow {
                 stamp: Stamp::restore(stamp)?,
+                epoch: whose(epoch)?,
+                member: InstanceName::restore(member)?,
+            },
+            ProposalEntry::Shrink { stamp, epoch, member, ack_quorum } => Self::Shrink {
+                stamp: Stamp::restore(stamp)?,
+                epoch: whose(epoch)?,
                 member: InstanceName::restore(member)?,
                 ack_quorum,
             },

@@ -26,6 +26,9 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
     let honoured = beat.honoured.map(|honoured| {
         Ok::<_, Malformed>(Honoured {
             stamp: Stamp { generation: honoured.generation, version: Version(honoured.version) },
+            // No arbiter's lock has the number 0: an older build did not say whom it answers.
+            epoch: (honoured.number > 0)
+                .then_some(Epoch { generation: honoured.generation, number: honoured.number }),
             members: names(&honoured.members)?,
             dropped: optional(honoured.dropped, |name| Ok(InstanceName::parse(&name)?))?,
             ack_quorum: honoured.ack_quorum,
@@ -162,6 +165,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
         honoured: beat.honoured.as_ref().map(|honoured| v1::Honoured {
             version: honoured.stamp.version.0,
             generation: honoured.stamp.generation,
+            number: honoured.epoch.map_or(0, |epoch| epoch.number),
             members: honoured.members.iter().map(ToString::to_string).collect(),
             dropped: honoured.dropped.as_ref().map(ToString::to_string).unwrap_or_default(),
             ack_quorum: honoured.ack_quorum,
@@ -207,6 +211,7 @@ mod tests {
             }),
             honoured: Some(Honoured {
                 stamp: Stamp { generation: 2, version: Version(6) },
+                epoch: Some(Epoch { generation: 2, number: 3 }),
                 members: BTreeSet::from([name("a1"), name("a2")]),
                 dropped: Some(name("a3")),
                 ack_quorum: Some(2),

@@ -16,6 +16,9 @@ const UNINTERRUPTED_US: Micros = 250_000;
 /// How long before a fault an acknowledgement must have come: otherwise there was nothing to interrupt.
 const ALIVE_US: Micros = 5_000_000;
 
+/// The provider that has one machine only, and that machine's name. Of the others one machine can be spared.
+const ONE_PROVIDER: (&str, &str) = ("stateboard", "board");
+
 /// The longest silence for one fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
@@ -55,6 +58,8 @@ struct Reach {
     allowed: Result<Option<Micros>, String>,
     from: Micros,
     to: Micros,
+    /// From when until when nobody can be appointed for it, whatever else fails: the one machine of the provider is struck.
+    nobody: Option<Silence>,
     bound: String,
 }
 
@@ -167,7 +172,10 @@ fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
         Allowed::Unbounded { why } => (Ok(None), 0, format!("no bound: {why}")),
     };
     let to = healed.max(fault.injected_us + settle);
-    Reach { allowed, from: fault.injected_us, to, bound }
+    let provider =
+        evidence.run.provider == ONE_PROVIDER.0 && fault.targets.iter().any(|it| it == ONE_PROVIDER.1);
+    let nobody = provider.then_some(Silence { from: fault.injected_us, to: healed });
+    Reach { allowed, from: fault.injected_us, to, nobody, bound }
 }
 
 fn overlaps(silence: &Silence, reach: &Reach) -> bool {
@@ -213,13 +221,18 @@ fn longest(fault: &Fault, reach: &Reach, all: &[Reach], clients: &[(&str, Vec<Si
     )
 }
 
-/// What all faults that can be felt in a silence allow together; nothing where one of them has no bound.
+/// What all faults that can be felt in a silence allow together; nothing where one of them has no bound. While the provider is away
+/// nobody is promised a successor: where something else struck beside it, that time is allowed as well.
 fn allowed(silence: &Silence, own: &Reach, all: &[Reach]) -> (Option<Micros>, String) {
     let felt: Vec<&Reach> = all.iter().filter(|reach| overlaps(silence, reach)).collect();
     let mut sum: Option<Micros> = Some(0);
     for reach in &felt {
         let more = reach.allowed.as_ref().ok().copied().flatten();
         sum = sum.zip(more).map(|(sum, more)| sum + more);
+        let away = reach.nobody.filter(|_| felt.iter().any(|other| other.nobody.is_none()));
+        let within =
+            away.map_or(0, |away| silence.to.min(away.to).saturating_sub(silence.from.max(away.from)));
+        sum = sum.map(|sum| sum + within);
     }
     let bound = if felt.len() > 1 {
         format!("{} faults at once: what each allows adds up", felt.len())

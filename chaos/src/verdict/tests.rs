@@ -452,6 +452,25 @@ mod outages {
     }
 
     #[test]
+    fn while_the_only_machine_of_the_provider_is_away_nobody_is_promised_a_successor() {
+        let beside = |provider: &str, machine: &str| {
+            with(|evidence| {
+                provider.clone_into(&mut evidence.run.provider);
+                evidence.run.budgets_us.insert("silent".into(), 2_000_000);
+                let away = fault(2, "link-down", machine, STRUCK - 500_000, STRUCK + 1_000_000);
+                evidence.faults.push(crate::evidence::Fault { allowed: Allowed::Nothing, ..away });
+            })
+        };
+        let allowed = |evidence: &Evidence| judge(evidence).outages[0].allowed_us;
+        // Two seconds for the master, a quarter for the provider; and as long as nobody could be appointed.
+        assert_eq!(allowed(&beside("stateboard", "board")), Some(2_250_000 + 1_008_000));
+        assert_eq!(allowed(&beside("etcd", "etcd-1")), Some(2_250_000));
+        let mut alone = beside("stateboard", "board");
+        alone.faults.remove(0);
+        assert_eq!(allowed(&alone), Some(250_000), "nothing else struck");
+    }
+
+    #[test]
     fn without_a_bound_nothing_is_over() {
         let evidence =
             with(|evidence| evidence.faults[0].allowed = Allowed::Unbounded { why: "all died".into() });

@@ -73,7 +73,8 @@ pub fn count_own_answers(world: &mut World) {
     until(world, written);
     world.net().hold("b2", "a1", "lead");
     world.resign("b1");
-    let written = |world: &World| world.clone().take_lines().0.iter().any(|line| line.contains("b2: writes v"));
+    let written =
+        |world: &World| world.clone().take_lines().0.iter().any(|line| line.contains("b2: writes v"));
     until(world, written);
     world.release("b2", "a1");
     world.millis(2_000);

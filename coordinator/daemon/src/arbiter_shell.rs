@@ -145,6 +145,8 @@ pub enum Event {
         /// Whether the holder is surely off.
         confirmed: bool,
     },
+    /// A member is surely in the provider's list.
+    Listed(Box<baton_core::record::Member>),
     /// A member was removed from the provider's list.
     MemberRemoved {
         /// Its set.
@@ -358,6 +360,7 @@ impl Shell {
                 self.hosts.said(session, move_id, problem);
                 self.status.touch();
             }
+            Event::Listed(member) => self.step(Input::Listed(member)),
             Event::MemberRemoved { replicaset, instance } => {
                 self.step(Input::MemberRemoved { replicaset, instance });
             }
@@ -439,7 +442,9 @@ impl Shell {
             }
             Action::PutMember(member) => {
                 let Some(token) = self.token else { return };
-                tokio::spawn(writes::put_member(Arc::clone(&self.parts.provider), token, member));
+                let provider = Arc::clone(&self.parts.provider);
+                let timeout = self.arbiter.timing().request_timeout.as_duration();
+                tokio::spawn(writes::put_member(provider, token, member, timeout, self.events.clone()));
             }
             Action::Send { session, instance, message } => self.send(session, &instance, &message),
             Action::AnswerRelay { epoch, well, grant, .. } => {

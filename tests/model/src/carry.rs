@@ -422,8 +422,10 @@ impl Carrier<'_> {
                 arbiter::Action::AnswerRelay { epoch, well, grant, .. } => {
                     self.relayed = Some((epoch, well, grant));
                 }
-                arbiter::Action::PutMember(_)
-                | arbiter::Action::Decided(_)
+                arbiter::Action::PutMember(member) => {
+                    seat.machine.step(now, arbiter::Input::Listed(Box::new(member)));
+                }
+                arbiter::Action::Decided(_)
                 | arbiter::Action::Publish(_)
                 | arbiter::Action::Task { .. }
                 | arbiter::Action::Drilled { .. }

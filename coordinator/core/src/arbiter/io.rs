@@ -121,6 +121,8 @@ pub enum Input {
         /// Who.
         instance: InstanceName,
     },
+    /// The provider has surely listed a member, as it was asked to.
+    Listed(Box<Member>),
     /// A host opened its stream.
     Attached {
         /// The stream.
@@ -268,7 +270,8 @@ pub enum Action {
         /// Why, where the term rises.
         decision: Option<Box<Decision>>,
     },
-    /// List a member, under the current epoch. Repeated by a later attach if it fails.
+    /// List a member, under the current epoch; answer with [`Input::Listed`] once that is surely done, and with nothing else. It is
+    /// asked for again until then.
     PutMember(Member),
     /// Send to a guard.
     Send {

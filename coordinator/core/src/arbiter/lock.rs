@@ -70,6 +70,7 @@ impl Arbiter {
         self.alarms.clear();
         self.writes.clear();
         self.sets.clear();
+        self.listings.forget();
         self.reach.forget();
         self.lock = Some(Lock { epoch, valid_until, predecessor_bound, taken_at: now, loaded: false });
         for (session, hello) in guards {
@@ -100,6 +101,7 @@ impl Arbiter {
 
     pub(super) fn lock_lost(&mut self) {
         self.lock = None;
+        self.listings.forget();
         self.reach.forget();
         self.alarms.clear();
         self.writes.clear();
@@ -130,7 +132,7 @@ impl Arbiter {
             set.members.insert(member.instance.clone(), member);
         }
         let bound = self.predecessor_bound();
-        self.list_guards();
+        self.list_guards(now);
         let remember = self.keep(Rule::BoundPin);
         self.tripped = records.iter().any(|record| record.over_budget);
         self.recall_recent(now, &records, unix_millis);

@@ -14,6 +14,7 @@ mod forgotten;
 mod insync;
 mod io;
 mod issues;
+mod listing;
 mod lock;
 mod observe;
 mod pause;
@@ -91,6 +92,7 @@ pub struct Arbiter {
     /// The set whose master is being moved by the arbiter's own wish.
     wishing: Option<ReplicaSetName>,
     reach: reach::Reach,
+    listings: listing::Listings,
     actions: VecDeque<Action>,
 }
 
@@ -125,6 +127,7 @@ impl Arbiter {
             tripped: false,
             wishing: None,
             reach: reach::Reach::default(),
+            listings: listing::Listings::default(),
             actions: VecDeque::new(),
         }
     }
@@ -152,6 +155,7 @@ impl Arbiter {
             }
             Input::RemoveSet { replicaset } => self.remove_asked(now, &replicaset),
             Input::MemberRemoved { replicaset, instance } => self.member_removed(&replicaset, &instance),
+            Input::Listed(member) => self.listed(&member),
             Input::Attached { session, guards } => self.attached(now, session, guards),
             Input::Detached { session } => self.detached(now, session),
             Input::Beat { session, beat } => self.beat(now, session, *beat),
@@ -179,7 +183,7 @@ impl Arbiter {
     pub fn next_deadline(&self) -> Option<Time> {
         self.lock.as_ref()?;
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        alarm.into_iter().chain(self.reach.look_at).min()
+        alarm.into_iter().chain(self.reach.look_at).chain(self.listings.due()).min()
     }
 
     /// The epoch of the lock that it holds, if it does.
@@ -210,6 +214,7 @@ impl Arbiter {
                 self.set_mut(&name).alarm = None;
             }
             self.reach.look_at = self.reach.look_at.filter(|at| *at > now);
+            self.list_later(now);
             return;
         }
         for (_, name) in due {
@@ -218,6 +223,7 @@ impl Arbiter {
         if self.reach.look_at.is_some_and(|at| at <= now) {
             self.look_at_reach(now);
         }
+        self.list_again(now);
     }
 
     fn drive_all(&mut self, now: Time) {
@@ -312,6 +318,7 @@ impl Arbiter {
         self.paced_from = self.paced_from.folded(by);
         self.wall = self.wall.map(|(at, millis)| (at.folded(by), millis));
         self.reach.rebase(by);
+        self.listings.rebase(by);
         self.alarms = self.alarms.iter().map(|(at, name)| (at.folded(by), name.clone())).collect();
     }
 

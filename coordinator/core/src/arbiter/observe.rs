@@ -7,7 +7,6 @@ use super::io::{Action, RelayId, SessionId};
 use super::set::{GuardState, SetState};
 use crate::ids::{Epoch, InstanceName, ReplicaSetName, Stamp, Term, Version};
 use crate::message::{Beat, Directive, Grant, Health, Hello, Order, Stand, ToGuard};
-use crate::record::Member;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
 
@@ -59,7 +58,7 @@ impl Arbiter {
         }
         self.homes.insert(hello.instance.clone(), hello.replicaset.clone());
         if !expelled {
-            self.list_member(&hello);
+            self.list_member(now, &hello);
         }
         let said = self.said_of(&hello.instance);
         let set = self.set_mut(&hello.replicaset);
@@ -95,40 +94,6 @@ impl Arbiter {
         };
         let message = ToGuard::Directive(directive);
         self.push(Action::Send { session, instance: hello.instance.clone(), message });
-    }
-
-    /// Lists every attached guard that the provider does not list as it is.
-    pub(super) fn list_guards(&mut self) {
-        let guards = self.sets.values().flat_map(|set| set.guards.values());
-        let listed = guards.filter(|guard| !self.is_expelled(&guard.hello.instance));
-        let hellos: Vec<Hello> = listed.map(|guard| guard.hello.clone()).collect();
-        for hello in hellos {
-            self.list_member(&hello);
-        }
-    }
-
-    /// Lists a member in the provider where it is new or has changed; not before it is known what is listed.
-    fn list_member(&mut self, hello: &Hello) {
-        if !self.is_loaded() {
-            return;
-        }
-        let set = self.set_mut(&hello.replicaset);
-        let known = set.members.get(&hello.instance);
-        let member = Member {
-            instance: hello.instance.clone(),
-            replicaset: hello.replicaset.clone(),
-            coordinator: hello.coordinator.clone(),
-            endpoint: hello.endpoint.clone(),
-            zone: hello.zone.clone(),
-            priority: hello.priority,
-            electable: hello.electable,
-            bootstrap_members: hello.bootstrap_members,
-            version: known.map_or(Version(0), |known| known.version),
-        };
-        if known != Some(&member) {
-            set.members.insert(hello.instance.clone(), member.clone());
-            self.push(Action::PutMember(member));
-        }
     }
 
     pub(super) fn detached(&mut self, now: Time, session: SessionId) {

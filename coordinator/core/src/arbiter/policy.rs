@@ -78,6 +78,7 @@ impl Arbiter {
 
     /// It is no member any more, unless it comes again.
     pub(super) fn member_removed(&mut self, name: &ReplicaSetName, instance: &InstanceName) {
+        self.listings.remove(instance);
         let Some(set) = self.sets.get_mut(name) else { return };
         set.members.remove(instance);
         if set.guards.get(instance).is_some_and(|guard| guard.session.is_none()) {

@@ -6,6 +6,7 @@ mod forced;
 mod forgotten;
 mod hand_over;
 mod insync;
+mod listing;
 mod overtaken;
 mod pinned;
 mod restored;

@@ -98,12 +98,31 @@ pub(super) async fn load(provider: Arc<dyn StateProvider>, epoch: Epoch, events:
     }
 }
 
-pub(super) async fn put_member(provider: Arc<dyn StateProvider>, token: LockToken, member: Member) {
+/// Lists a member. The arbiter asks again until it hears that this was applied.
+pub(super) async fn put_member(
+    provider: Arc<dyn StateProvider>,
+    token: LockToken,
+    member: Member,
+    timeout: Duration,
+    events: mpsc::Sender<Event>,
+) {
     let instance = member.instance.clone();
-    // Listed again by the next attach, should this fail.
-    match provider.put_member(token, member).await {
-        Ok(outcome) => tracing::debug!(%instance, ?outcome, "member listed"),
-        Err(error) => tracing::warn!(%instance, %error, "the member could not be listed"),
+    let answer = match tokio::time::timeout(timeout, provider.put_member(token, member.clone())).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ProviderError::Unknown(format!("no answer within {timeout:?}"))),
+    };
+    match answer {
+        Ok(ProviderOutcome::Applied(_)) => {
+            tracing::debug!(%instance, "member listed");
+            let _ = events.send(Event::Listed(Box::new(member))).await;
+        }
+        Ok(ProviderOutcome::Refused(refusal)) => {
+            tracing::warn!(%instance, %refusal, "the provider does not list the member; it is asked again");
+        }
+        Ok(ProviderOutcome::StaleEpoch(epoch)) => {
+            tracing::debug!(%instance, ?epoch, "the member is listed by another arbiter");
+        }
+        Err(error) => tracing::warn!(%instance, %error, "the member may not be listed; that is asked again"),
     }
 }
 

@@ -15,16 +15,17 @@ use baton_board::{
 use baton_core::arbiter::{Action, Arbiter, Config, Input, SessionId, TaskId, WriteOutcome};
 use baton_core::ids::{CoordinatorName, Endpoint, OpId};
 use baton_core::message::ToGuard;
+use baton_core::record::Member;
 use baton_core::rules::{Rule, Rules};
 use baton_core::time::{Span, Time};
 use std::collections::BTreeMap;
 
 /// What a request to the board was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Load,
     Write(OpId),
-    Member,
+    Member(Box<Member>),
     /// A task was kept; then this is fed.
     Task(TaskId, AfterTask),
     Forgotten,
@@ -347,7 +348,10 @@ impl World {
             (Purpose::Task(task, after), Reply::Task(outcome)) => {
                 self.task_kept(name, task, after, &outcome);
             }
-            (Purpose::Load | Purpose::Write(_) | Purpose::Member, _) => {}
+            (Purpose::Member(member), Reply::Written(baton_board::WriteOutcome::Applied(_))) => {
+                self.arbiter_step(name, Input::Listed(member));
+            }
+            (Purpose::Load | Purpose::Write(_) | Purpose::Member(_), _) => {}
             (Purpose::Task(..) | Purpose::Forgotten, _) => {}
         }
     }
@@ -361,7 +365,7 @@ impl World {
             }
             Some(Purpose::Load) => self.ask_board(name, Purpose::Load, Request::Read),
             Some(Purpose::Task(task, after)) => self.keep_task(name, task, after),
-            Some(Purpose::Member | Purpose::Forgotten) | None => {}
+            Some(Purpose::Member(_) | Purpose::Forgotten) | None => {}
         }
     }
 

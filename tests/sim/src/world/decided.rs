@@ -24,8 +24,9 @@ impl World {
             }
             Action::PutMember(member) => {
                 let Some(token) = token else { return };
-                let request = Request::PutMember { token, member: Box::new(member) };
-                self.ask_board(name, Purpose::Member, request);
+                let member = Box::new(member);
+                let request = Request::PutMember { token, member: member.clone() };
+                self.ask_board(name, Purpose::Member(member), request);
             }
             Action::Send { session, instance, message } => {
                 self.arbiter_sends(name, session, &instance, message);

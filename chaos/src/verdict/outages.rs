@@ -19,6 +19,22 @@ const ALIVE_US: Micros = 5_000_000;
 /// The provider that has one machine only, and that machine's name. Of the others one machine can be spared.
 const ONE_PROVIDER: (&str, &str) = ("stateboard", "board");
 
+/// What takes a member away as long as it lasts; a part follows the name where it strikes one only.
+const TAKES_AWAY: [&str; 12] = [
+    "kill",
+    "stop",
+    "freeze",
+    "power-off",
+    "link-down",
+    "isolate",
+    "isolate-but-clients",
+    "lose-outgoing",
+    "lose-incoming",
+    "cut-from-hosts",
+    "disk-hung",
+    "disk-failing",
+];
+
 /// The longest silence for one fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
@@ -58,8 +74,12 @@ struct Reach {
     allowed: Result<Option<Micros>, String>,
     from: Micros,
     to: Micros,
-    /// From when until when nobody can be appointed for it, whatever else fails: the one machine of the provider is struck.
-    nobody: Option<Silence>,
+    /// From when until it is healed.
+    lasts: Silence,
+    /// It struck the one machine of the provider.
+    provider: bool,
+    /// The member that serves nobody and tells nobody anything meanwhile, or not surely.
+    member: Option<String>,
     bound: String,
 }
 
@@ -174,8 +194,47 @@ fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
     let to = healed.max(fault.injected_us + settle);
     let provider =
         evidence.run.provider == ONE_PROVIDER.0 && fault.targets.iter().any(|it| it == ONE_PROVIDER.1);
-    let nobody = provider.then_some(Silence { from: fault.injected_us, to: healed });
-    Reach { allowed, from: fault.injected_us, to, nobody, bound }
+    let lasts = Silence { from: fault.injected_us, to: healed };
+    let member =
+        evidence.run.instances.iter().find(|it| takes_away(fault) && fault.targets.contains(it)).cloned();
+    let member = member.filter(|_| evidence.run.mode == Mode::Sync);
+    Reach { allowed, from: fault.injected_us, to, lasts, provider, member, bound }
+}
+
+/// Whether a member is out of service as long as it lasts. What is late, narrow, full or cut from the provider alone goes on.
+fn takes_away(fault: &Fault) -> bool {
+    let is = |kind: &str| {
+        fault.name.strip_prefix(kind).is_some_and(|part| part.is_empty() || part.starts_with('-'))
+    };
+    TAKES_AWAY.into_iter().any(is)
+}
+
+/// The stretches of a silence in which nobody is promised a successor, whoever else is left: the only machine of the provider was
+/// away while something else struck, or two members were out where each commit waits for one replica.
+fn promised_nothing(silence: &Silence, felt: &[&Reach]) -> Micros {
+    let both =
+        |one: Silence, other: Silence| Silence { from: one.from.max(other.from), to: one.to.min(other.to) };
+    let mut stretches = Vec::new();
+    for (at, one) in felt.iter().enumerate() {
+        for other in &felt[at + 1..] {
+            match (&one.member, &other.member) {
+                _ if one.provider && !other.provider => stretches.push(one.lasts),
+                _ if other.provider && !one.provider => stretches.push(other.lasts),
+                (Some(member), Some(another)) if member != another => {
+                    stretches.push(both(one.lasts, other.lasts));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut within: Vec<_> = stretches.into_iter().map(|stretch| both(stretch, *silence)).collect();
+    within.sort_unstable_by_key(|stretch| stretch.from);
+    let (mut sum, mut until) = (0, silence.from);
+    for stretch in within {
+        sum += stretch.to.saturating_sub(stretch.from.max(until));
+        until = until.max(stretch.to);
+    }
+    sum
 }
 
 fn overlaps(silence: &Silence, reach: &Reach) -> bool {
@@ -221,19 +280,15 @@ fn longest(fault: &Fault, reach: &Reach, all: &[Reach], clients: &[(&str, Vec<Si
     )
 }
 
-/// What all faults that can be felt in a silence allow together; nothing where one of them has no bound. While the provider is away
-/// nobody is promised a successor: where something else struck beside it, that time is allowed as well.
+/// What all faults that can be felt in a silence allow together; nothing where one of them has no bound.
 fn allowed(silence: &Silence, own: &Reach, all: &[Reach]) -> (Option<Micros>, String) {
     let felt: Vec<&Reach> = all.iter().filter(|reach| overlaps(silence, reach)).collect();
     let mut sum: Option<Micros> = Some(0);
     for reach in &felt {
         let more = reach.allowed.as_ref().ok().copied().flatten();
         sum = sum.zip(more).map(|(sum, more)| sum + more);
-        let away = reach.nobody.filter(|_| felt.iter().any(|other| other.nobody.is_none()));
-        let within =
-            away.map_or(0, |away| silence.to.min(away.to).saturating_sub(silence.from.max(away.from)));
-        sum = sum.map(|sum| sum + within);
     }
+    let sum = sum.map(|sum| sum + promised_nothing(silence, &felt));
     let bound = if felt.len() > 1 {
         format!("{} faults at once: what each allows adds up", felt.len())
     } else {

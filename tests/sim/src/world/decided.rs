@@ -78,10 +78,10 @@ impl World {
     }
 
     fn arbiter_sends(&mut self, name: &str, session: SessionId, to: &InstanceName, message: ToGuard) {
-        if let ToGuard::Directive(directive) = &message {
-            if !self.silent {
-                self.say_order(name, to, show::order(directive));
-            }
+        if let ToGuard::Directive(directive) = &message
+            && !self.silent
+        {
+            self.say_order(name, to, show::order(directive));
         }
         self.send(name, to.as_str(), Body::ToGuard(session, message));
     }

@@ -119,14 +119,18 @@ impl Disk {
     /// Another error than that it is full.
     pub fn fill(&self) -> anyhow::Result<()> {
         let mut file = fs::File::create(self.filler())?;
-        let block = vec![0x5a_u8; 65_536];
-        loop {
-            match file.write_all(&block).and_then(|()| file.sync_data()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
-                Err(error) => return Err(error).context("fill the disk"),
+        let block = vec![0x5a_u8; 4_194_304];
+        // In large steps as long as they fit, then in small ones.
+        for length in [block.len(), 65_536] {
+            loop {
+                match file.write_all(&block[..length]).and_then(|()| file.sync_data()) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error).context("fill the disk"),
+                }
             }
         }
+        Ok(())
     }
 
     /// Takes that file away.

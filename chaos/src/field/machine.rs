@@ -25,8 +25,8 @@ pub const DATA: &str = "data";
 pub const STATE: &str = "state";
 /// The folder on a disk; the disk's own root belongs to its file system.
 pub const KEPT: &str = "kept";
-/// How large a disk of a machine's own is, in MiB.
-const DISK_MIB: u32 = 128;
+/// How large a disk of a machine's own is, in MiB: etcd reserves 64 MiB for each of two files before it has written anything.
+const DISK_MIB: u32 = 320;
 
 /// A machine.
 #[derive(Debug)]

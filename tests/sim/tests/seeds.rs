@@ -64,6 +64,7 @@ const WENT_WRONG: &[(u64, &str)] = &[
     (40016336, "an answer of before a restore comes once more, by another member"),
     (40022024, "evidence is accepted, and the master's host boots anew before a write lets anything be done"),
     (20079055, "a set is removed while its master goes on unheard, and the removal is restored away"),
+    (60013635, "a candidate of a paused set fences what a hand made writable, and its deadman is disarmed"),
     (60001722, "two members of a removed set were made writable by hand, and a person says which stays"),
     (
         40019289,

@@ -169,7 +169,11 @@ impl Guard {
 
     /// The engine is surely not writable any more: the term that was given up is relinquished, and said so at once.
     pub(super) fn finish_leaving(&mut self, now: Time, position: Position, ended: bool) {
-        self.disarm();
+        // A candidate that fenced what a hand had made writable has armed the deadman for a right of its own. A pinned one is extended
+        // by no later grant: disarmed, it would wait to be promoted for ever (P34).
+        if self.lead.as_ref().is_none_or(|lead| lead.right.is_none()) {
+            self.disarm();
+        }
         let Some((term, _)) = self.leaving.take() else {
             self.relinquish_read_term();
             return;

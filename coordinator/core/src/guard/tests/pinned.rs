@@ -43,6 +43,24 @@ fn a_pin_lasts_for_its_length_less_a_margin_in_proportion() {
     assert_eq!(right(&leased), (Time(0) + timing().lease_ttl).back(timing().margin), "a grant is a lease");
 }
 
+/// Seed 60013635: a candidate of a paused set fenced its engine, which somebody had made writable, and was never promoted.
+#[test]
+fn a_candidate_with_a_pin_that_fences_a_hands_work_is_promoted_all_the_same() {
+    let mut hand = durable_candidate();
+    pinned(&mut hand, Time(0), EPOCH, 1);
+    let armed = hand.last(arm);
+    let look = hand.asked(|command| matches!(command, EngineCommand::Probe));
+    hand.step(Time(1), Input::EngineConnected(probe(true)));
+    let fence =
+        hand.asked(|command| matches!(command, EngineCommand::Fence)).expect("nobody has the right yet");
+    assert!(look.is_none_or(|look| look < fence));
+    hand.step(Time(2), Input::Armed(armed));
+    assert_eq!(hand.promotion(), None, "it may be writable still");
+    hand.step(Time(3), Input::EngineDone { op: fence, outcome: EngineOutcome::Done(probe(false)) });
+    assert!(!hand.actions.iter().any(|action| matches!(action, Action::Disarm)));
+    assert!(hand.promotion().is_some(), "fenced, armed, and with a right");
+}
+
 #[test]
 fn a_pin_is_given_up_when_the_deadman_holds_the_shorter_deadline_and_not_before() {
     let mut hand = candidate();

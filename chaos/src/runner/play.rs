@@ -269,7 +269,8 @@ impl<'a> Play<'a> {
     /// Ends everything that lasts, the last one too if an earlier one will not end.
     pub(super) fn heal_all(&mut self, evidence: &mut Folder) -> anyhow::Result<()> {
         let mut outcome = Ok(());
-        for struck in std::mem::take(&mut self.lasting) {
+        // What struck last ends first: a disk that was filled, and then hung, can be emptied only once it goes on.
+        for struck in std::mem::take(&mut self.lasting).into_iter().rev() {
             let healed = self.heal(struck, evidence);
             outcome = outcome.and(healed);
         }

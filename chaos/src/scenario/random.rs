@@ -74,10 +74,12 @@ fn round(random: &mut StdRng) -> Vec<Step> {
     let mut draw = || FAULTS.choose(random).copied().expect("the table has rows");
     let ((fault, target), (mut beside, mut other)) = (draw(), draw());
     // Of two cuts of one line only one sees the packets, and the other could not show that it bit.
+    // A disk that hangs can neither be filled nor emptied.
     // Where two engines of three lose their memory, what one of them acknowledged and the other confirmed may be gone: that is for a
     // person to decide, and no successor is promised. `helped-by-a-person` plays it.
     while fault.is_of_the_network() && beside.is_of_the_network()
         || ends_an_engine(fault, target) && ends_an_engine(beside, other)
+        || is_of_a_disk(fault) && is_of_a_disk(beside)
     {
         (beside, other) = draw();
     }
@@ -88,6 +90,10 @@ fn round(random: &mut StdRng) -> Vec<Step> {
     }
     steps.extend([Hold { leases: random.random_range(0.5..3.5) }, HealAll, Healthy]);
     steps
+}
+
+fn is_of_a_disk(fault: Kind) -> bool {
+    matches!(fault, Kind::DiskFull | Kind::DiskHung | Kind::DiskFailing | Kind::DiskSlow)
 }
 
 /// Whether a member's engine may lose its memory: it is struck itself, or killed by its guard, or by the deadman in its stead.
@@ -113,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_cuts_and_no_two_ends_of_engines_strike_side_by_side() {
+    fn no_two_cuts_ends_of_engines_or_faults_of_disks_strike_side_by_side() {
         for seed in 0..200 {
             for pair in drawn(seed).steps.windows(3) {
                 if let [Strike { fault, target }, Hold { .. }, TryStrike { fault: beside, target: other }] =
@@ -121,7 +127,8 @@ mod tests {
                 {
                     let cuts = fault.is_of_the_network() && beside.is_of_the_network();
                     let ends = ends_an_engine(*fault, *target) && ends_an_engine(*beside, *other);
-                    assert!(!cuts && !ends, "seed {seed}: {pair:?}");
+                    let disks = is_of_a_disk(*fault) && is_of_a_disk(*beside);
+                    assert!(!cuts && !ends && !disks, "seed {seed}: {pair:?}");
                 }
             }
         }

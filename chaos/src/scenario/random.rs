@@ -106,6 +106,7 @@ fn ends_an_engine(fault: Kind, target: Target) -> bool {
             | Kind::Freeze
             | Kind::PowerOff
             | Kind::Starved
+            | Kind::DiskFull
             | Kind::DiskHung
             | Kind::DiskFailing
     );

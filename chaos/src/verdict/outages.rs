@@ -20,7 +20,7 @@ const ALIVE_US: Micros = 5_000_000;
 const ONE_PROVIDER: (&str, &str) = ("stateboard", "board");
 
 /// What takes a member away as long as it lasts; a part follows the name where it strikes one only.
-const TAKES_AWAY: [&str; 12] = [
+const TAKES_AWAY: [&str; 13] = [
     "kill",
     "stop",
     "freeze",
@@ -31,6 +31,7 @@ const TAKES_AWAY: [&str; 12] = [
     "lose-outgoing",
     "lose-incoming",
     "cut-from-hosts",
+    "disk-full",
     "disk-hung",
     "disk-failing",
 ];
@@ -201,7 +202,7 @@ fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
     Reach { allowed, from: fault.injected_us, to, lasts, provider, member, bound }
 }
 
-/// Whether a member is out of service as long as it lasts. What is late, narrow, full or cut from the provider alone goes on.
+/// Whether a member is out of service as long as it lasts. What is late, narrow or cut from the provider alone goes on.
 fn takes_away(fault: &Fault) -> bool {
     let is = |kind: &str| {
         fault.name.strip_prefix(kind).is_some_and(|part| part.is_empty() || part.starts_with('-'))

@@ -20,7 +20,7 @@ const ALIVE_US: Micros = 5_000_000;
 const ONE_PROVIDER: (&str, &str) = ("stateboard", "board");
 
 /// What takes a member away as long as it lasts; a part follows the name where it strikes one only.
-const TAKES_AWAY: [&str; 13] = [
+const TAKES_AWAY: [&str; 14] = [
     "kill",
     "stop",
     "freeze",
@@ -31,6 +31,7 @@ const TAKES_AWAY: [&str; 13] = [
     "lose-outgoing",
     "lose-incoming",
     "cut-from-hosts",
+    "cut-from-arbiter",
     "disk-full",
     "disk-hung",
     "disk-failing",

@@ -8,6 +8,7 @@ use super::Arbiter;
 use super::insync::is_cut;
 use super::io::{Action, SessionId};
 use super::set::SetState;
+use super::succession::all_heard;
 use crate::ids::InstanceName;
 use crate::message::Hello;
 use crate::record::Record;
@@ -31,6 +32,11 @@ impl Arbiter {
 
     /// Lets those go who have been severed and are out of the record. One that says nothing has stood down before.
     pub(super) fn turn_away(&mut self, now: Time, set: &mut SetState) {
+        // After a restore the record does not say who counted: whoever was heard reports, and its report is kept until a successor is
+        // recorded. Gone, it would not be missed, and what it had confirmed might be held by nobody (I5).
+        if self.is_held(set) || all_heard(set) || self.forgotten(set).is_some() {
+            return;
+        }
         let patience = self.timing.lease_ttl;
         let done = |instance: &InstanceName, record: &Record| {
             let guard = set.guards.get(instance);

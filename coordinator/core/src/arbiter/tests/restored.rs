@@ -227,3 +227,23 @@ fn the_recorded_master_is_severed_like_the_others() {
         .collect();
     assert_eq!(severed, ["a1", "a2"].map(name).into());
 }
+
+/// Seed 80030548: two members reported that they may have lost something, were expelled, and were missed by nobody.
+#[test]
+fn an_expelled_member_is_let_go_once_a_successor_is_recorded_after_a_restore_and_not_before() {
+    for whole in [false, true] {
+        let record = Record { ack_quorum: 1, in_sync: [instance()].into(), ..recorded_at(Term(3)) };
+        let mut arbiter = with_two_listed(vec![record]);
+        attach_second(&mut arbiter, 11);
+        hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
+        let severed = idle("a2").severed.map(|severed| Severed { whole, ..severed });
+        hear(&mut arbiter, BOUND.0, OTHER, Beat { severed, ..idle("a2") });
+        let mut said = Settings::default();
+        said.members.entry(name("a2")).or_default().expelled = true;
+        arbiter.step(BOUND, Input::Settings { settings: Box::new(said), unix_millis: 0 });
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        let appointed = whole.then_some(Term(1_005));
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "its run is whole: {whole}");
+        assert!(arbiter.sets[&replicaset()].guards.contains_key(&name("a2")), "its report is kept");
+    }
+}

@@ -67,9 +67,8 @@ impl Arbiter {
             DataState::Empty | DataState::Unmarked => self.new_data_id(set),
         };
         let ack_quorum = self.settings.ack_quorum_of(&set.name);
-        // Whoever is found with data may have been replicating before anybody here looked.
-        let found = ack_quorum > 0 && beat.engine.data != DataState::Empty;
-        let known = set.members.keys().chain(set.guards.keys()).filter(|_| found);
+        // Engines may have been replicating before anybody here looked, an empty one too: from before the set was removed, or by hand.
+        let known = set.members.keys().chain(set.guards.keys()).filter(|_| ack_quorum > 0);
         let stragglers = Stragglers::all_of(known, &guard.hello.instance);
         Some(Record {
             replicaset: set.name.clone(),

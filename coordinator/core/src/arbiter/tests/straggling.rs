@@ -99,7 +99,7 @@ fn whoever_has_not_severed_when_all_are_heard_may_follow_anybody() {
 }
 
 #[test]
-fn at_a_first_appointment_with_data_nobody_knows_who_follows_whom() {
+fn at_a_first_appointment_nobody_knows_who_follows_whom() {
     let member = |text: &str| Member {
         instance: name(text),
         replicaset: replicaset(),
@@ -113,8 +113,8 @@ fn at_a_first_appointment_with_data_nobody_knows_who_follows_whom() {
     };
     let all = pairs(&[("a2", "a1"), ("a2", "a3"), ("a3", "a1"), ("a3", "a2")]);
     let cases = [
-        (1, DataState::Unmarked, all),
-        (1, DataState::Empty, pairs(&[])),
+        (1, DataState::Unmarked, all.clone()),
+        (1, DataState::Empty, all),
         (0, DataState::Unmarked, pairs(&[])),
     ];
     for (ack_quorum, data, stragglers) in cases {

@@ -70,6 +70,15 @@ const WENT_WRONG: &[(u64, &str)] = &[
         40019289,
         "the master's answer to one arbiter comes to the next, which has taken back what was answered",
     ),
+    (
+        80001760,
+        "a person forces a member of another identity, which gives up at once, and so do all others in turn",
+    ),
+    (
+        80011077,
+        "a set that was removed begins anew empty, while an engine of it still replicates from its new master",
+    ),
+    (80030548, "members that report less than they held are expelled while a restored set is being settled"),
 ];
 
 #[test]

@@ -23,6 +23,7 @@ impl Arbiter {
         if let Some(evidence) = found {
             set.evidence = Some((evidence, classify(set, evidence)));
             set.proposal = None;
+            self.end_forced_in_vain(set);
         }
     }
 

@@ -15,6 +15,7 @@ use super::set::{SetState, Task};
 use super::succession::{hold_left, severed};
 use super::task::{TaskPhase, phase_of};
 use crate::decision::{Class, Evidence};
+use crate::engine::DataState;
 use crate::ids::{InstanceName, ReplicaSetName, Term};
 use crate::position::Position;
 use crate::record::Record;
@@ -114,6 +115,21 @@ impl Arbiter {
             why: format!("nobody could be appointed: {why}"),
             master: None,
             term: record.map_or(Term(0), |record| record.term),
+        };
+        self.push(Action::Task { task: task.id, state });
+    }
+
+    /// The end of a forced failover whose master is to be replaced before it was confirmed: the word was for that one. Otherwise
+    /// whatever keeps a member from leading would have one after the other appointed with nothing to stop it.
+    pub(super) fn end_forced_in_vain(&mut self, set: &mut SetState) {
+        let Some(record) = set.record.clone() else { return };
+        let in_vain = |task: &mut Task| task.class == Class::Forced && task.term_before < record.term;
+        let Some(task) = set.task.take_if(in_vain) else { return };
+        let appointed = record.master.as_ref().map_or("nobody", InstanceName::as_str);
+        let state = TaskState::Failed {
+            why: format!("{appointed} was appointed at term {}, and is not the master any more", record.term),
+            master: None,
+            term: record.term,
         };
         self.push(Action::Task { task: task.id, state });
     }
@@ -224,6 +240,10 @@ pub(super) fn loss(
     if let Some(missing) = missing {
         parts.push(missing.to_owned());
     }
+    let beat = set.guards.get(chosen).and_then(|guard| guard.beat.as_ref());
+    if let Some(what) = beat.and_then(|beat| unlike(&beat.engine.data, record)) {
+        parts.push(format!("{chosen} {what}"));
+    }
     if own.compare(&record.start) == Some(std::cmp::Ordering::Less) {
         // Nobody may be there any more who holds it, and it is lost all the same.
         parts.push(format!("{chosen} is at {own}, and the last term started at {}", record.start));
@@ -238,4 +258,16 @@ pub(super) fn loss(
         parts.push(format!("{chosen} is at {own}, and {whose} was last seen at {best}"));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// How data differs from what the record names, in words.
+fn unlike(data: &DataState, record: &Record) -> Option<&'static str> {
+    match data {
+        _ if record.data_id.is_none() => None,
+        DataState::Empty => Some("is empty"),
+        DataState::Unmarked => Some("holds data that is nobody's"),
+        DataState::Marked { id, .. } => {
+            (Some(id) != record.data_id.as_ref()).then_some("holds data of another identity")
+        }
+    }
 }

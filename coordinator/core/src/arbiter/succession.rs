@@ -10,7 +10,8 @@ use super::quorum::listed;
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, Task, ago};
 use crate::decision::{Class, Decision, Evidence, Hold, Observed, Phase, Ranked, Refusal, Verdict};
-use crate::ids::{Epoch, InstanceName, Term};
+use crate::engine::DataState;
+use crate::ids::{DataId, Epoch, InstanceName, Term};
 use crate::message::{Beat, Health, Severed, Stand};
 use crate::position::Position;
 use crate::record::Record;
@@ -250,7 +251,7 @@ impl Arbiter {
             failovers: self.failovers_to_record(now, set),
             over_budget: false,
             ack_quorum: record.ack_quorum,
-            data_id: record.data_id.clone(),
+            data_id: self.next_identity(set, record, &instance),
             pinned: record.pinned.filter(|_| set.is_paused(now)),
             forced: decision.accepted.is_some(),
             reason: decision.class.name().to_owned(),
@@ -260,6 +261,18 @@ impl Arbiter {
             at_unix_millis: 0,
         };
         self.write(now, set, successor, Some(Box::new(decision)));
+    }
+
+    /// Where a person lets foreign data lead it is the set's from then on: its guard promotes nothing else, and whoever holds what
+    /// was there before is foreign to it, and keeps that.
+    fn next_identity(&self, set: &SetState, record: &Record, chosen: &InstanceName) -> Option<DataId> {
+        let allowed = !self.settings.of(&set.name).check_identity;
+        let beat = set.guards.get(chosen).and_then(|guard| guard.beat.as_ref());
+        let foreign = beat.and_then(|beat| match &beat.engine.data {
+            DataState::Marked { id, .. } => Some(id.clone()).filter(|_| allowed),
+            DataState::Empty | DataState::Unmarked => None,
+        });
+        foreign.or_else(|| record.data_id.clone())
     }
 
     /// The chosen, and those of the old set that severed and reported nothing that the chosen does not hold.

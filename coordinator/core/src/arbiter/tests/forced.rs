@@ -1,8 +1,9 @@
 //! What is left of a forced failover that was called off.
 
 use super::*;
-use crate::arbiter::{Forcing, TaskId};
+use crate::arbiter::{Forcing, TaskId, TaskState};
 use crate::fixture::name;
+use crate::ids::DataId;
 
 /// Two members that hold the same are heard, and their master is not.
 fn two_of_three() -> Arbiter {
@@ -39,5 +40,74 @@ fn whom_a_person_wanted_is_one_like_the_others_once_that_is_called_off() {
         arbiter.step(Time(2_000_000), Input::Tick);
         let written = last_written(&mut arbiter).expect("the master is silent").1;
         assert_eq!(written.master, Some(name(chosen)), "aborted: {aborted}");
+    }
+}
+
+/// What a member says that has severed and reported.
+fn severed(member: &str, stamp: Stamp, position: Position) -> Beat {
+    let severed = Some(Severed { stamp, position, run: None, whole: true });
+    Beat { instance: name(member), severed, relinquished: None, ..beat(Term(3)) }
+}
+
+/// Seed 80001760: whoever was appointed gave up at once, and the next was appointed by the same word, without an end.
+#[test]
+fn a_persons_word_counts_for_one_appointment() {
+    let mut arbiter = two_of_three();
+    let (task, timeout) = (TaskId(1), Span::from_secs(60));
+    let asked = Input::Failover {
+        task,
+        replicaset: replicaset(),
+        target: None,
+        timeout,
+        forcing: Forcing::default(),
+    };
+    arbiter.step(Time(3), asked);
+    for member in ["a2", "a3"] {
+        let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+    }
+    arbiter.step(Time(2_000_000), Input::Tick);
+    let (op, appointed) = last_written(&mut arbiter).expect("the master is silent");
+    assert_eq!(appointed.master, Some(name("a2")));
+    arbiter.step(Time(2_000_001), Input::Written { op, outcome: WriteOutcome::Applied });
+    let relinquished = Relinquished { term: appointed.term, position: Position::at(1, 9), ended: false };
+    let gave_up = Beat {
+        instance: name("a2"),
+        stand: Stand::Standby,
+        relinquished: Some(relinquished),
+        ..beat(appointed.term)
+    };
+    arbiter.step(Time(2_000_010), Input::Beat { session: SESSION, beat: Box::new(gave_up) });
+    let said = std::iter::from_fn(|| arbiter.pop_action());
+    let ended = said.filter(|action| matches!(action, Action::Task { state: TaskState::Failed { .. }, .. }));
+    assert_eq!(ended.count(), 1, "the person is told");
+    assert!(arbiter.sets[&replicaset()].task.is_none());
+}
+
+/// The same seed: a guard promotes no data but what the record names.
+#[test]
+fn whom_a_person_lets_lead_with_foreign_data_gives_the_set_its_identity() {
+    let other = DataId("another".into());
+    for (check_identity, expected) in [(false, Some(other.clone())), (true, None)] {
+        let mut arbiter = two_of_three();
+        let said = Settings { check_identity, ..Settings::default() };
+        arbiter.step(Time(2), Input::Settings { settings: Box::new(said), unix_millis: 0 });
+        let (task, timeout) = (TaskId(1), Span::from_secs(60));
+        let asked = Input::Failover {
+            task,
+            replicaset: replicaset(),
+            target: None,
+            timeout,
+            forcing: Forcing::default(),
+        };
+        arbiter.step(Time(3), asked);
+        for member in ["a2", "a3"] {
+            let mut said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
+            said.engine.data = DataState::Marked { id: other.clone(), term: Term(2) };
+            arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+        }
+        arbiter.step(Time(2_000_000), Input::Tick);
+        let written = last_written(&mut arbiter).map(|(_, record)| record.data_id);
+        assert_eq!(written.flatten(), expected, "check_identity: {check_identity}");
     }
 }

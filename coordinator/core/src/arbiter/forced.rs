@@ -136,7 +136,8 @@ impl Arbiter {
 
     /// Asks for evidence 3 where a person allowed it and there is none yet.
     pub(super) fn ask_for_fence(&mut self, now: Time, set: &mut SetState) {
-        let allowed = set.task.as_ref().is_some_and(|task| task.forcing.fence);
+        // Whoever is appointed by it may not be heard yet, and is not the one to be turned off.
+        let allowed = set.task_of_term().is_some_and(|task| task.forcing.fence);
         let Some((term, instance)) =
             set.record.as_ref().and_then(|record| Some((record.term, record.master.clone()?)))
         else {

@@ -111,3 +111,38 @@ fn whom_a_person_lets_lead_with_foreign_data_gives_the_set_its_identity() {
         assert_eq!(written.flatten(), expected, "check_identity: {check_identity}");
     }
 }
+
+/// Seed 244: whoever was appointed had not been heard for a moment, and was shot for it.
+#[test]
+fn the_fence_command_is_for_the_old_master_and_not_for_whom_a_person_has_appointed() {
+    let mut arbiter = two_of_three();
+    let said = Settings { fence_command: Some("poweroff".to_owned()), ..Settings::default() };
+    arbiter.step(Time(2), Input::Settings { settings: Box::new(said), unix_millis: 0 });
+    let (task, timeout) = (TaskId(1), Span::from_secs(60));
+    let forcing = Forcing { fence: true, others_off: false };
+    arbiter.step(Time(3), Input::Failover { task, replicaset: replicaset(), target: None, timeout, forcing });
+    for member in ["a2", "a3"] {
+        let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+    }
+    // The fence command says nothing, and the master is replaced for its silence.
+    arbiter.step(Time(2_000_000), Input::Tick);
+    let mut shot = Vec::new();
+    let mut op = None;
+    while let Some(action) = arbiter.pop_action() {
+        match action {
+            Action::Fence { instance, .. } => shot.push(instance),
+            Action::Write { op: written, .. } => op = Some(written),
+            _ => {}
+        }
+    }
+    let op = op.expect("somebody is appointed");
+    arbiter.step(Time(2_000_001), Input::Written { op, outcome: WriteOutcome::Applied });
+    arbiter.step(Time(3_000_000), Input::Tick);
+    let actions = std::iter::from_fn(|| arbiter.pop_action());
+    shot.extend(actions.filter_map(|action| match action {
+        Action::Fence { instance, .. } => Some(instance),
+        _ => None,
+    }));
+    assert_eq!(shot, [instance()]);
+}

@@ -10,7 +10,7 @@ use baton_core::arbiter::{DrillAsked, Fault, Input, Rail, Resumed, TaskId, broke
 use baton_core::ids::{InstanceName, ReplicaSetName, Term, Version};
 use baton_core::task::StoredTask;
 use baton_core::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is fed to the machine once a task is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +151,14 @@ impl World {
         self.keep_task(&name, task, AfterTask::Abort);
     }
 
-    /// A person wants whatever is under way to end.
+    /// A person wants whatever is under way to end, a forced failover too, which nobody keeps.
     pub fn abort_all(&mut self) {
         let Some(name) = self.active_arbiter() else { return };
-        let kept = self.arbiters.get(&name).map(|node| node.tasks.keys().copied().collect::<Vec<_>>());
-        for task in kept.unwrap_or_default() {
+        let Some(node) = self.arbiters.get(&name) else { return };
+        let under_way = node.machine.as_ref().and_then(|machine| machine.task_of(&self.replicaset));
+        let mut tasks: BTreeSet<_> = node.tasks.keys().copied().collect();
+        tasks.extend(under_way.map(|view| view.task));
+        for task in tasks {
             self.arbiter_step(&name, Input::Abort { task });
         }
     }

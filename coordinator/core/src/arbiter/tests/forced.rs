@@ -146,3 +146,26 @@ fn the_fence_command_is_for_the_old_master_and_not_for_whom_a_person_has_appoint
     }));
     assert_eq!(shot, [instance()]);
 }
+
+/// Seed 90003296: what was called off stood in the way of the next word until its time was over.
+#[test]
+fn what_a_person_has_called_off_does_not_stand_in_the_way_of_another_word() {
+    for aborted in [false, true] {
+        let mut arbiter = two_of_three();
+        let timeout = Span::from_secs(60);
+        let force = |number| Input::Failover {
+            task: TaskId(number),
+            replicaset: replicaset(),
+            target: None,
+            timeout,
+            forcing: Forcing::default(),
+        };
+        arbiter.step(Time(3), force(1));
+        if aborted {
+            arbiter.step(Time(4), Input::Abort { task: TaskId(1) });
+        }
+        arbiter.step(Time(5), force(2));
+        let under_way = arbiter.task_of(&replicaset()).map(|view| view.task);
+        assert_eq!(under_way, Some(TaskId(if aborted { 2 } else { 1 })));
+    }
+}

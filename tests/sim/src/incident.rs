@@ -107,6 +107,29 @@ fn written_wrongly(dice: &mut Dice, from: u64) -> Vec<Fault> {
     (0..4).map(|turn| at(from + turn * 12 * SECOND, 0, What::WrongWrite(dice.chance(500)))).collect()
 }
 
+/// How many of a thousand seeds have one of those that follow.
+const HARDLY: u64 = 20;
+
+/// Commits are to wait for more replicas, and the lock changes hands in the few milliseconds between the master's answer and its
+/// record; some times, since a time hardly ever hits, and nothing else meanwhile. None where the seed has
+/// none of it.
+#[must_use]
+pub fn raised_as_the_lock_goes(dice: &mut Dice) -> Option<(Vec<Fault>, Range<u64>)> {
+    if !dice.chance(HARDLY) {
+        return None;
+    }
+    let begin = dice.between(3 * SECOND, SAFETY_MICROS - 70 * SECOND);
+    let mut moment = begin + 3 * SECOND;
+    let mut faults = Vec::new();
+    for _ in 0..8 {
+        faults.push(at(moment - 2 * SECOND, 0, What::Quorum(0)));
+        faults.push(at(moment, 0, What::Quorum(2)));
+        faults.push(at(moment + dice.between(10_000, 100_000), SECOND / 4, What::Resign(Which::Active)));
+        moment += dice.between(4 * SECOND, 6 * SECOND);
+    }
+    Some((faults, begin..moment))
+}
+
 /// A paused master is heard by nobody, the lock changes hands, and the pause ends, in any order.
 fn paused_and_unheard(dice: &mut Dice, from: u64) -> Vec<Fault> {
     let span = dice.chance(300).then(|| Span(dice.between(5 * SECOND, 30 * SECOND)));

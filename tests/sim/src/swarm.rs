@@ -5,7 +5,7 @@
 
 use crate::dice::Dice;
 use crate::fault::{FIRST_OF_PEOPLE, Fault, KINDS_OF_FAULT, Place, What, Who, draw, place, who};
-use crate::incident::{incident, rare};
+use crate::incident::{incident, raised_as_the_lock_goes, rare};
 use crate::world::Weather;
 use baton_core::record::Settings;
 use baton_core::settings::{LossPolicy, ZonePolicy};
@@ -58,6 +58,12 @@ pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 3);
     let mut faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
     faults.extend(incident(&mut Dice::of(seed, 4), shape.settings.ack_quorum > 0));
+    if let Some((raises, calm)) = raised_as_the_lock_goes(&mut Dice::of(seed, 7)) {
+        faults.retain(|fault| !calm.contains(&fault.from));
+        faults.extend(raises);
+        // An answer has to be on its way for longer than the next arbiter needs for its first orders.
+        shape.weather.net_jitter = 20_000;
+    }
     faults.retain(|fault| !rare.calm.contains(&fault.from));
     faults.extend(rare.faults);
     faults.sort_by_key(|fault| fault.from);

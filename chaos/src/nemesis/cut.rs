@@ -2,7 +2,7 @@
 //! line, and a machine that vanishes without a word.
 
 use super::target::{Part, Victims, pairs};
-use super::{Fault, allowed_for_silence, bite};
+use super::{Fault, allowed_for_silence, allowed_for_silence_as, bite};
 use crate::evidence::{Allowed, Bite};
 use crate::field::Field;
 use crate::field::wire::{Cut, Filter};
@@ -118,6 +118,10 @@ impl Fault for Partition {
             // Another member passes its beats on, or the promises of all in-sync members take the arbiter's place.
             Lost::Arbiter if !victims.machines.contains(&victims.standing.arbiter) => Allowed::Nothing,
             Lost::Clients | Lost::Provider | Lost::Peers => Allowed::Nothing,
+            // It keeps the lock, by the provider, until somebody who hears more asks for it.
+            Lost::Arbiter | Lost::Hosts if victims.machines.contains(&victims.standing.arbiter) => {
+                allowed_for_silence_as(victims, Part::Host, "alone-with-arbiter")
+            }
             Lost::Both
             | Lost::Outgoing
             | Lost::Incoming
@@ -282,5 +286,30 @@ mod tests {
         assert_eq!(allowed(&["host-c"], "host-b"), Allowed::Nothing);
         let too_many = Allowed::UntilHealed { class: "silent-with-arbiter".to_owned() };
         assert_eq!(allowed(&["host-a", "host-b"], "host-b"), too_many);
+    }
+
+    #[test]
+    fn an_arbiter_that_still_reaches_the_provider_has_a_class_of_its_own() {
+        let allowed = |lost: Lost, machines: &[&str], arbiter: &str| {
+            let machines = machines.iter().map(ToString::to_string).collect();
+            let standing = super::super::target::Standing { arbiter: arbiter.to_owned(), ..standing() };
+            Partition::new(lost).allowed(&Victims { machines, part: Part::Host, standing })
+        };
+        let class = |class: &str| Allowed::Class { class: class.to_owned() };
+        assert_eq!(allowed(Lost::Hosts, &["host-a"], "host-a"), class("alone-with-arbiter"));
+        assert_eq!(allowed(Lost::Hosts, &["host-b"], "host-b"), class("alone-with-arbiter"));
+        assert_eq!(allowed(Lost::Arbiter, &["host-b"], "host-b"), class("alone-with-arbiter"));
+        assert_eq!(
+            allowed(Lost::Hosts, &["host-a"], "host-b"),
+            class("silent"),
+            "the arbiter hears the others"
+        );
+        assert_eq!(
+            allowed(Lost::Both, &["host-a"], "host-a"),
+            class("silent-with-arbiter"),
+            "its lock runs out"
+        );
+        let too_many = Allowed::UntilHealed { class: "alone-with-arbiter".to_owned() };
+        assert_eq!(allowed(Lost::Hosts, &["host-a", "host-b"], "host-b"), too_many);
     }
 }

@@ -65,14 +65,19 @@ pub trait Fault: Debug + Send {
 
 /// How long clients may wait where something silences these parts of these hosts: by the class that `timing` has for it.
 fn allowed_for_silence(victims: &Victims, part: Part) -> Allowed {
+    allowed_for_silence_as(victims, part, "silent-with-arbiter")
+}
+
+/// The same, with the class that counts where the active arbiter's host is among them.
+fn allowed_for_silence_as(victims: &Victims, part: Part, with_arbiter: &str) -> Allowed {
     let struck = |host: &str| victims.machines.iter().any(|victim| victim == host);
     let hosts = victims.standing.members.iter().filter(|member| struck(&member.host)).count();
     let master = struck(&victims.standing.master_host);
     let arbiter = struck(&victims.standing.arbiter) && part != Part::Engine;
-    let class = if arbiter { "silent-with-arbiter" } else { "silent" };
+    let class = if arbiter { with_arbiter } else { "silent" };
     if hosts * 2 > victims.standing.members.len() {
         // Too few are left to be told from those who are cut off, or nobody to be appointed.
-        Allowed::UntilHealed { class: "silent-with-arbiter".to_owned() }
+        Allowed::UntilHealed { class: with_arbiter.to_owned() }
     } else if master || arbiter {
         // An arbiter that is silenced beside a replica takes that one's promise along: the master may have to stop until
         // another arbiter holds the lock.

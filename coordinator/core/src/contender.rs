@@ -88,8 +88,10 @@ pub struct Contender {
     guards: u32,
     /// Whether it may be the arbiter at all; if not, it only knocks.
     contends: bool,
-    /// How long a silence must last before anything follows from it: a lease.
+    /// A lease. Who is detached for half of it is cut off: the stream was silent for up to another before that.
     patience: Span,
+    /// How long a bid waits for those that knock.
+    bid_wait: Span,
     /// How long others stand back for a bid: the lock and a lease.
     stand_back: Span,
     lock: Option<SeenLock>,
@@ -115,6 +117,7 @@ impl Contender {
             guards,
             contends,
             patience: Span::ZERO,
+            bid_wait: Span::ZERO,
             stand_back: Span::ZERO,
             lock: None,
             held_since: now,
@@ -132,7 +135,8 @@ impl Contender {
 
     /// The settings have changed.
     pub fn take_timing(&mut self, timing: &Timing) {
-        (self.patience, self.stand_back) = (timing.lease_ttl, stand_back(timing));
+        (self.patience, self.bid_wait) = (timing.lease_ttl, timing.bid_wait);
+        self.stand_back = stand_back(timing);
     }
 
     /// Takes one input in.
@@ -210,8 +214,9 @@ impl Contender {
         let (before, after) = (before.as_ref().and_then(bid), lock.and_then(bid));
         if before != after {
             self.bid_since = now;
-            // So that the hosts of a large cluster do not all answer one call in one moment.
-            self.bid_at = now + self.spread();
+            let mine = after.as_ref().is_some_and(|bid| self.is_mine(bid));
+            // The hosts of a large cluster do not all answer one call in one moment; whoever has bid waits for those that knock.
+            self.bid_at = now + if mine { self.bid_wait } else { self.spread() };
             let same = before.map(|bid| bid.by) == after.map(|bid| bid.by);
             if !same {
                 (self.unheard_since, self.knock_at) = (None, now);
@@ -223,7 +228,7 @@ impl Contender {
     fn cut_off_at(&self) -> Option<Time> {
         let holder = self.lock.as_ref()?.holder.as_ref()?;
         let since = self.detached_since?.max(self.held_since);
-        (*holder != self.me).then_some(since + self.patience)
+        (*holder != self.me).then_some(since + self.patience / 2)
     }
 
     fn look(&mut self, now: Time) {
@@ -266,7 +271,7 @@ impl Contender {
         let hash = self.me.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Span((hash >> 32) % (self.patience.0 / 4).max(1))
+        Span((hash >> 32) % (self.patience.0 / 8).max(1))
     }
 }
 

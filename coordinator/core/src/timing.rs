@@ -41,6 +41,8 @@ pub struct Timing {
     pub promote_wait: Span,
     /// After how long without an answer a request to the provider has an unknown outcome.
     pub request_timeout: Span,
+    /// How long whoever bids for the arbiter's lock waits for those that knock.
+    pub bid_wait: Span,
 }
 
 /// Settings that are not safe together.
@@ -108,6 +110,9 @@ pub enum FailureClass {
     Silent,
     /// Silent, and the host that went silent ran the active arbiter too.
     SilentWithArbiter,
+    /// The active arbiter's host reaches the provider and no other host: whoever has lost the master, or the replicas that its
+    /// commits wait for, needs another arbiter first.
+    AloneWithArbiter,
     /// Alive, but a tiny write does not finish.
     Stalled,
     /// Planned by a person.
@@ -116,8 +121,14 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All of them, in the order in which `timing` prints them.
-    pub const ALL: [Self; 5] =
-        [Self::Crashed, Self::Silent, Self::SilentWithArbiter, Self::Stalled, Self::Switchover];
+    pub const ALL: [Self; 6] = [
+        Self::Crashed,
+        Self::Silent,
+        Self::SilentWithArbiter,
+        Self::AloneWithArbiter,
+        Self::Stalled,
+        Self::Switchover,
+    ];
 
     /// The name that people and programs see.
     #[must_use]
@@ -126,6 +137,7 @@ impl FailureClass {
             Self::Crashed => "crashed",
             Self::Silent => "silent",
             Self::SilentWithArbiter => "silent-with-arbiter",
+            Self::AloneWithArbiter => "alone-with-arbiter",
             Self::Stalled => "stalled",
             Self::Switchover => "switchover",
         }
@@ -179,6 +191,7 @@ impl Timing {
             sever_wait: lease_ttl / 12,
             promote_wait: lease_ttl / 2,
             request_timeout: lease_ttl / 4,
+            bid_wait: lease_ttl / 12,
         };
         timing.check()?;
         Ok(timing)
@@ -262,6 +275,12 @@ impl Timing {
             FailureClass::SilentWithArbiter => vec![
                 part("predecessor bound: the dead arbiter's lock runs out", self.lock_ttl),
                 part("takeover: campaign, read, attach", self.request_timeout),
+            ],
+            FailureClass::AloneWithArbiter => vec![
+                part("silence: neither side hears the other", self.lease_ttl),
+                part("patience: who is back at once changes nothing", self.beat_replica),
+                part("bids: the others count who hears whom", self.bid_wait + self.request_timeout),
+                part("predecessor bound: the last grant runs out", self.lease_ttl),
             ],
             FailureClass::Stalled => vec![
                 part("stall timeout: a tiny write does not finish", self.stall_timeout),
@@ -354,5 +373,7 @@ mod tests {
         assert_eq!(timing.worst_outage(FailureClass::Silent), Span::from_millis(3_000 + 250 + 750 + 1_500));
         let longer = timing.worst_outage(FailureClass::SilentWithArbiter);
         assert!(longer > timing.worst_outage(FailureClass::Silent));
+        let alone = timing.worst_outage(FailureClass::AloneWithArbiter);
+        assert_eq!(alone, Span::from_millis(3_000 + 1_500 + 1_000 + 3_000 + 250 + 750 + 1_500));
     }
 }

@@ -81,6 +81,7 @@ pub fn tiny_timing() -> Timing {
         sever_wait: Span(1),
         promote_wait: Span(3),
         request_timeout: Span(2),
+        bid_wait: Span(1),
     }
 }
 

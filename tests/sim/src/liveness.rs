@@ -147,7 +147,9 @@ impl World {
             self.settings.clock_drift_ppm,
         );
         let timing = longest.unwrap_or_else(|_| self.timing.clone());
-        FailureClass::ALL.into_iter().map(|class| timing.worst_outage(class)).max().unwrap_or(Span::ZERO)
+        // Every fault has ended: no arbiter is cut off from the others any more.
+        let classes = FailureClass::ALL.into_iter().filter(|class| *class != FailureClass::AloneWithArbiter);
+        classes.map(|class| timing.worst_outage(class)).max().unwrap_or(Span::ZERO)
     }
 
     /// Waits for a master, and does what a person has to do.

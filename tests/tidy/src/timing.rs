@@ -17,7 +17,7 @@ const LEASES_MS: [u64; 3] = [3_000, 1_000, 300];
 /// A row of the first table: the field, how it is derived, where it is.
 type Row = (&'static str, &'static str, fn(&Timing) -> Span);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     ("lease_ttl", "the knob", |timing| timing.lease_ttl),
     ("margin", "2 · clock_drift · lease_ttl", |timing| timing.margin),
     ("fence_budget", "lease_ttl / 12", |timing| timing.fence_budget),
@@ -31,6 +31,7 @@ const ROWS: [Row; 14] = [
     ("sever_wait", "lease_ttl / 12", |timing| timing.sever_wait),
     ("promote_wait", "lease_ttl / 2", |timing| timing.promote_wait),
     ("request_timeout", "lease_ttl / 4", |timing| timing.request_timeout),
+    ("bid_wait", "lease_ttl / 12", |timing| timing.bid_wait),
     ("usable", "lease_ttl − margin − kill_budget − fence_budget", Timing::usable),
 ];
 

@@ -17,7 +17,6 @@ pub(super) struct Reach {
     standing: Option<(Bid, Time)>,
     /// When to count again. Nothing is counted while nobody was lost.
     pub(super) look_at: Option<Time>,
-    few_since: Option<Time>,
     /// When this coordinator gave its lock up the last time; known beyond the lock.
     gave_up_at: Option<Time>,
     /// Nobody could answer a call here.
@@ -28,12 +27,12 @@ pub(super) struct Reach {
 impl Reach {
     /// Of another epoch nothing is known.
     pub(super) fn forget(&mut self) {
-        (self.standing, self.look_at, self.few_since) = (None, None, None);
+        (self.standing, self.look_at) = (None, None);
     }
 
     #[cfg(feature = "model")]
     pub(super) fn rebase(&mut self, by: Span) {
-        let times = [&mut self.look_at, &mut self.few_since, &mut self.gave_up_at];
+        let times = [&mut self.look_at, &mut self.gave_up_at];
         for time in times.into_iter().flatten().chain(self.standing.as_mut().map(|(_, at)| at)) {
             *time = time.folded(by);
         }
@@ -56,7 +55,7 @@ impl Arbiter {
         (heard, listed)
     }
 
-    /// Somebody of this set is not heard: to be counted when whoever comes back at once is back.
+    /// Somebody of this set is not heard: to be counted soon.
     pub(super) fn count_if_silent(&mut self, now: Time, set: &SetState) {
         let lease = self.timing.lease_ttl;
         if self.reach.look_at.is_none() && set.guards.values().any(|guard| !guard.is_heard(now, lease)) {
@@ -69,7 +68,8 @@ impl Arbiter {
         if self.reach.off {
             return;
         }
-        let at = now + self.timing.lease_ttl;
+        // Whoever lost its stream and comes back at once is back by then, and not every beat of a large cluster counts everybody.
+        let at = now + self.timing.beat_master;
         self.reach.look_at = Some(self.reach.look_at.map_or(at, |known| known.min(at)));
     }
 
@@ -88,7 +88,6 @@ impl Arbiter {
         let standing = self.reach.standing.clone();
         let expected = standing.as_ref().map_or(0, |(bid, _)| bid.number);
         if u64::from(heard) * 2 >= u64::from(listed) {
-            self.reach.few_since = None;
             if standing.is_some() {
                 self.push(Action::Bid { expected, hears: None });
                 self.count_later(now);
@@ -96,13 +95,12 @@ impl Arbiter {
             return;
         }
         self.count_later(now);
-        let few_since = *self.reach.few_since.get_or_insert(now);
-        let stand_back = stand_back(&self.timing);
-        // Whoever has just taken over may not be heard by all yet.
-        let settled = (few_since + self.timing.lease_ttl).max(taken_at + stand_back);
-        if now < settled {
+        // Whoever has just taken over may not be heard by all yet. Nothing else is waited for here: a silence counts only once it
+        // has lasted for a lease, and who was cut off for a moment answers no call.
+        if now < taken_at + self.timing.lease_ttl {
             return;
         }
+        let stand_back = stand_back(&self.timing);
         let mine = |bid: &Bid| bid.by == self.config.coordinator;
         match standing {
             Some((bid, _)) if mine(&bid) => {}

@@ -86,12 +86,12 @@ fn a_call_is_answered_by_whoever_is_cut_off_and_may_be_the_arbiter() {
 }
 
 #[test]
-fn whoever_lost_the_arbiter_a_moment_ago_waits_for_a_lease() {
+fn whoever_lost_the_arbiter_a_moment_ago_waits_for_half_a_lease() {
     let mut world = World::cut_off(true);
     world.step(Input::Attached(true));
     world.step(lock(Some(("arbiter", 1, 1))));
     world.step(Input::Attached(false));
-    assert_eq!(world.run(lease().less(Span::from_millis(10))), []);
+    assert_eq!(world.run((lease() / 2).less(Span::from_millis(10))), []);
     assert_eq!(world.run(lease())[0], bid(1, 2));
 }
 

@@ -452,6 +452,28 @@ mod worth {
     }
 
     #[test]
+    fn an_instance_that_was_dead_to_the_end_need_not_be_tried() {
+        let killed = |name: &str, healed_us| {
+            with(|evidence| {
+                evidence
+                    .history
+                    .retain(|it| it.client != "direct" || it.instance != "a1" || it.end() < STRUCK);
+                let mut kill = fault(1, name, "a1", STRUCK, BACK);
+                kill.healed_us = healed_us;
+                evidence.faults = vec![kill];
+            })
+        };
+        for name in ["kill", "kill-engine", "power-off"] {
+            let because = finding(&killed(name, None), "worth").because;
+            assert!(!because.iter().any(|it| it.contains("directly")), "{name}: {because:?}");
+            assert_found(&killed(name, Some(BACK)), "worth", Verdict::Unknown, "no client tried a1 directly");
+        }
+        // Its engine may have gone on.
+        assert_found(&killed("kill-sidecar", None), "worth", Verdict::Unknown, "no client tried a1 directly");
+        assert_found(&killed("isolate", None), "worth", Verdict::Unknown, "no client tried a1 directly");
+    }
+
+    #[test]
     fn a_run_that_did_not_end_is_unknown() {
         let cut_off = with(|evidence| {
             evidence.ending = None;

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use super::stale::reigns;
 use super::{Counts, Finding, Findings, at, end_of};
-use crate::evidence::{Asked, Evidence, Fault, Operation, Outcome};
+use crate::evidence::{Asked, Evidence, Fault, Micros, Operation, Outcome};
 
 /// Fewest acknowledged writes of clients that follow the directory.
 const WRITES_MIN: u64 = 100;
+/// The faults after which no process of an engine is left; a coordinator alone that is killed may leave its engine.
+const KILLS: [&str; 3] = ["kill", "kill-engine", "power-off"];
 
 /// What needs no judgement.
 pub(super) fn counts(evidence: &Evidence) -> Counts {
@@ -79,7 +81,8 @@ fn name(fault: &Fault) -> String {
     format!("{} at {}", fault.name, at(fault.injected_us))
 }
 
-/// Instances that no direct client tried after the fault struck: a stale master there would not have been seen.
+/// Instances that no direct client tried after the fault struck: a stale master there would not have been seen. One that was dead from
+/// then on to the end accepts nothing, and cannot be tried.
 fn untried<'a>(evidence: &'a Evidence, fault: &Fault) -> Vec<&'a str> {
     let tried: BTreeSet<&str> = evidence
         .history
@@ -87,5 +90,17 @@ fn untried<'a>(evidence: &'a Evidence, fault: &Fault) -> Vec<&'a str> {
         .filter(|operation| operation.op == Asked::DirectWrite && operation.end() >= fault.injected_us)
         .map(|operation| operation.instance.as_str())
         .collect();
-    evidence.run.instances.iter().map(String::as_str).filter(|instance| !tried.contains(instance)).collect()
+    let instances = evidence.run.instances.iter().map(String::as_str);
+    instances
+        .filter(|instance| !tried.contains(instance) && !is_dead_from(evidence, instance, fault.injected_us))
+        .collect()
+}
+
+/// Whether the engine of an instance was killed by then, for good.
+fn is_dead_from(evidence: &Evidence, instance: &str, from: Micros) -> bool {
+    evidence.faults.iter().any(|fault| {
+        let kills = KILLS.contains(&fault.name.as_str()) && fault.targets.iter().any(|it| it == instance);
+        let bit = fault.bite.as_ref().is_some_and(|bite| bite.bit);
+        kills && bit && fault.injected_us <= from && fault.healed_us.is_none_or(|at| at >= end_of(evidence))
+    })
 }

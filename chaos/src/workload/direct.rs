@@ -24,6 +24,7 @@ const RETRY: Duration = Duration::from_millis(10);
 const FOLDED_MAX_US: Micros = 500_000;
 /// How long an engine may be silent before a new connection is tried: after a cut the system itself would take minutes.
 const GIVE_UP_US: Micros = 3_000_000;
+const GIVE_UP: Duration = Duration::from_micros(GIVE_UP_US);
 /// How long answers are waited for at the end: as long as one that still comes may take.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
@@ -138,8 +139,11 @@ impl Node {
                 let request = link::request(&["SET", &key, &value.to_string()]);
                 // Noted before it leaves: the answer may be here before `ask` has returned.
                 queue().push_back((value, pen.now()));
-                if asker.ask(&request).await.is_err() {
-                    return Left::Broken;
+                // After a cut the queue of the system itself is full before anybody is silent for too long.
+                match tokio::time::timeout(GIVE_UP, asker.ask(&request)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Left::Broken,
+                    Err(_) => return Left::Silent,
                 }
             }
         };

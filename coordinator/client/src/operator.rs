@@ -2,6 +2,7 @@
 //! reachable" and "nobody knows whether it happened" apart, because a person acts differently on each.
 
 mod asking;
+mod reaching;
 
 use crate::drill::DrillAsked;
 use crate::endpoint::{self, BadEndpoint};
@@ -28,6 +29,8 @@ use tonic::transport::Channel;
 pub struct OperatorClient {
     endpoints: Vec<String>,
     timeout: Duration,
+    /// Of one connection; a call that awaits the end of what it asks for has no longer one.
+    connect_timeout: Duration,
 }
 
 /// A planned change of master, as it is asked for.
@@ -97,7 +100,7 @@ impl OperatorClient {
         if endpoints.is_empty() {
             endpoint::normalize("")?;
         }
-        Ok(Self { endpoints, timeout })
+        Ok(Self { endpoints, timeout, connect_timeout: timeout })
     }
 
     /// The coordinators that are asked first.

@@ -1,9 +1,9 @@
 //! Which coordinator is asked next, and when nobody is asked again: a redirect first, then the others; what may have happened
 //! already is not asked for twice. It must not know what is asked.
 
+use super::reaching::Reaching;
 use super::{OperatorClient, OperatorError};
 use crate::{endpoint, refusal};
-use std::collections::VecDeque;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -29,21 +29,10 @@ impl OperatorClient {
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let mut queue: VecDeque<String> = self.endpoints.iter().cloned().collect();
-        let mut tried: Vec<(String, String)> = Vec::new();
+        let mut reaching = Reaching::new(&self.endpoints, self.connect_timeout);
         let mut redirects = 0;
         let mut nobody = None;
-        while let Some(address) = queue.pop_front() {
-            if tried.iter().any(|(before, _)| *before == address) {
-                continue;
-            }
-            let channel = match endpoint::connect(&address, self.timeout).await {
-                Ok(channel) => channel,
-                Err(error) => {
-                    tried.push((address, innermost(&error)));
-                    continue;
-                }
-            };
+        while let Some((address, channel)) = reaching.next().await {
             let status = match tokio::time::timeout(self.timeout, send(channel)).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => status,
@@ -52,18 +41,21 @@ impl OperatorClient {
             match redirect_or_end(&status, repeat, &address) {
                 Next::Redirect(target) if redirects < REDIRECTS_MAX => {
                     redirects += 1;
-                    tried.push((address, format!("it is not the active arbiter, {target} is")));
-                    queue.push_front(target);
+                    reaching.tried.push((address, format!("it is not the active arbiter, {target} is")));
+                    reaching.first(target);
                 }
-                Next::Redirect(target) => tried.push((address, format!("redirected once more, to {target}"))),
+                Next::Redirect(target) => {
+                    reaching.tried.push((address, format!("redirected once more, to {target}")));
+                }
                 Next::Elsewhere(error) => {
-                    tried.push((address, status.message().to_owned()));
+                    reaching.tried.push((address, status.message().to_owned()));
                     nobody = Some(*error);
                 }
-                Next::Another => tried.push((address, status.message().to_owned())),
+                Next::Another => reaching.tried.push((address, status.message().to_owned())),
                 Next::End(error) => return Err(*error),
             }
         }
+        let tried = reaching.tried;
         Err(nobody.unwrap_or(OperatorError::Unreachable { tried }))
     }
 }
@@ -102,13 +94,4 @@ fn redirect_or_end(status: &Status, repeat: Repeat, address: &str) -> Next {
     }
     let message = status.message().to_owned();
     Next::End(Box::new(OperatorError::Refused { code: status.code(), message, refusal }))
-}
-
-/// The cause at the bottom: tonic's own text is "transport error", which helps nobody.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

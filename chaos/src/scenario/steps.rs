@@ -34,9 +34,25 @@ fn arbiter_dies() -> Step {
     Strike { fault: Kind::Kill, target: sidecar_of(Whom::Arbiter) }
 }
 
+/// Another leads, and all is as before.
+fn over() -> Vec<Step> {
+    vec![Replaced, HealAll, Healthy, APART]
+}
+
+/// The provider stands still, and the next master is chosen.
+fn until_chosen() -> Vec<Step> {
+    vec![
+        Place { with_arbiter: true },
+        Calm,
+        Strike { fault: Kind::Freeze, target: host_of(Whom::Provider) },
+        Strike { fault: Kind::Kill, target: engine_of(Whom::Master) },
+        Until(Sign::Severed(REPLICAS)),
+    ]
+}
+
 /// The master's host is silent, and its lease has not run out yet.
 fn suspects() -> Vec<Step> {
-    vec![
+    let steps = vec![
         Place { with_arbiter: false },
         Calm,
         Strike { fault: Kind::PowerOff, target: host_of(Whom::Master) },
@@ -46,16 +62,13 @@ fn suspects() -> Vec<Step> {
         Hold { leases: 0.3 },
         // Without this one too few would be left to report.
         HealOf(Kind::Kill),
-        Replaced,
-        HealAll,
-        Healthy,
-        APART,
-    ]
+    ];
+    [steps, over()].concat()
 }
 
 /// Of two members whose reports are needed one cannot stop replicating: its engine stands still.
 fn severs() -> Vec<Step> {
-    vec![
+    let steps = vec![
         Place { with_arbiter: true },
         Calm,
         Strike { fault: Kind::Stop, target: engine_of(Whom::Replica) },
@@ -64,70 +77,38 @@ fn severs() -> Vec<Step> {
         arbiter_dies(),
         NotYet(Sign::Severed(REPLICAS)),
         HealOf(Kind::Stop),
-        Replaced,
-        HealAll,
-        Healthy,
-        APART,
-    ]
+    ];
+    [steps, over()].concat()
 }
 
 /// The provider stands still, so that nothing can be recorded.
 fn chose() -> Vec<Step> {
-    vec![
-        Place { with_arbiter: true },
-        Calm,
-        Strike { fault: Kind::Freeze, target: host_of(Whom::Provider) },
-        Strike { fault: Kind::Kill, target: engine_of(Whom::Master) },
-        Until(Sign::Severed(REPLICAS)),
-        Wait(SENT),
-        NotYet(Sign::Directed),
-        arbiter_dies(),
-        HealOf(Kind::Freeze),
-        Replaced,
-        HealAll,
-        Healthy,
-        APART,
-    ]
+    let steps = vec![Wait(SENT), NotYet(Sign::Directed), arbiter_dies(), HealOf(Kind::Freeze)];
+    [until_chosen(), steps, over()].concat()
 }
 
 /// The arbiter is cut off from all other hosts before the provider goes on: it records, and nobody hears of it.
 fn recorded() -> Vec<Step> {
-    vec![
-        Place { with_arbiter: true },
-        Calm,
-        Strike { fault: Kind::Freeze, target: host_of(Whom::Provider) },
-        Strike { fault: Kind::Kill, target: engine_of(Whom::Master) },
-        Until(Sign::Severed(REPLICAS)),
+    let steps = vec![
         Strike { fault: Kind::CutFromHosts, target: host_of(Whom::Arbiter) },
         HealOf(Kind::Freeze),
         Until(Sign::Recorded),
         arbiter_dies(),
         NotYet(Sign::Directed),
         HealOf(Kind::CutFromHosts),
-        Replaced,
-        HealAll,
-        Healthy,
-        APART,
-    ]
+    ];
+    [until_chosen(), steps, over()].concat()
 }
 
 /// The engines of all who can be next stand still before the provider goes on: who is told to lead cannot begin.
 fn directed() -> Vec<Step> {
-    vec![
-        Place { with_arbiter: true },
-        Calm,
-        Strike { fault: Kind::Freeze, target: host_of(Whom::Provider) },
-        Strike { fault: Kind::Kill, target: engine_of(Whom::Master) },
-        Until(Sign::Severed(REPLICAS)),
+    let steps = vec![
         Strike { fault: Kind::Stop, target: engine_of(Whom::Replicas) },
         HealOf(Kind::Freeze),
         Until(Sign::Directed),
         arbiter_dies(),
         NotYet(Sign::Writable),
         HealOf(Kind::Stop),
-        Replaced,
-        HealAll,
-        Healthy,
-        APART,
-    ]
+    ];
+    [until_chosen(), steps, over()].concat()
 }

@@ -48,20 +48,28 @@ fn the_end_of_a_masters_writes_may_go_behind_its_last_beat() {
     assert_eq!(judge(&good).counts.lost_writes, 0);
 }
 
+/// No position says that anything may be gone.
+fn assert_too_many(evidence: &Evidence) {
+    assert_found(evidence, "lost", Verdict::Invalid, "reported room for 0");
+    assert!(judge(evidence).counts.lost_writes > 0);
+}
+
+/// What came before something that is there cannot have been the end.
+fn assert_no_hole_is_good(mut evidence: Evidence) {
+    forget(&mut evidence, 50);
+    assert_found(&evidence, "lost", Verdict::Invalid, "that came after it is there");
+}
+
 #[test]
 fn more_than_the_decision_reported_is_invalid() {
-    let silent = evidence(30, "1:9000", "1:9000");
-    assert_found(&silent, "lost", Verdict::Invalid, "reported room for 0");
-    assert!(judge(&silent).counts.lost_writes > 0);
+    assert_too_many(&evidence(30, "1:9000", "1:9000"));
     let told = evidence(30, "1:9000", "1:8000");
     assert_eq!(finding(&told, "lost").verdict, Verdict::Valid);
 }
 
 #[test]
 fn a_hole_is_invalid() {
-    let mut hole = evidence(5, "1:9000", "1:9000");
-    forget(&mut hole, 50);
-    assert_found(&hole, "lost", Verdict::Invalid, "that came after it is there");
+    assert_no_hole_is_good(evidence(5, "1:9000", "1:9000"));
 }
 
 #[test]
@@ -94,12 +102,8 @@ fn what_a_person_accepted_is_counted_apart_and_no_breach() {
 
 #[test]
 fn more_than_was_accepted_is_invalid() {
-    let more = accepted(30, "1:9000", "1:9000");
-    assert_found(&more, "lost", Verdict::Invalid, "reported room for 0");
-    assert!(judge(&more).counts.lost_writes > 0);
-    let mut hole = accepted(5, "1:9000", "1:9000");
-    forget(&mut hole, 50);
-    assert_found(&hole, "lost", Verdict::Invalid, "that came after it is there");
+    assert_too_many(&accepted(30, "1:9000", "1:9000"));
+    assert_no_hole_is_good(accepted(5, "1:9000", "1:9000"));
     let mut later = accepted(5, "1:9000", "1:9000");
     forget(&mut later, 900);
     assert_found(&later, "lost", Verdict::Invalid, "value 900,");

@@ -88,6 +88,23 @@ pub(super) fn of_halves() -> Vec<Scenario> {
             ],
         },
         Scenario {
+            name: "alone-with-the-provider",
+            story: "The host that has both the master and the active arbiter is cut off from all other hosts, and not from the \
+                    provider: nobody takes its lock away. It gives it up for one that hears more. Where commits wait for a \
+                    replica another leads then; where none does, the master goes on alone.",
+            expected_changes: 0,
+            provider: None,
+            steps: vec![
+                Place { with_arbiter: true },
+                Calm,
+                strike(Kind::CutFromHosts, host_of(Whom::Master)),
+                Hold { leases: 5.0 },
+                Heal,
+                Healthy,
+                Calm,
+            ],
+        },
+        Scenario {
             name: "confirmed-by-the-lost-half",
             story: "The master and most of its replicas are cut off from the provider and the last replica, together. For \
                     a moment they go on confirming writes to each other, which the last one never gets: it leads nothing, \

@@ -64,6 +64,61 @@ fn where_nothing_may_be_lost_a_final_position_is_enough_only_for_whoever_holds_i
     }
 }
 
+/// The master was replaceable for its silence, nobody could be chosen, and it comes with its word then.
+#[test]
+fn a_final_position_that_is_heard_late_is_worth_what_one_in_time_is() {
+    // Where commits wait, the third member, which is not heard, may hold more; else nothing may be lost.
+    for (ack_quorum, loss_policy) in [(1, LossPolicy::default()), (0, LossPolicy::None)] {
+        for (offset, appointed) in [(9, Some(Term(4))), (5, None)] {
+            let mut arbiter = with_lock(Time(9_000_000));
+            let in_sync = ["a1", "a2", "a3"].map(name).into();
+            let records = vec![Record { ack_quorum, in_sync, ..recorded_at(Term(3)) }];
+            load(&mut arbiter, records, Settings { loss_policy, ..Settings::default() });
+            let second = Hello { instance: name("a2"), ..hello() };
+            arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![second] });
+            second_severed(&mut arbiter, offset);
+            assert_eq!(written_terms(&mut arbiter), [], "the master has said nothing");
+            let old = Hello { electable: false, ..hello() };
+            arbiter.step(Time(2_000_001), Input::Attached { session: SessionId(2), guards: vec![old] });
+            let beat = Box::new(beat(Term(3)));
+            arbiter.step(Time(2_000_002), Input::Beat { session: SessionId(2), beat });
+            let written = last_written(&mut arbiter).map(|(_, record)| record);
+            assert_eq!(written.as_ref().map(|record| record.term), appointed, "{offset}, {ack_quorum}");
+            let both = written.is_none_or(|record| record.in_sync == ["a1", "a2"].map(name).into());
+            assert!(both, "the old master holds nothing that the new one does not");
+        }
+    }
+}
+
+#[test]
+fn what_an_engine_held_that_ended_is_no_final_position() {
+    for (ended, appointed) in [(false, Some(Term(4))), (true, None)] {
+        let old = Hello { electable: false, ..hello() };
+        let second = Hello { instance: name("a2"), ..hello() };
+        let mut arbiter = waiting_for_one(&["a1", "a2", "a3"], vec![old, second]);
+        let relinquished = Some(Relinquished { term: Term(3), position: Position::at(1, 9), ended });
+        let said = Beat { relinquished, ..beat(Term(3)) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+        second_severed(&mut arbiter, 9);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "ended: {ended}");
+    }
+}
+
+#[test]
+fn a_final_position_stays_one_though_the_next_run_of_the_master_knows_nothing_of_it() {
+    let old = Hello { electable: false, ..hello() };
+    let second = Hello { instance: name("a2"), ..hello() };
+    let mut arbiter = waiting_for_one(&["a1", "a2", "a3"], vec![old.clone(), second]);
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
+    let incarnation = Incarnation { run: 2, ..INCARNATION };
+    let guards = vec![Hello { incarnation, ..old }];
+    arbiter.step(Time(11), Input::Attached { session: SessionId(2), guards });
+    let said = Beat { incarnation, ..beat(Term(3)) };
+    arbiter.step(Time(11), Input::Beat { session: SessionId(2), beat: Box::new(said) });
+    second_severed(&mut arbiter, 9);
+    assert_eq!(written_terms(&mut arbiter), [Term(4)]);
+}
+
 /// The second member has severed and reported this much.
 fn second_severed(arbiter: &mut Arbiter, offset: u64) {
     let (position, stamp) = (Position::at(1, offset), Stamp { generation: 1, version: Version(4) });

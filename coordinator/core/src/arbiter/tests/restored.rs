@@ -24,9 +24,14 @@ fn listed(text: &str) -> Member {
 
 /// An arbiter of the next generation that has read these records, and two members listed; one of them has attached.
 pub(super) fn with_two_listed(records: Vec<Record>) -> Arbiter {
+    with_two_listed_in(2, records)
+}
+
+/// The same of another generation.
+pub(super) fn with_two_listed_in(generation: u64, records: Vec<Record>) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
+    let (epoch, valid_until) = (Epoch { generation, number: 3 }, Time(9_000_000));
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound: BOUND });
     let members = ["a1", "a2"].map(listed).into();
     let settings = Box::default();
@@ -245,5 +250,20 @@ fn an_expelled_member_is_let_go_once_a_successor_is_recorded_after_a_restore_and
         let appointed = whole.then_some(Term(1_005));
         assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "its run is whole: {whole}");
         assert!(arbiter.sets[&replicaset()].guards.contains_key(&name("a2")), "its report is kept");
+    }
+}
+
+/// It may have led since, and followed another.
+#[test]
+fn what_the_recorded_master_once_gave_up_with_is_no_final_position_after_a_restore() {
+    for (whole, appointed) in [(true, Some(Term(1_005))), (false, None)] {
+        let mut arbiter = with_two_listed(vec![Record { ack_quorum: 1, ..recorded_at(Term(3)) }]);
+        attach_second(&mut arbiter, 11);
+        hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
+        let mut second = idle("a2");
+        second.severed.iter_mut().for_each(|severed| severed.whole = whole);
+        hear(&mut arbiter, BOUND.0, OTHER, second);
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "the report is whole: {whole}");
     }
 }

@@ -26,8 +26,7 @@ impl Arbiter {
     /// What orders, the choice and the next record rest on: the record; where a life that it lacks is being ended, what is known of
     /// that one.
     pub(super) fn basis(&self, set: &SetState) -> Option<Arc<Record>> {
-        let ending = set.evidence.is_some() && !set.has_master();
-        let forgotten = ending.then(|| self.forgotten(set)).flatten();
+        let forgotten = set.evidence.and_then(|_| self.forgotten(set));
         forgotten.map(Arc::new).or_else(|| set.record.clone())
     }
 

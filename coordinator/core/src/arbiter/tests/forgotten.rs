@@ -1,6 +1,6 @@
 //! A life that the provider forgot: put back to a tombstone under which the set had begun anew, or to before its first record.
 
-use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed};
+use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed, with_two_listed_in};
 use super::*;
 use crate::fixture::name;
 
@@ -79,24 +79,145 @@ fn a_set_whose_last_life_is_forgotten_is_not_removed() {
 
 #[test]
 fn a_person_forces_a_member_where_a_report_of_a_forgotten_life_is_unsure() {
+    for records in [vec![tombstone()], Vec::new()] {
+        let version = records.first().map_or(Version(0), |record| record.version);
+        let mut arbiter = two_that_lived(records, 1);
+        arbiter.step(BOUND, Input::Tick);
+        hear(&mut arbiter, BOUND.0 + 10, SESSION, cut_by(version, found_writable()));
+        let mut unsure = idle_by(version, "a2");
+        unsure.severed.iter_mut().for_each(|severed| severed.whole = false);
+        hear(&mut arbiter, BOUND.0 + 20, OTHER, unsure);
+        arbiter.step(Time(BOUND.0 + 3_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [], "it may have held more");
+        let now = Time(BOUND.0 + 3_000_000);
+        let forecast = arbiter.forecast_failover(now, &replicaset(), None, Forcing::default());
+        assert_eq!(forecast.map(|forecast| forecast.master), Ok(Some(instance())), "whose life it was");
+        let (task, timeout) = (TaskId(1), Span::from_secs(5));
+        let forced = Input::Failover {
+            task,
+            replicaset: replicaset(),
+            target: Some(name("a1")),
+            timeout,
+            forcing: Forcing::default(),
+        };
+        arbiter.step(Time(BOUND.0 + 3_000_001), forced);
+        let (_, record) = last_written(&mut arbiter).expect("a person accepts it");
+        assert_eq!((record.master, record.forced), (Some(name("a1")), true));
+    }
+}
+
+#[test]
+fn a_life_is_forgotten_only_by_a_restore_and_only_where_there_is_data_of_it() {
+    let own = || Record { epoch: Epoch { generation: 2, number: 1 }, ..tombstone() };
+    let cases = [
+        (2, vec![tombstone()], true, false),
+        (2, vec![own()], true, true),
+        (2, Vec::new(), false, true),
+        (2, Vec::new(), true, false),
+        (1, Vec::new(), true, true),
+    ];
+    for (number, (generation, records, data, first)) in cases.into_iter().enumerate() {
+        let mut arbiter = with_two_listed_in(generation, records);
+        attach_second(&mut arbiter, 4);
+        for (text, session) in [("a1", SESSION), ("a2", OTHER)] {
+            let mut beat = Beat { severed: None, ..idle_by(Version(0), text) };
+            if !data {
+                beat.engine.data = DataState::Empty;
+            }
+            hear(&mut arbiter, 10, session, beat);
+        }
+        arbiter.step(BOUND, Input::Tick);
+        let written = last_written(&mut arbiter).map(|(_, record)| record.reason);
+        assert_eq!(written.as_deref() == Some("first-appointment"), first, "case {number}: {written:?}");
+    }
+}
+
+#[test]
+fn the_last_master_of_a_forgotten_life_is_known_as_such() {
     let mut arbiter = two_that_lived(vec![tombstone()], 1);
     arbiter.step(BOUND, Input::Tick);
-    let version = tombstone().version;
-    hear(&mut arbiter, BOUND.0 + 10, SESSION, cut_by(version, found_writable()));
-    let mut unsure = idle_by(version, "a2");
-    unsure.severed.iter_mut().for_each(|severed| severed.whole = false);
-    hear(&mut arbiter, BOUND.0 + 20, OTHER, unsure);
-    arbiter.step(Time(BOUND.0 + 3_000_000), Input::Tick);
-    assert_eq!(written_terms(&mut arbiter), [], "it may have held more");
-    let (task, timeout) = (TaskId(1), Span::from_secs(5));
-    let forced = Input::Failover {
-        task,
-        replicaset: replicaset(),
-        target: Some(name("a1")),
-        timeout,
-        forcing: Forcing::default(),
+    let phase = arbiter.set_view(BOUND, &replicaset()).map(|view| view.phase);
+    assert!(phase.as_ref().is_some_and(|phase| !phase.contains("first")), "{phase:?}");
+    let reported = |offset, whole, beat| {
+        let mut beat = cut_by(tombstone().version, beat);
+        beat.severed.iter_mut().for_each(|severed| {
+            (severed.position, severed.whole) = (Position::at(5, offset), whole);
+        });
+        beat
     };
-    arbiter.step(Time(BOUND.0 + 3_000_001), forced);
-    let (_, record) = last_written(&mut arbiter).expect("a person accepts it");
-    assert_eq!((record.master, record.forced), (Some(name("a1")), true));
+    // What it was told is confirmed others hold, whatever became of its own run.
+    hear(&mut arbiter, BOUND.0 + 10, SESSION, reported(4, false, found_writable()));
+    hear(&mut arbiter, BOUND.0 + 20, OTHER, reported(3, true, idle_by(Version(0), "a2")));
+    let written = std::iter::from_fn(|| arbiter.pop_action()).find_map(|action| match action {
+        Action::Write { record, decision, .. } => Some((record.master, decision)),
+        _ => None,
+    });
+    let (master, decision) = written.expect("all have reported");
+    let decision = decision.expect("the term rises");
+    assert_eq!((master, decision.old_master), (Some(instance()), Some(instance())));
+    assert_eq!(decision.term_before, Term(5));
+}
+
+#[test]
+fn of_a_forgotten_life_the_latest_counts() {
+    let mut arbiter = two_that_lived(vec![tombstone()], 1);
+    let mut earlier = idle_by(Version(0), "a2");
+    (earlier.sent_at, earlier.known_master) = (Time(12), Some((Term(4), name("a2"))));
+    earlier.engine.data = DataState::Marked { id: DataId("z".into()), term: Term(0) };
+    hear(&mut arbiter, 12, OTHER, earlier);
+    let life = arbiter.forgotten(&arbiter.sets[&replicaset()]).expect("there is data of it");
+    assert_eq!((life.master, life.data_id), (Some(instance()), Some(fixture::data())));
+}
+
+#[test]
+fn reports_of_a_forgotten_life_are_waited_for_from_the_moment_on_at_which_all_are_heard() {
+    let mut arbiter = with_two_listed(vec![tombstone()]);
+    hear(&mut arbiter, 10, SESSION, found_writable());
+    arbiter.step(BOUND, Input::Tick);
+    let long_after = BOUND.0 + 5_000_000;
+    attach_second(&mut arbiter, long_after);
+    let waiting = Beat { severed: None, ..idle_by(Version(0), "a2") };
+    hear(&mut arbiter, long_after + 1, OTHER, waiting);
+    assert_eq!(severed(&mut arbiter).len(), 2, "all are heard");
+    hear(&mut arbiter, long_after + 2, SESSION, cut_by(tombstone().version, found_writable()));
+    assert_eq!(written_terms(&mut arbiter), [], "the other one has not reported yet");
+    hear(&mut arbiter, long_after + 3, OTHER, idle_by(tombstone().version, "a2"));
+    assert_eq!(written_terms(&mut arbiter), [Term(1_005)]);
+}
+
+#[test]
+fn a_report_of_a_forgotten_life_that_does_not_come_is_waited_for_only_so_long() {
+    let mut arbiter = two_that_lived(vec![tombstone()], 0);
+    arbiter.step(BOUND, Input::Tick);
+    let wait = arbiter.timing().sever_wait;
+    let mut reported = cut_by(tombstone().version, found_writable());
+    for (after, appointed) in [(wait.less(Span(1)), None), (wait, Some(Term(1_005)))] {
+        reported.sent_at = BOUND + after;
+        arbiter.step(BOUND + after, Input::Beat { session: SESSION, beat: Box::new(reported.clone()) });
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "after {after:?}");
+    }
+}
+
+/// The one that knew was lost with its machine, and a person took it out.
+#[test]
+fn where_nobody_is_left_who_knows_of_a_forgotten_life_there_is_a_first_appointment() {
+    for records in [vec![tombstone()], Vec::new()] {
+        let mut arbiter = with_two_listed(records);
+        attach_second(&mut arbiter, 4);
+        hear(&mut arbiter, 10, SESSION, found_writable());
+        let mut newcomer = fixture::beat("a2", INCARNATION, Term(0));
+        newcomer.engine.data = DataState::Empty;
+        hear(&mut arbiter, 11, OTHER, newcomer.clone());
+        arbiter.step(BOUND, Input::Tick);
+        assert_eq!(severed(&mut arbiter).len(), 2);
+        arbiter.step(Time(BOUND.0 + 1), Input::Detached { session: SESSION });
+        arbiter
+            .step(Time(BOUND.0 + 2), Input::MemberRemoved { replicaset: replicaset(), instance: instance() });
+        for at in [5_000_000, 5_500_000] {
+            newcomer.sent_at = Time(BOUND.0 + at);
+            hear(&mut arbiter, BOUND.0 + at, OTHER, newcomer.clone());
+        }
+        let written = last_written(&mut arbiter).map(|(_, record)| record.reason);
+        assert_eq!(written.as_deref(), Some("first-appointment"));
+    }
 }

@@ -85,3 +85,34 @@ fn while_its_lock_is_not_valid_an_arbiter_lists_nobody_and_does_so_later() {
     arbiter.step(after(2), Input::Tick);
     assert_eq!(asked(&mut arbiter), first);
 }
+
+#[test]
+fn nobody_is_listed_before_it_is_known_who_is_and_then_whoever_is_there_and_not_expelled() {
+    let mut arbiter = with_lock(Time(90_000_000));
+    let second = Hello { instance: fixture::name("a2"), ..hello() };
+    arbiter.step(Time(1), Input::Attached { session: SESSION, guards: vec![hello(), second] });
+    assert_eq!(asked(&mut arbiter), []);
+    let mut said = Settings::default();
+    said.members.entry(fixture::name("a2")).or_default().expelled = true;
+    load(&mut arbiter, vec![recorded_at(Term(3))], said);
+    let names: Vec<_> = asked(&mut arbiter).into_iter().map(|member| member.instance).collect();
+    assert_eq!(names, [instance()]);
+}
+
+#[test]
+fn what_an_arbiter_asked_for_under_an_earlier_epoch_is_not_asked_for_under_the_next() {
+    for lost in [false, true] {
+        let mut arbiter = attached(hello());
+        let listed = asked(&mut arbiter).remove(0);
+        if lost {
+            arbiter.step(Time(3), Input::LockLost);
+        }
+        let (epoch, valid_until) = (Epoch { number: EPOCH.number + 1, ..EPOCH }, Time(90_000_000));
+        arbiter.step(Time(4), Input::LockAcquired { epoch, valid_until, predecessor_bound: Time(4) });
+        let (members, tasks, settings) = (vec![listed.clone()], Vec::new(), Box::default());
+        let records = vec![recorded_at(Term(3))];
+        arbiter.step(Time(5), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
+        arbiter.step(after(1), Input::Tick);
+        assert_eq!(asked(&mut arbiter), [], "it is listed by then; lost: {lost}");
+    }
+}

@@ -200,3 +200,72 @@ fn what_is_proposed_to_a_master_that_is_not_writable_yet_is_not_acknowledged() {
         assert_eq!((said, needed), (acknowledged, acknowledged), "promoted first: {promoted_first}");
     }
 }
+
+/// The answer in its last beat: to whom, and for how many replicas commits wait then.
+fn said(hand: &Hand) -> Option<(Option<Epoch>, Option<u32>)> {
+    let last = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Beat(beat) => {
+            Some(beat.honoured.as_ref().map(|honoured| (honoured.epoch, honoured.ack_quorum)))
+        }
+        _ => None,
+    });
+    last.flatten()
+}
+
+/// A master that this arbiter proposes something, grants a lease then, and whose engine answers what it was asked meanwhile.
+fn proposed_by(hand: &mut Hand, epoch: Epoch, at: u64, order: Order) {
+    hand.direct(epoch, Version(2), order);
+    hand.guard.step(Time(at), Input::Tick);
+    hand.step(Time(at), Input::Tick);
+    let grant = Grant {
+        beat: Time(at),
+        incarnation: incarnation(),
+        epoch,
+        term: Term(1),
+        ttl: timing().lease_ttl,
+        lease: Span::ZERO,
+        pinned: None,
+    };
+    hand.step(Time(at + 1), Input::FromArbiter(ToGuard::Grant(grant)));
+    let asked = hand.actions.iter().rev().find_map(|action| match action {
+        Action::Engine { op, .. } => Some(*op),
+        _ => None,
+    });
+    let outcome = EngineOutcome::Done(Probe { replicas_caught_up: 2, ..probe(true) });
+    hand.step(Time(at + 2), Input::EngineDone { op: asked.expect("it was promoted"), outcome });
+    hand.step(Time(at + 3), Input::Tick);
+}
+
+/// Two arbiters propose the same, at the same version of the record.
+#[test]
+fn an_answer_says_to_which_arbiter_it_is() {
+    let in_sync: BTreeSet<_> = ["a1", "a2", "a3"].map(member).into();
+    let orders = [
+        Order::Grow { member: member("a4"), in_sync: in_sync.clone() },
+        Order::Shrink { member: member("a3"), in_sync: in_sync.clone(), ack_quorum: 0 },
+        Order::Quorum { in_sync, ack_quorum: 1 },
+    ];
+    for order in orders {
+        let mut hand = master(Time(0));
+        for number in [1, 2] {
+            let epoch = Epoch { number, ..EPOCH };
+            proposed_by(&mut hand, epoch, number * 200_000, order.clone());
+            assert_eq!(said(&hand).map(|(epoch, _)| epoch), Some(Some(epoch)), "{order:?}");
+        }
+    }
+}
+
+/// An arbiter of an older build would count the answer for its own.
+#[test]
+fn the_next_arbiters_order_to_lead_takes_back_what_was_answered_to_a_raise() {
+    let in_sync: BTreeSet<_> = ["a1", "a2", "a3"].map(member).into();
+    for (number, stands) in [(1, true), (2, false)] {
+        let mut hand = master(Time(0));
+        proposed_by(&mut hand, EPOCH, 200_000, Order::Quorum { in_sync: in_sync.clone(), ack_quorum: 1 });
+        assert_eq!(said(&hand), Some((Some(EPOCH), Some(1))));
+        let lead = Order::Lead { in_sync: in_sync.clone(), data_id: DataId("d".into()), ack_quorum: 0 };
+        hand.direct(Epoch { number, ..EPOCH }, Version(2), lead);
+        hand.step(Time(2_000_000), Input::Tick);
+        assert_eq!(said(&hand).is_some(), stands, "told by {number}");
+    }
+}

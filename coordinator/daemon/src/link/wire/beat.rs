@@ -244,6 +244,15 @@ mod tests {
         }
     }
 
+    /// The number is not there, or 0.
+    #[test]
+    fn a_guard_of_an_older_build_does_not_say_whom_it_answers() {
+        let mut older = beat_to_wire(&beat());
+        older.honoured.iter_mut().for_each(|honoured| honoured.number = 0);
+        let honoured = beat_from_wire(older).expect("it is a beat").honoured;
+        assert_eq!(honoured.map(|honoured| honoured.epoch), Some(None));
+    }
+
     #[test]
     fn a_beat_that_is_none_of_ours_is_refused() {
         let no_engine = v1::Beat { engine: None, ..beat_to_wire(&beat()) };

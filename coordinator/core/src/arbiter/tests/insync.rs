@@ -117,6 +117,15 @@ fn an_acknowledgement_counts_for_the_very_set_and_version_that_was_proposed() {
     }
 }
 
+#[test]
+fn where_the_record_names_no_endpoint_whoever_follows_nobody_does_not_follow_its_master() {
+    for (ack_quorum, data) in [(0, caught_up().data), (1, DataState::Unmarked)] {
+        let record = Record { endpoint: None, ack_quorum, ..recorded_at(Term(3)) };
+        let engine = EngineView { data, follows: None, ..caught_up() };
+        assert!(!asked_to_grow(&mut hears_of(record, ack_quorum, engine, Rules::default())), "{ack_quorum}");
+    }
+}
+
 /// Two members are in the set, one of which is to hold each commit from now on. The master of this record version said this
 /// before our first order reached it.
 fn raises_on(said: Option<Epoch>, rules: Rules) -> Option<u32> {

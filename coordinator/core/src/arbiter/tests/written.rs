@@ -1,6 +1,7 @@
 //! What an answer to a write makes of a set: only its own change counts as done, and a lock that is another's ends everything.
 
 use super::*;
+use crate::decision::{Class, Evidence};
 
 /// An arbiter whose write of the next term of a set with one member is under way.
 fn appointing() -> (Arbiter, OpId, Record) {
@@ -86,4 +87,35 @@ fn an_alarm_wakes_no_arbiter_again_and_again_whose_lock_has_run_out() {
     assert!(due > valid_until, "{due:?}");
     arbiter.step(due, Input::Tick);
     assert!(arbiter.next_deadline().is_none_or(|next| next > due), "it would be woken at once again");
+}
+
+/// Whatever it knows of by then: evidence is accepted by several ways.
+#[test]
+fn before_the_predecessor_bound_nobody_is_appointed_though_there_is_evidence() {
+    let bound = Time(2_000_000);
+    for (now, appointed) in [(bound.back(Span(1)), None), (bound, Some(Term(4)))] {
+        let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+        let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+        let valid_until = Time(9_000_000);
+        arbiter.step(Time(0), Input::LockAcquired { epoch: EPOCH, valid_until, predecessor_bound: bound });
+        load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
+        assert_eq!(arbiter.sets[&replicaset()].outer_bound, bound, "until then its master may have a right");
+        arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat(Term(3))) });
+        let mut set = arbiter.sets.remove(&replicaset()).expect("it has a record");
+        let position = Position::at(1, 9);
+        set.evidence = Some((Evidence::Relinquished { ended: false, position }, Class::Lapsed));
+        arbiter.succeed(now, &mut set);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "at {now:?}");
+    }
+}
+
+/// Who asks it then is not to be told what it thought while the lock was its own.
+#[test]
+fn whose_lock_is_lost_knows_of_no_master_any_more() {
+    let mut arbiter = with_lock(Time(9_000_000));
+    load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
+    assert!(arbiter.master_of(&replicaset()).is_some());
+    arbiter.step(Time(2), Input::LockLost);
+    assert_eq!(arbiter.master_of(&replicaset()), None);
 }

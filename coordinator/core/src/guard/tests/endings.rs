@@ -110,3 +110,12 @@ fn a_deadman_that_comes_back_is_armed_anew_before_anything_is_promoted() {
     hand.step(Time(8_000), Input::Armed(armed));
     assert!(hand.promotion().is_some());
 }
+
+#[test]
+fn nothing_is_promoted_while_there_is_no_deadman_whatever_is_said_of_one() {
+    let mut hand = durable_candidate();
+    hand.step(Time(500), Input::DeadmanLost);
+    appointed(&mut hand, 600, 2, 0);
+    ready(&mut hand, 1_000, 2);
+    assert_eq!(hand.promotion(), None);
+}

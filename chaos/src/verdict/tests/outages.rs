@@ -84,6 +84,41 @@ fn while_the_only_machine_of_the_provider_is_away_nobody_is_promised_a_successor
     let mut alone = beside("stateboard", "board");
     alone.faults.remove(0);
     assert_eq!(allowed(&alone), Some(250_000), "nothing else struck");
+    let named = beside("etcd", "board");
+    assert_eq!(allowed(&named), Some(2_250_000), "of that provider one machine can be spared");
+    let mut first = beside("stateboard", "board");
+    first.faults.reverse();
+    assert_eq!(allowed(&first), Some(2_250_000 + 1_008_000), "whichever struck first");
+    let mut long = beside("stateboard", "board");
+    long.faults[1].healed_us = Some(BACK + 60_000_000);
+    let outage = judge(&long).outages.remove(0);
+    assert_eq!(outage.allowed_us, outage.took_us.map(|took| took + 2_250_000), "no longer than the silence");
+}
+
+#[test]
+fn what_two_stretches_have_in_common_counts_once() {
+    let evidence = with(|evidence| {
+        "stateboard".clone_into(&mut evidence.run.provider);
+        evidence.run.budgets_us.insert("silent".into(), 2_000_000);
+        for (id, name, target) in [(2, "link-down", "board"), (3, "stop-engine", "b1")] {
+            let away = fault(id, name, target, STRUCK - 500_000, STRUCK + 1_000_000);
+            evidence.faults.push(crate::evidence::Fault { allowed: Allowed::Nothing, ..away });
+        }
+    });
+    assert_eq!(judge(&evidence).outages[0].allowed_us, Some(2_500_000 + 1_008_000));
+}
+
+#[test]
+fn who_helps_a_set_that_serves_nobody_finds_nothing_to_interrupt() {
+    let evidence = |may_lose| {
+        with(|evidence| {
+            evidence.history.retain(|operation| operation.sent_us >= BACK);
+            let help = crate::evidence::Fault { may_lose, ..forced(STRUCK + 1_000_000) };
+            evidence.faults = vec![help];
+        })
+    };
+    assert_eq!(finding(&evidence(true), "outages").verdict, Verdict::Valid);
+    assert_found(&evidence(false), "outages", Verdict::Unknown, "nothing to interrupt");
 }
 
 #[test]

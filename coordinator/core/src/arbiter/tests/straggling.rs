@@ -63,6 +63,13 @@ fn whoever_is_taken_in_stays_a_straggler_until_it_is_heard_to_follow() {
 }
 
 #[test]
+fn only_stragglers_of_the_recorded_master_may_have_acknowledged() {
+    let record = Record { stragglers: pairs(&[("a3", "a9"), ("a4", "a1")]), ..waits() };
+    let asked = arbiter().who_may_have_acknowledged(&heard(&record, follows("a1:1", 3)), &record);
+    assert_eq!(asked, ["a2", "a4"].map(name).into());
+}
+
+#[test]
 fn whoever_may_follow_one_of_two_is_kept_with_both() {
     let record = waits();
     let cases = [

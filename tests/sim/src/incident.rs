@@ -108,7 +108,7 @@ fn written_wrongly(dice: &mut Dice, from: u64) -> Vec<Fault> {
 }
 
 /// How many of a thousand seeds have one of those that follow.
-const HARDLY: u64 = 20;
+const HARDLY: u64 = 80;
 
 /// Commits are to wait for more replicas, and the lock changes hands in the few milliseconds between the master's answer and its
 /// record; some times, since a time hardly ever hits, and nothing else meanwhile. None where the seed has

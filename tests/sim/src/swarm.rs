@@ -58,7 +58,7 @@ pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 3);
     let mut faults = faults(&mut dice, shape.settings.clock_drift_ppm.into());
     faults.extend(incident(&mut Dice::of(seed, 4), shape.settings.ack_quorum > 0));
-    if let Some((raises, calm)) = raised_as_the_lock_goes(&mut Dice::of(seed, 7)) {
+    if let Some((raises, calm)) = raised_as_the_lock_goes(&mut Dice::of(seed, 11)) {
         faults.retain(|fault| !calm.contains(&fault.from));
         faults.extend(raises);
         // An answer has to be on its way for longer than the next arbiter needs for its first orders.

@@ -70,6 +70,9 @@ const WENT_WRONG: &[(u64, &str)] = &[
         40019289,
         "the master's answer to one arbiter comes to the next, which has taken back what was answered",
     ),
+    (90047000, "a person vouches for a host that is off, and which may hold what nobody else does"),
+    (90056705, "a person's fence command turns off the very member that is then appointed"),
+    (90003296, "a person calls a forced failover off that finds nobody, and names another member"),
     (
         80001760,
         "a person forces a member of another identity, which gives up at once, and so do all others in turn",

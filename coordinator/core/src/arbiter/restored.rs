@@ -13,7 +13,7 @@ use super::set::{GuardState, SetState};
 use super::succession::all_heard;
 use crate::decision::{Class, Evidence};
 use crate::engine::DataState;
-use crate::ids::{Term, Version};
+use crate::ids::{InstanceName, Term, Version};
 use crate::message::{Beat, Stand};
 use crate::position::Position;
 use crate::record::{Pin, Record};
@@ -178,12 +178,14 @@ fn is_fenced(guard: &GuardState) -> bool {
 /// Every member that is listed, that the record names, or that ever came, is heard, has read the provider, and has no right.
 /// A member may be named by the record and not be listed: the write that was to list it may have been lost, and it may lead.
 fn nobody_leads(set: &SetState) -> bool {
-    let named = set
-        .record
-        .iter()
-        .flat_map(|record| record.master.iter().chain(&record.in_sync).chain(record.stragglers.members()));
+    let named = set.record.iter().flat_map(|record| named_by(record));
     let heard = set.members.keys().chain(named).all(|instance| set.guards.contains_key(instance));
     heard && !set.guards.is_empty() && set.guards.values().all(is_fenced)
+}
+
+/// Everybody of whom a record says something.
+pub(super) fn named_by(record: &Record) -> impl Iterator<Item = &InstanceName> {
+    record.master.iter().chain(&record.in_sync).chain(record.stragglers.members())
 }
 
 /// Whether a person's word stands for whoever is not attached.

@@ -5,8 +5,10 @@
 
 use super::Arbiter;
 use super::forced::loss;
+use super::forgotten::last_master;
 use super::io::Action;
 use super::quorum::listed;
+use super::restored::named_by;
 use super::select::{Candidate, Choice, Question, choose};
 use super::set::{GuardState, SetState, Succession, Task, ago};
 use crate::decision::{Class, Decision, Evidence, Hold, Observed, Phase, Ranked, Refusal, Verdict};
@@ -51,7 +53,6 @@ impl Arbiter {
             set.succession = Some(Succession { since: now, reach, told: None });
         }
         let Some(record) = self.basis(set) else { return };
-        self.ask_for_fence(now, set);
         if !self.may_appoint(now) || self.write_pin_wish(now, set, &record) || self.waits(now, set, &record) {
             return;
         }
@@ -74,6 +75,8 @@ impl Arbiter {
             Some((instance, position)) => self.appoint(now, set, &record, instance, position, decision),
             None => {
                 let why = decision.sentence();
+                // There is evidence; it is for those outside the in-sync set. Whoever is at hand under the old name may be chosen.
+                self.ask_for_fence(now, set);
                 self.tell_refusal(set, decision);
                 self.record_over_budget(now, set, hold);
                 self.give_up_forced(now, set, &why);
@@ -384,7 +387,11 @@ fn beyond_of_all(set: &SetState, record: &Record, choice: &Choice) -> Option<Str
             (report.whole || record.master.as_ref() == Some(instance)) && own.holds(&report.position)
         })
     };
-    let unsure = set.guards.values().filter(|guard| !sure(guard)).count();
+    // Whoever a person vouched for has reported nothing.
+    let known = last_master(set);
+    let named = named_by(record).chain(set.members.keys()).chain(&known);
+    let absent: BTreeSet<_> = named.filter(|instance| !set.guards.contains_key(*instance)).collect();
+    let unsure = set.guards.values().filter(|guard| !sure(guard)).count() + absent.len();
     (unsure > 0)
         .then(|| format!("{unsure} members may hold more than the candidate (the provider was restored)"))
 }

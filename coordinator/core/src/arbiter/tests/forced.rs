@@ -4,6 +4,7 @@ use super::*;
 use crate::arbiter::{Forcing, TaskId, TaskState};
 use crate::fixture::name;
 use crate::ids::DataId;
+use crate::settings::LossPolicy;
 
 /// Two members that hold the same are heard, and their master is not.
 fn two_of_three() -> Arbiter {
@@ -167,5 +168,37 @@ fn what_a_person_has_called_off_does_not_stand_in_the_way_of_another_word() {
         arbiter.step(Time(5), force(2));
         let under_way = arbiter.task_of(&replicaset()).map(|view| view.task);
         assert_eq!(under_way, Some(TaskId(if aborted { 2 } else { 1 })));
+    }
+}
+
+/// Seed 90056705: the only one that could be appointed had come back under the old name, and was turned off for it.
+#[test]
+fn nobody_is_turned_off_where_there_is_evidence_and_somebody_to_appoint() {
+    for in_sync in [["a1", "a2", "a3"], ["a1", "a4", "a5"]] {
+        let records = vec![Record { in_sync: in_sync.map(name).into(), ..recorded_at(Term(3)) }];
+        let mut arbiter = with_lock(Time(9_000_000));
+        let said = Settings {
+            fence_command: Some("poweroff".to_owned()),
+            loss_policy: LossPolicy::None,
+            ..Settings::default()
+        };
+        load(&mut arbiter, records, said);
+        let guards = ["a2", "a3"].map(|text| Hello { instance: name(text), ..hello() });
+        arbiter.step(Time(2), Input::Attached { session: SESSION, guards: guards.into() });
+        for member in ["a2", "a3"] {
+            let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
+            arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+        }
+        arbiter.step(Time(2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [], "something may be lost");
+        let (task, timeout) = (TaskId(1), Span::from_secs(60));
+        let forcing = Forcing { fence: true, others_off: false };
+        let asked = Input::Failover { task, replicaset: replicaset(), target: None, timeout, forcing };
+        arbiter.step(Time(2_000_001), asked);
+        let actions: Vec<_> = std::iter::from_fn(|| arbiter.pop_action()).collect();
+        let shot = actions.iter().any(|action| matches!(action, Action::Fence { .. }));
+        let appointed = actions.iter().any(|action| matches!(action, Action::Write { .. }));
+        // Outside the in-sync set it takes the word of the fence command.
+        assert_eq!((shot, appointed), (in_sync != ["a1", "a2", "a3"], in_sync == ["a1", "a2", "a3"]));
     }
 }

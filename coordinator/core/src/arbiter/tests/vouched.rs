@@ -1,5 +1,6 @@
 //! A person's word for those that nobody hears, after the provider was restored.
 
+use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed};
 use super::*;
 use crate::arbiter::{Forcing, TaskId, TaskState};
 
@@ -64,5 +65,32 @@ fn no_word_stands_against_one_that_leads() {
         arbiter.step(Time(5_000_000), Input::Tick);
         assert_eq!((at_once, written_terms(&mut arbiter)), (vec![], vec![]), "there before: {there_before}");
         assert!(arbiter.sets[&replicaset()].held, "it is held again");
+    }
+}
+
+/// Seed 90047000: whom a person had vouched for had reported nothing, and the record said that nothing was lost.
+#[test]
+fn what_those_who_are_off_may_have_held_is_told_as_a_loss() {
+    let stranger = InstanceName::parse("a9").expect("a good name");
+    for (ack_quorum, last_master, second_is_there, told) in [
+        (1, instance(), false, true),
+        (0, instance(), false, false),
+        (1, instance(), true, false),
+        (1, stranger, true, true),
+    ] {
+        let mut arbiter = with_two_listed(vec![Record { ack_quorum, ..recorded_at(Term(3)) }]);
+        let knows = |text| {
+            let said = idle_by(recorded_at(Term(3)).version, text);
+            Beat { known_master: Some((Term(5), last_master.clone())), ..said }
+        };
+        if second_is_there {
+            attach_second(&mut arbiter, 3);
+            hear(&mut arbiter, 10, OTHER, knows("a2"));
+        }
+        hear(&mut arbiter, 10, SESSION, knows("a1"));
+        ask(&mut arbiter, true);
+        arbiter.step(BOUND, Input::Tick);
+        let (_, written) = last_written(&mut arbiter).expect("the word ends the hold");
+        assert_eq!(written.forced, told, "{ack_quorum}, {last_master}, {second_is_there}");
     }
 }

@@ -82,6 +82,7 @@ const WENT_WRONG: &[(u64, &str)] = &[
         "a set that was removed begins anew empty, while an engine of it still replicates from its new master",
     ),
     (80030548, "members that report less than they held are expelled while a restored set is being settled"),
+    (90036392, "a replica is severed late, by a fence that waited in its socket, as commits come to wait"),
 ];
 
 #[test]

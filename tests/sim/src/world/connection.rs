@@ -4,7 +4,7 @@
 use super::node::DEADMAN_MICROS;
 use super::{Due, World};
 use crate::show;
-use baton_core::engine::{EngineCommand, EngineOutcome};
+use baton_core::engine::{EngineCommand, EngineOutcome, Probe};
 use baton_core::guard::{Guard, Input};
 use baton_core::ids::{InstanceName, OpId};
 
@@ -93,13 +93,28 @@ impl World {
         let Some(node) = self.nodes.get_mut(instance) else { return };
         for command in std::mem::take(&mut node.unheard) {
             self.say(instance.as_str(), format_args!("engine carries out late: {}", show::command(&command)));
-            if let Some(node) = self.nodes.get_mut(instance) {
-                let found = node.engine.data();
-                node.engine.obey(&command);
-                self.watch_one(instance, Some(found));
-                self.acknowledge_settled(instance);
-            }
+            self.carry_out(instance, &command);
         }
+    }
+
+    /// The engine does what it is told, in time or late: whoever it leaves, follows or leads hears of it either way.
+    fn carry_out(&mut self, instance: &InstanceName, command: &EngineCommand) -> Option<Probe> {
+        let node = self.nodes.get_mut(instance)?;
+        let found = node.engine.data();
+        let followed = node.engine.follows.clone();
+        let probe = node.engine.obey(command);
+        if node.engine.follows != followed {
+            self.leave_master(instance, followed.as_ref());
+        }
+        self.watch_one(instance, Some(found));
+        if matches!(command, EngineCommand::Follow { .. }) {
+            self.look_after_link(instance, 1_000);
+        }
+        if matches!(command, EngineCommand::Promote { .. }) {
+            self.replicate_from(instance);
+        }
+        self.acknowledge_settled(instance);
+        Some(probe)
     }
 
     /// An operator's hand makes the engine writable, or read-only.
@@ -134,21 +149,8 @@ impl World {
             }
             return;
         }
-        let found = node.engine.data();
-        let followed = node.engine.follows.clone();
-        let probe = node.engine.obey(&command);
         let run = node.run;
-        if node.engine.follows != followed {
-            self.leave_master(instance, followed.as_ref());
-        }
-        self.watch_one(instance, Some(found));
-        if matches!(command, EngineCommand::Follow { .. }) {
-            self.look_after_link(instance, 1_000);
-        }
-        if matches!(command, EngineCommand::Promote { .. }) {
-            self.replicate_from(instance);
-        }
-        self.acknowledge_settled(instance);
+        let Some(probe) = self.carry_out(instance, &command) else { return };
         let outcome = EngineOutcome::Done(probe);
         self.after(
             ENGINE_MICROS,
@@ -181,6 +183,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use crate::fixtures::{at_rest, name, setup};
+    use baton_core::engine::EngineCommand;
     use baton_core::ids::Term;
     use baton_core::time::Span;
 
@@ -199,5 +202,29 @@ mod tests {
         assert_eq!(world.violation(), None);
         let writable = |instance| world.nodes[&name(instance)].engine.writable;
         assert!(writable("a1") && !writable("a2"), "one goes on, the other is fenced");
+    }
+
+    /// Seed 90036392: a fence waited in a socket and was carried out late. The master went on to count that replica, which had left it
+    /// and was in nobody's record, when commits came to wait.
+    #[test]
+    fn a_replica_that_leaves_late_is_counted_no_more_and_one_that_follows_late_replicates() {
+        let mut world = at_rest(setup());
+        let (a1, a2) = (name("a1"), name("a2"));
+        let counted = |world: &super::World| world.nodes[&a1].engine.attached.contains_key(&a2);
+        assert!(counted(&world));
+        // Nobody is there to undo it.
+        world.crash_guard(&a2);
+        let endpoint = world.nodes[&a1].endpoint();
+        let late = |world: &mut super::World, command| {
+            world.nodes.get_mut(&a2).expect("it is in the setup").unheard.push(command);
+            world.late_commands(&a2);
+        };
+        late(&mut world, EngineCommand::Fence);
+        assert!(!counted(&world), "it has left");
+        world.advance(Span::from_secs(1));
+        late(&mut world, EngineCommand::Follow { endpoint });
+        world.advance(Span::from_secs(1));
+        assert!(counted(&world), "it looks for its master like any other");
+        assert_eq!(world.violation(), None);
     }
 }

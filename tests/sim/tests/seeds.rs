@@ -83,6 +83,10 @@ const WENT_WRONG: &[(u64, &str)] = &[
     ),
     (80030548, "members that report less than they held are expelled while a restored set is being settled"),
     (90036392, "a replica is severed late, by a fence that waited in its socket, as commits come to wait"),
+    (
+        90054809,
+        "a switchover that was refused is taken up in a set that a restore holds, and stands in a person's way",
+    ),
 ];
 
 #[test]

@@ -9,6 +9,7 @@
 //! It must not know how a restore is made.
 
 use super::Arbiter;
+use super::io::{Action, TaskState};
 use super::set::{GuardState, SetState};
 use super::succession::all_heard;
 use crate::decision::{Class, Evidence};
@@ -32,6 +33,7 @@ impl Arbiter {
 
     /// One look at a held set.
     pub(super) fn settle_restored(&mut self, now: Time, set: &mut SetState) {
+        self.end_planned(set);
         if !self.may_appoint(now) {
             return;
         }
@@ -43,6 +45,23 @@ impl Arbiter {
             self.decide_restored(now, set, Evidence::Vouched, Class::Forced);
         } else {
             self.give_up_forced(now, set, "a member that is attached leads, or is starting");
+        }
+    }
+
+    /// What was planned for a held set and is taken up: the earlier arbiter had refused it, or had not begun it. Nothing of it is done
+    /// while the set is held, its end neither, and a person's word for those that are off would be refused for it.
+    fn end_planned(&mut self, set: &mut SetState) {
+        let planned = set.task.take_if(|task| task.class != Class::Forced).map(|task| task.id);
+        let drill = set.drill.take().map(|drill| drill.id);
+        for task in planned.into_iter().chain(drill) {
+            let record = set.record.as_ref();
+            let state = TaskState::Failed {
+                why: "the provider was restored, and the set is held until its last master is known"
+                    .to_owned(),
+                master: record.and_then(|record| record.master.clone()),
+                term: record.map_or(Term(0), |record| record.term),
+            };
+            self.push(Action::Task { task, state });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed};
 use super::*;
-use crate::arbiter::{Forcing, TaskId, TaskState};
+use crate::arbiter::{DrillAsked, Fault, Forcing, Resumed, TaskId, TaskState};
 
 /// Somebody else was master of the highest term, and is not there.
 fn waits_for_a_stranger() -> Arbiter {
@@ -93,4 +93,66 @@ fn what_those_who_are_off_may_have_held_is_told_as_a_loss() {
         let (_, written) = last_written(&mut arbiter).expect("the word ends the hold");
         assert_eq!(written.forced, told, "{ack_quorum}, {last_master}, {second_is_there}");
     }
+}
+
+/// Whoever takes the lock over after a restore reads what an earlier arbiter was asked for.
+fn takes_up(forced: Option<Forcing>, drill: Option<DrillAsked>) -> Arbiter {
+    let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
+    let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
+    let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
+    arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound: Time(5) });
+    let asked = Resumed {
+        task: TaskId(11),
+        replicaset: replicaset(),
+        target: None,
+        old_master: instance(),
+        term_before: Term(3),
+        timeout: Span::from_secs(1),
+        aborted: false,
+        forced,
+        drill,
+    };
+    let (records, members, settings) = (vec![recorded_at(Term(3))], Vec::new(), Box::default());
+    let tasks = vec![asked];
+    arbiter.step(Time(1), Input::Loaded { records, members, settings, tasks, unix_millis: 0 });
+    arbiter
+}
+
+/// A member comes that knows somebody else as master of the highest term.
+fn hear_of_a_stranger(arbiter: &mut Arbiter) {
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    let stranger = InstanceName::parse("a9").expect("a good name");
+    let beat = cut(Beat { known_master: Some((Term(5), stranger)), ..beat(Term(5)) });
+    arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(beat) });
+}
+
+/// Seed 90054809: an earlier arbiter had refused a switchover, and the lock changed hands before that was kept. Nothing is done in a
+/// held set for what its successor took up, so it never ended, and a person's word was refused as long as it was under way.
+#[test]
+fn what_was_planned_for_a_held_set_has_failed_and_is_in_nobodys_way() {
+    let back = DrillAsked { fault: Fault::Switchover, spares: 1, accept_loss: false, back: true };
+    for drill in [None, Some(back)] {
+        let mut arbiter = takes_up(None, drill);
+        let ended: Vec<_> = std::iter::from_fn(|| arbiter.pop_action())
+            .filter_map(|action| match action {
+                Action::Task { task, state: TaskState::Failed { why, master, term } } => {
+                    Some((task, why.contains("restored"), master, term))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, [(TaskId(11), true, Some(instance()), Term(3))], "and it is said why: {drill:?}");
+        assert_eq!(arbiter.task_of(&replicaset()), None);
+        hear_of_a_stranger(&mut arbiter);
+        ask(&mut arbiter, true);
+        assert_eq!(written_terms(&mut arbiter), [Term(1_005)], "a person's word is taken: {drill:?}");
+    }
+}
+
+#[test]
+fn a_persons_word_for_a_held_set_is_taken_up() {
+    let mut arbiter = takes_up(Some(Forcing { fence: false, others_off: true }), None);
+    assert_eq!(arbiter.task_of(&replicaset()).map(|view| view.task), Some(TaskId(11)));
+    hear_of_a_stranger(&mut arbiter);
+    assert_eq!(written_terms(&mut arbiter), [Term(1_005)]);
 }

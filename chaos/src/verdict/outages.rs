@@ -16,8 +16,11 @@ const UNINTERRUPTED_US: Micros = 250_000;
 /// How long before a fault an acknowledgement must have come: otherwise there was nothing to interrupt.
 const ALIVE_US: Micros = 5_000_000;
 
-/// The provider that has one machine only, and that machine's name. Of the others one machine can be spared.
-const ONE_PROVIDER: (&str, &str) = ("stateboard", "board");
+/// Each provider's machines by name, and how many of them must be struck for it to be away.
+const PROVIDERS: [(&str, &[&str], usize); 2] =
+    [("stateboard", &["board"], 1), ("etcd", &["etcd-1", "etcd-2", "etcd-3"], 2)];
+/// What parts a coordinator from the provider and from nobody else.
+const PARTS_FROM_PROVIDER: &str = "cut-from-provider";
 
 /// What takes a member away as long as it lasts; a part follows the name where it strikes one only.
 const TAKES_AWAY: [&str; 14] = [
@@ -78,8 +81,10 @@ struct Reach {
     to: Micros,
     /// From when until it is healed.
     lasts: Silence,
-    /// It struck the one machine of the provider.
+    /// It struck so many machines of the provider that none of it is left.
     provider: bool,
+    /// A host was out of the provider's reach meanwhile, and went on.
+    parted: bool,
     /// The member that serves nobody and tells nobody anything meanwhile, or not surely.
     member: Option<String>,
     bound: String,
@@ -194,13 +199,17 @@ fn reach(evidence: &Evidence, fault: &Fault, end: Micros) -> Reach {
         Allowed::Unbounded { why } => (Ok(None), 0, format!("no bound: {why}")),
     };
     let to = healed.max(fault.injected_us + settle);
-    let provider =
-        evidence.run.provider == ONE_PROVIDER.0 && fault.targets.iter().any(|it| it == ONE_PROVIDER.1);
+    let struck =
+        |machines: &[&str]| machines.iter().filter(|it| fault.targets.iter().any(|at| at == *it)).count();
+    let provider = PROVIDERS
+        .iter()
+        .any(|(name, machines, most)| evidence.run.provider == *name && struck(machines) >= *most);
+    let parted = fault.name.starts_with(PARTS_FROM_PROVIDER);
     let lasts = Silence { from: fault.injected_us, to: healed };
     let member =
         evidence.run.instances.iter().find(|it| takes_away(fault) && fault.targets.contains(it)).cloned();
     let member = member.filter(|_| evidence.run.mode == Mode::Sync);
-    Reach { allowed, from: fault.injected_us, to, lasts, provider, member, bound }
+    Reach { allowed, from: fault.injected_us, to, lasts, provider, parted, member, bound }
 }
 
 /// Whether a member is out of service as long as it lasts. What is late, narrow or cut from the provider alone goes on.
@@ -211,8 +220,9 @@ fn takes_away(fault: &Fault) -> bool {
     TAKES_AWAY.into_iter().any(is)
 }
 
-/// The stretches of a silence in which nobody is promised a successor, whoever else is left: the only machine of the provider was
-/// away while something else struck, or two members were out where each commit waits for one replica.
+/// The stretches of a silence in which nobody is promised a successor, whoever else is left: the provider was away while something else
+/// struck, or two members were out where each commit waits for one replica. Neither is a master promised that it can go on, where the
+/// arbiter's host is out of the provider's reach and a member that would have to promise is out as well.
 fn promised_nothing(silence: &Silence, felt: &[&Reach]) -> Micros {
     let both =
         |one: Silence, other: Silence| Silence { from: one.from.max(other.from), to: one.to.min(other.to) };
@@ -225,6 +235,8 @@ fn promised_nothing(silence: &Silence, felt: &[&Reach]) -> Micros {
                 (Some(member), Some(another)) if member != another => {
                     stretches.push(both(one.lasts, other.lasts));
                 }
+                (Some(_), None) if other.parted => stretches.push(both(one.lasts, other.lasts)),
+                (None, Some(_)) if one.parted => stretches.push(both(one.lasts, other.lasts)),
                 _ => {}
             }
         }

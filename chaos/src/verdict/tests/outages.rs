@@ -96,6 +96,42 @@ fn while_the_only_machine_of_the_provider_is_away_nobody_is_promised_a_successor
 }
 
 #[test]
+fn most_machines_of_a_provider_are_all_of_it() {
+    for (machines, waits) in [(&["etcd-1"][..], false), (&["etcd-1", "etcd-3"], true)] {
+        let evidence = with(|evidence| {
+            "etcd".clone_into(&mut evidence.run.provider);
+            evidence.run.budgets_us.insert("silent".into(), 2_000_000);
+            let away = fault(2, "kill", machines[0], STRUCK - 500_000, STRUCK + 1_000_000);
+            let targets = machines.iter().map(ToString::to_string).collect();
+            evidence.faults.push(crate::evidence::Fault { allowed: Allowed::Nothing, targets, ..away });
+        });
+        let more = if waits { 1_008_000 } else { 0 };
+        assert_eq!(judge(&evidence).outages[0].allowed_us, Some(2_250_000 + more), "{machines:?}");
+    }
+}
+
+/// Without a grant a master goes on by the promise of every other member of its in-sync set.
+#[test]
+fn where_the_arbiter_reaches_no_provider_and_a_member_is_out_no_master_is_promised_to_go_on() {
+    let beside = |name: &str, mode: Mode| {
+        with(|evidence| {
+            evidence.run.mode = mode;
+            evidence.run.budgets_us.insert("silent".into(), 2_000_000);
+            let away = fault(2, name, "host-x", STRUCK - 500_000, STRUCK + 1_000_000);
+            evidence.faults.push(crate::evidence::Fault { allowed: Allowed::Nothing, ..away });
+        })
+    };
+    let allowed = |evidence: &Evidence| judge(evidence).outages[0].allowed_us;
+    let first = beside("cut-from-provider", Mode::Sync).faults[0].clone();
+    let both = first.healed_us.unwrap_or(u64::MAX).min(STRUCK + 1_000_000) - first.injected_us;
+    assert_eq!(allowed(&beside("cut-from-provider", Mode::Sync)), Some(2_250_000 + both));
+    assert_eq!(allowed(&beside("lossy", Mode::Sync)), Some(2_250_000));
+    let mut whole = beside("cut-from-provider", Mode::Sync);
+    whole.faults[0].name = "lossy".to_owned();
+    assert_eq!(allowed(&whole), Some(2_250_000), "every member is there");
+}
+
+#[test]
 fn what_two_stretches_have_in_common_counts_once() {
     let evidence = with(|evidence| {
         "stateboard".clone_into(&mut evidence.run.provider);

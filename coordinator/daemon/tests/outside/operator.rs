@@ -8,6 +8,7 @@ use baton_coordinator::view::TasksView;
 use baton_core::arbiter::{Fate, Forecast};
 use baton_core::ids::{ReplicaSetName, TaskId};
 use baton_core::time::Span;
+use baton_core::timing::FailureClass;
 use baton_proto::v1::OperatorTask;
 use baton_proto::v1::operator_task::State;
 use std::net::SocketAddr;
@@ -189,7 +190,7 @@ async fn the_active_arbiter_is_found_from_any_coordinator() {
     assert_eq!(status.replicasets[0].members.len(), 2);
     let timing = client(&[address]).timing().await.expect("it was redirected");
     assert_eq!(timing.lease_ttl_us, 3_000_000);
-    assert_eq!(timing.classes.len(), 5);
+    assert_eq!(timing.classes.len(), FailureClass::ALL.len());
     for class in &timing.classes {
         assert_eq!(
             class.parts.iter().map(|part| part.span_us).sum::<u64>(),

@@ -54,6 +54,9 @@ fn an_arbiter_that_two_of_three_hosts_do_not_reach_gives_its_lock_up_to_one_of_t
         let after = poll::within(poll::PATIENCE * 3, "all is well again", || {
             stage.is_whole("orders", &["a1", "b1", "c1"])
         });
-        assert_eq!((after.term, after.master), (before.term, before.master), "nobody was replaced");
+        assert_eq!(after.master, before.master, "nobody else leads");
+        // It comes back when TCP tries the lines again. That may be after the outer bound that its successor counts: then it is
+        // appointed again, once.
+        assert!(after.term <= before.term + 1, "{} after {}", after.term, before.term);
     });
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counts, Finding, Findings, at};
 use crate::checker::lost::{Lost, lost_writes};
-use crate::evidence::{Asked, Decision, Evidence, Micros, Mode, Operation, Outcome};
+use crate::evidence::{Asked, Decision, Evidence, InstanceEnding, Micros, Mode, Operation, Outcome};
 use crate::workload::history::{Session, Written};
 
 /// Fewest bytes that an append adds to any engine's stream: what was reported in bytes covers at most so many appends.
@@ -28,7 +28,7 @@ pub(super) fn check(evidence: &Evidence, counts: &mut Counts) -> Finding {
         Mode::Async => STATEMENT_ASYNC,
     };
     let mut findings = Findings::new("lost", statement);
-    let Some(held) = held_by_master(evidence) else {
+    let Some(held) = held_in_the_end(evidence, &mut findings) else {
         findings.open("the master's data was not read in the end");
         return findings.end("no final reads");
     };
@@ -95,11 +95,19 @@ fn forced_terms(evidence: &Evidence) -> BTreeSet<u64> {
     forced.map(|made| made.decision.term_before).collect()
 }
 
-/// What the master held in the end.
-fn held_by_master(evidence: &Evidence) -> Option<BTreeSet<u64>> {
+/// What the master held in the end. Where the recorded one takes no writes there is none, and whoever leads next may hold what another
+/// has now: absent is then what nobody holds.
+fn held_in_the_end(evidence: &Evidence, findings: &mut Findings) -> Option<BTreeSet<u64>> {
     let ending = evidence.ending.as_ref()?;
     let master = ending.instances.iter().find(|instance| Some(&instance.name) == ending.master.as_ref())?;
-    master.reachable.then(|| master.keys.values().flatten().copied().collect())
+    let values =
+        |instance: &InstanceEnding| instance.keys.values().flatten().copied().collect::<BTreeSet<u64>>();
+    if master.writable {
+        return master.reachable.then(|| values(master));
+    }
+    findings.open(format!("{} takes no writes in the end: nobody knows who will lead", master.name));
+    let read = ending.instances.iter().filter(|instance| instance.reachable);
+    Some(read.flat_map(|instance| values(instance)).collect())
 }
 
 /// What is absent, and how many appends were promised. Stays are told apart by client and session.

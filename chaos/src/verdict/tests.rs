@@ -127,6 +127,26 @@ mod lost {
         });
         assert_found(&unpromised, "lost", Verdict::Unknown, "no replica ever confirmed");
     }
+
+    /// Seed 8026: the recorded master had lost its disk, and a replica that held everything waited for a person.
+    #[test]
+    fn without_a_master_in_the_end_what_anybody_holds_is_not_lost() {
+        let waits = |evidence: &mut Evidence| {
+            let ending = evidence.ending.as_mut().expect("it ended");
+            let master = ending.instances.iter_mut().find(|it| Some(&it.name) == ending.master.as_ref());
+            let master = master.expect("it was read");
+            master.writable = false;
+            master.keys.clear();
+        };
+        let held = with(waits);
+        assert_found(&held, "lost", Verdict::Unknown, "takes no writes in the end");
+        assert_eq!(judge(&held).counts.lost_writes, 0);
+        let gone = with(|evidence| {
+            waits(evidence);
+            forget(evidence, 7);
+        });
+        assert_found(&gone, "lost", Verdict::Invalid, "value 7,");
+    }
 }
 
 mod reported;

@@ -31,8 +31,10 @@ impl Arbiter {
     /// silence may come while no successor is found, and holds all that it ever acknowledged (P55).
     pub(super) fn final_position(&self, set: &SetState) -> Option<Position> {
         let known = |evidence| match evidence {
-            // Where it is not known, nobody holds it.
-            Evidence::Relinquished { ended: false, position } => Some(position),
+            // One that could not be read at first may be told later.
+            Evidence::Relinquished { ended: false, position } => {
+                Some(position).filter(|position| *position != Position::Unknown)
+            }
             Evidence::Relinquished { ended: true, .. }
             | Evidence::OuterBound { .. }
             | Evidence::Fenced

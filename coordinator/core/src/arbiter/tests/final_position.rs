@@ -129,3 +129,24 @@ fn second_severed(arbiter: &mut Arbiter, offset: u64) {
     arbiter.step(Time(11), Input::Beat { session: SESSION, beat: Box::new(said) });
     arbiter.step(Time(2_000_000), Input::Tick);
 }
+
+/// Its engine could not be read when it relinquished.
+#[test]
+fn a_final_position_that_was_unknown_at_first_counts_when_it_is_told() {
+    for (later, appointed) in [(Position::at(1, 9), Some(Term(4))), (Position::Unknown, None)] {
+        let old = Hello { electable: false, ..hello() };
+        let second = Hello { instance: name("a2"), ..hello() };
+        let mut arbiter = waiting_for_one(&["a1", "a2", "a3"], vec![old, second]);
+        let says = |position| {
+            let relinquished = Some(Relinquished { term: Term(3), position, ended: false });
+            Input::Beat { session: SESSION, beat: Box::new(Beat { relinquished, ..beat(Term(3)) }) }
+        };
+        arbiter.step(Time(10), says(Position::Unknown));
+        // The third member, which is not heard, may hold what the second does not.
+        second_severed(&mut arbiter, 9);
+        assert_eq!(written_terms(&mut arbiter), []);
+        arbiter.step(Time(2_100_000), says(later));
+        arbiter.step(Time(2_200_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "{later}");
+    }
+}

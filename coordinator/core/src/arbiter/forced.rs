@@ -170,9 +170,9 @@ impl Arbiter {
     }
 }
 
-/// Whether a planned change has nothing left to do but to wait for a master who may never answer: it was aborted, or its next
-/// master is appointed. So is what a drill that failed has left, and a forced one that was called off. A person may force another one then; nobody could help the set
-/// otherwise.
+/// Whether a change has nothing left to do but to wait for a master who may never answer: it was aborted, or the next master of a
+/// planned one is appointed. So is what a drill that failed has left. A person may force another one then; nobody could help the
+/// set otherwise.
 fn yields(set: &SetState, task: &Task) -> bool {
     let waits = task.aborted.is_some() || phase_of(set, task) == TaskPhase::Confirm;
     let yields = match task.class {

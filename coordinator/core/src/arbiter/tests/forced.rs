@@ -1,4 +1,4 @@
-//! What is left of a forced failover that was called off.
+//! A forced failover that was called off, and whom a person's word is for.
 
 use super::*;
 use crate::arbiter::{Forcing, TaskId, TaskState};
@@ -6,67 +6,81 @@ use crate::fixture::name;
 use crate::ids::DataId;
 use crate::settings::LossPolicy;
 
-/// Two members that hold the same are heard, and their master is not.
-fn two_of_three() -> Arbiter {
+/// Two members are heard, and the master is not.
+fn two_heard_of(in_sync: [&str; 3], settings: Settings) -> Arbiter {
     let mut arbiter = with_lock(Time(9_000_000));
-    let records = vec![Record { in_sync: ["a1", "a2", "a3"].map(name).into(), ..recorded_at(Term(3)) }];
-    load(&mut arbiter, records, Settings::default());
+    load(&mut arbiter, vec![Record { in_sync: in_sync.map(name).into(), ..recorded_at(Term(3)) }], settings);
     let guards = ["a2", "a3"].map(|text| Hello { instance: name(text), ..hello() });
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: guards.into() });
     arbiter
+}
+
+fn two_of_three() -> Arbiter {
+    two_heard_of(["a1", "a2", "a3"], Settings::default())
+}
+
+fn force(arbiter: &mut Arbiter, at: u64, task: u64, target: Option<&str>, fence: bool) {
+    arbiter.step(
+        Time(at),
+        Input::Failover {
+            task: TaskId(task),
+            replicaset: replicaset(),
+            target: target.map(name),
+            timeout: Span::from_secs(60),
+            forcing: Forcing { fence, others_off: false },
+        },
+    );
+}
+
+/// Both have severed and hold the same, of this data.
+fn both_report(arbiter: &mut Arbiter, data: &DataState) {
+    let (stamp, position) = (Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
+    for member in ["a2", "a3"] {
+        let severed = Some(Severed { stamp, position, run: None, whole: true });
+        let mut said = Beat { instance: name(member), severed, relinquished: None, ..beat(Term(3)) };
+        said.engine.data = data.clone();
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
+    }
+}
+
+fn our_data() -> DataState {
+    beat(Term(3)).engine.data
+}
+
+/// Whom the fence command is run against, and the write that was asked for last.
+fn shot_and_written(arbiter: &mut Arbiter) -> (Vec<InstanceName>, Option<(OpId, Record)>) {
+    let (mut shot, mut written) = (Vec::new(), None);
+    while let Some(action) = arbiter.pop_action() {
+        match action {
+            Action::Fence { instance, .. } => shot.push(instance),
+            Action::Write { op, record, .. } => written = Some((op, *record)),
+            _ => {}
+        }
+    }
+    (shot, written)
 }
 
 #[test]
 fn whom_a_person_wanted_is_one_like_the_others_once_that_is_called_off() {
     for (aborted, chosen) in [(false, "a3"), (true, "a2")] {
         let mut arbiter = two_of_three();
-        let (task, timeout) = (TaskId(1), Span::from_secs(60));
-        let (target, forcing) = (Some(name("a3")), Forcing::default());
-        let asked = Input::Failover { task, replicaset: replicaset(), target, timeout, forcing };
-        arbiter.step(Time(3), asked);
+        force(&mut arbiter, 3, 1, Some("a3"), false);
         if aborted {
-            arbiter.step(Time(4), Input::Abort { task });
+            arbiter.step(Time(4), Input::Abort { task: TaskId(1) });
         }
-        let (stamp, position) = (Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
-        let severed = Some(Severed { stamp, position, run: None, whole: true });
-        for member in ["a2", "a3"] {
-            let said = Beat {
-                instance: name(member),
-                severed: severed.clone(),
-                relinquished: None,
-                ..beat(Term(3))
-            };
-            arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-        }
+        both_report(&mut arbiter, &our_data());
         arbiter.step(Time(2_000_000), Input::Tick);
         let written = last_written(&mut arbiter).expect("the master is silent").1;
         assert_eq!(written.master, Some(name(chosen)), "aborted: {aborted}");
     }
 }
 
-/// What a member says that has severed and reported.
-fn severed(member: &str, stamp: Stamp, position: Position) -> Beat {
-    let severed = Some(Severed { stamp, position, run: None, whole: true });
-    Beat { instance: name(member), severed, relinquished: None, ..beat(Term(3)) }
-}
-
 /// Seed 80001760: whoever was appointed gave up at once, and the next was appointed by the same word, without an end.
 #[test]
 fn a_persons_word_counts_for_one_appointment() {
     let mut arbiter = two_of_three();
-    let (task, timeout) = (TaskId(1), Span::from_secs(60));
-    let asked = Input::Failover {
-        task,
-        replicaset: replicaset(),
-        target: None,
-        timeout,
-        forcing: Forcing::default(),
-    };
-    arbiter.step(Time(3), asked);
-    for member in ["a2", "a3"] {
-        let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
-        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-    }
+    force(&mut arbiter, 3, 1, None, false);
+    both_report(&mut arbiter, &our_data());
     arbiter.step(Time(2_000_000), Input::Tick);
     let (op, appointed) = last_written(&mut arbiter).expect("the master is silent");
     assert_eq!(appointed.master, Some(name("a2")));
@@ -90,23 +104,10 @@ fn a_persons_word_counts_for_one_appointment() {
 fn whom_a_person_lets_lead_with_foreign_data_gives_the_set_its_identity() {
     let other = DataId("another".into());
     for (check_identity, expected) in [(false, Some(other.clone())), (true, None)] {
-        let mut arbiter = two_of_three();
-        let said = Settings { check_identity, ..Settings::default() };
-        arbiter.step(Time(2), Input::Settings { settings: Box::new(said), unix_millis: 0 });
-        let (task, timeout) = (TaskId(1), Span::from_secs(60));
-        let asked = Input::Failover {
-            task,
-            replicaset: replicaset(),
-            target: None,
-            timeout,
-            forcing: Forcing::default(),
-        };
-        arbiter.step(Time(3), asked);
-        for member in ["a2", "a3"] {
-            let mut said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
-            said.engine.data = DataState::Marked { id: other.clone(), term: Term(2) };
-            arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-        }
+        let settings = Settings { check_identity, ..Settings::default() };
+        let mut arbiter = two_heard_of(["a1", "a2", "a3"], settings);
+        force(&mut arbiter, 3, 1, None, false);
+        both_report(&mut arbiter, &DataState::Marked { id: other.clone(), term: Term(2) });
         arbiter.step(Time(2_000_000), Input::Tick);
         let written = last_written(&mut arbiter).map(|(_, record)| record.data_id);
         assert_eq!(written.flatten(), expected, "check_identity: {check_identity}");
@@ -116,36 +117,18 @@ fn whom_a_person_lets_lead_with_foreign_data_gives_the_set_its_identity() {
 /// Seed 244: whoever was appointed had not been heard for a moment, and was shot for it.
 #[test]
 fn the_fence_command_is_for_the_old_master_and_not_for_whom_a_person_has_appointed() {
-    let mut arbiter = two_of_three();
-    let said = Settings { fence_command: Some("poweroff".to_owned()), ..Settings::default() };
-    arbiter.step(Time(2), Input::Settings { settings: Box::new(said), unix_millis: 0 });
-    let (task, timeout) = (TaskId(1), Span::from_secs(60));
-    let forcing = Forcing { fence: true, others_off: false };
-    arbiter.step(Time(3), Input::Failover { task, replicaset: replicaset(), target: None, timeout, forcing });
-    for member in ["a2", "a3"] {
-        let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
-        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-    }
+    let settings = Settings { fence_command: Some("poweroff".to_owned()), ..Settings::default() };
+    let mut arbiter = two_heard_of(["a1", "a2", "a3"], settings);
+    force(&mut arbiter, 3, 1, None, true);
+    both_report(&mut arbiter, &our_data());
     // The fence command says nothing, and the master is replaced for its silence.
     arbiter.step(Time(2_000_000), Input::Tick);
-    let mut shot = Vec::new();
-    let mut op = None;
-    while let Some(action) = arbiter.pop_action() {
-        match action {
-            Action::Fence { instance, .. } => shot.push(instance),
-            Action::Write { op: written, .. } => op = Some(written),
-            _ => {}
-        }
-    }
-    let op = op.expect("somebody is appointed");
+    let (shot, written) = shot_and_written(&mut arbiter);
+    assert_eq!(shot, [instance()]);
+    let (op, _) = written.expect("somebody is appointed");
     arbiter.step(Time(2_000_001), Input::Written { op, outcome: WriteOutcome::Applied });
     arbiter.step(Time(3_000_000), Input::Tick);
-    let actions = std::iter::from_fn(|| arbiter.pop_action());
-    shot.extend(actions.filter_map(|action| match action {
-        Action::Fence { instance, .. } => Some(instance),
-        _ => None,
-    }));
-    assert_eq!(shot, [instance()]);
+    assert_eq!(shot_and_written(&mut arbiter).0, []);
 }
 
 /// Seed 90003296: what was called off stood in the way of the next word until its time was over.
@@ -153,19 +136,11 @@ fn the_fence_command_is_for_the_old_master_and_not_for_whom_a_person_has_appoint
 fn what_a_person_has_called_off_does_not_stand_in_the_way_of_another_word() {
     for aborted in [false, true] {
         let mut arbiter = two_of_three();
-        let timeout = Span::from_secs(60);
-        let force = |number| Input::Failover {
-            task: TaskId(number),
-            replicaset: replicaset(),
-            target: None,
-            timeout,
-            forcing: Forcing::default(),
-        };
-        arbiter.step(Time(3), force(1));
+        force(&mut arbiter, 3, 1, None, false);
         if aborted {
             arbiter.step(Time(4), Input::Abort { task: TaskId(1) });
         }
-        arbiter.step(Time(5), force(2));
+        force(&mut arbiter, 5, 2, None, false);
         let under_way = arbiter.task_of(&replicaset()).map(|view| view.task);
         assert_eq!(under_way, Some(TaskId(if aborted { 2 } else { 1 })));
     }
@@ -174,31 +149,19 @@ fn what_a_person_has_called_off_does_not_stand_in_the_way_of_another_word() {
 /// Seed 90056705: the only one that could be appointed had come back under the old name, and was turned off for it.
 #[test]
 fn nobody_is_turned_off_where_there_is_evidence_and_somebody_to_appoint() {
-    for in_sync in [["a1", "a2", "a3"], ["a1", "a4", "a5"]] {
-        let records = vec![Record { in_sync: in_sync.map(name).into(), ..recorded_at(Term(3)) }];
-        let mut arbiter = with_lock(Time(9_000_000));
-        let said = Settings {
+    // Outside the in-sync set it takes the word of the fence command.
+    for (in_sync, enough) in [(["a1", "a2", "a3"], true), (["a1", "a4", "a5"], false)] {
+        let settings = Settings {
             fence_command: Some("poweroff".to_owned()),
             loss_policy: LossPolicy::None,
             ..Settings::default()
         };
-        load(&mut arbiter, records, said);
-        let guards = ["a2", "a3"].map(|text| Hello { instance: name(text), ..hello() });
-        arbiter.step(Time(2), Input::Attached { session: SESSION, guards: guards.into() });
-        for member in ["a2", "a3"] {
-            let said = severed(member, Stamp { generation: 1, version: Version(4) }, Position::at(1, 9));
-            arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(said) });
-        }
+        let mut arbiter = two_heard_of(in_sync, settings);
+        both_report(&mut arbiter, &our_data());
         arbiter.step(Time(2_000_000), Input::Tick);
         assert_eq!(written_terms(&mut arbiter), [], "something may be lost");
-        let (task, timeout) = (TaskId(1), Span::from_secs(60));
-        let forcing = Forcing { fence: true, others_off: false };
-        let asked = Input::Failover { task, replicaset: replicaset(), target: None, timeout, forcing };
-        arbiter.step(Time(2_000_001), asked);
-        let actions: Vec<_> = std::iter::from_fn(|| arbiter.pop_action()).collect();
-        let shot = actions.iter().any(|action| matches!(action, Action::Fence { .. }));
-        let appointed = actions.iter().any(|action| matches!(action, Action::Write { .. }));
-        // Outside the in-sync set it takes the word of the fence command.
-        assert_eq!((shot, appointed), (in_sync != ["a1", "a2", "a3"], in_sync == ["a1", "a2", "a3"]));
+        force(&mut arbiter, 2_000_001, 1, None, true);
+        let (shot, written) = shot_and_written(&mut arbiter);
+        assert_eq!((shot.is_empty(), written.is_some()), (enough, enough), "{in_sync:?}");
     }
 }

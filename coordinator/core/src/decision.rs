@@ -259,7 +259,7 @@ impl fmt::Display for Refusal {
                 write!(f, "at {own} it does not hold {start}, where the term started")
             }
             Self::Lag { bytes, max } => write!(f, "lags {bytes} bytes, more than max_lag {max}"),
-            Self::Holding(span) => write!(f, "may lead nothing for {span}: what it promised is waited out"),
+            Self::Holding(span) => write!(f, "may lead nothing for {span}: a promise, or a promotion that failed, is waited out"),
             Self::NotReached { reach } => write!(f, "has not reached the master's final position {reach}"),
             Self::OldMaster => f.write_str("it is the master to be replaced"),
             Self::Maintenance(left) => write!(f, "in maintenance for {left} more"),

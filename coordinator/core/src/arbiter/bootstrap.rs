@@ -124,9 +124,10 @@ impl Arbiter {
         }
         if let Some(succession) = set.succession.as_ref().filter(|_| set.evidence.is_some()) {
             let waited = later(succession.since + self.timing.sever_wait);
+            let came = later(self.takeover_patience());
             let deadline = set.task.as_ref().and_then(|task| later(task.deadline));
             let drill = set.drill_alarm(self.timing.lease_ttl).and_then(later);
-            return [waited, deadline, drill, Some(again)].into_iter().flatten().min();
+            return [waited, came, deadline, drill, Some(again)].into_iter().flatten().min();
         }
         let bound = later(set.outer_bound.max(set.patience));
         let promote =

@@ -162,7 +162,7 @@ impl Arbiter {
 
     /// How long a new arbiter lets guards attach before silence means anything. No rule of safety: what has run out has
     /// run out, but a master that attaches a moment later is the better choice.
-    fn takeover_patience(&self) -> Time {
+    pub(super) fn takeover_patience(&self) -> Time {
         self.lock.as_ref().map_or(Time::default(), |lock| lock.taken_at + self.timing.beat_master * 2)
     }
 

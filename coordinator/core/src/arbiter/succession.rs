@@ -104,11 +104,13 @@ impl Arbiter {
     /// Whether reports that will likely come are still worth waiting for.
     fn waits(&self, now: Time, set: &SetState, record: &Record) -> bool {
         let Some(succession) = &set.succession else { return false };
+        // Guards come one after the other to a new arbiter: whoever is heard first is not alone (P218).
+        let coming = now < self.takeover_patience();
         let missing = |instance: &InstanceName| {
             let guard = set.guards.get(instance);
             // One that has attached and not beaten yet will: after a takeover all of them are like that.
             let attached = guard.is_some_and(|guard| guard.session.is_some());
-            attached && severed(guard, record).is_none()
+            (attached || coming) && severed(guard, record).is_none()
         };
         // After a restore anybody may be chosen, and hold what nobody else does.
         let awaited = if all_heard(set) {

@@ -1,6 +1,7 @@
 //! The arbiter by hand, where a story would have to bring about what no healthy provider shows.
 
 mod budget;
+mod coming;
 mod final_position;
 mod forced;
 mod forgotten;

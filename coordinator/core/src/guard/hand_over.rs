@@ -256,6 +256,7 @@ impl Guard {
             // Settled, or about the process and its connections.
             persisted: _,
             persisting: _,
+            unfit_until: _,
             floor: _,
             attached: _,
             leaving: _,

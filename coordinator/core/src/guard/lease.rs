@@ -155,6 +155,9 @@ impl Guard {
         let Some(lead) = self.lead.take() else { return };
         self.push(Action::Note(Note::GivingUp { term: lead.term, why }));
         self.leaving = Some((lead.term, why));
+        if why == GaveUp::PromotionFailed {
+            self.unfit_until = now + self.config.timing.promote_wait;
+        }
         self.proposal = None;
         self.honoured = None;
         self.follow = None;

@@ -64,6 +64,8 @@ pub struct Guard {
     floor: Option<Term>,
     /// Promises of an earlier run are waited out until here.
     hold_until: Time,
+    /// Its last promotion failed: the arbiter is told to look for another until here (P219).
+    unfit_until: Time,
     attached: bool,
     /// The highest directive seen.
     seen: Stamp,
@@ -236,6 +238,7 @@ impl Guard {
             persisting: None,
             floor: None,
             hold_until,
+            unfit_until: now,
             attached: false,
             seen: Stamp::default(),
             lead: None,
@@ -477,6 +480,7 @@ impl Guard {
     pub fn rebase(&mut self, by: Span) {
         let shift = |time: &mut Time| *time = time.folded(by);
         shift(&mut self.hold_until);
+        shift(&mut self.unfit_until);
         shift(&mut self.next_beat);
         self.armed.iter_mut().for_each(shift);
         if let Some((_, deadline)) = &mut self.arming {

@@ -21,7 +21,7 @@ impl Guard {
         if let Some(phase) = self.beat_phase {
             self.next_beat = last_of_phase(self.next_beat, period, phase);
         }
-        let held = self.held_until();
+        let held = self.held_until().max(self.unfit_until);
         if self.severance.is_some() && held > now {
             // The arbiter waits for the end of the hold.
             self.next_beat = self.next_beat.min(held);

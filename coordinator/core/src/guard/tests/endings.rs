@@ -119,3 +119,30 @@ fn nothing_is_promoted_while_there_is_no_deadman_whatever_is_said_of_one() {
     ready(&mut hand, 1_000, 2);
     assert_eq!(hand.promotion(), None);
 }
+
+/// Seed 8026 of the chaos suite: 70 terms a second, each with a promotion that a full disk refused.
+#[test]
+fn whoever_could_not_be_promoted_says_that_it_is_not_fit_for_a_while() {
+    let holds = |hand: &Hand| -> Vec<Span> {
+        let beats = hand.actions.iter().filter_map(|action| match action {
+            Action::Beat(beat) => Some(beat.hold),
+            _ => None,
+        });
+        beats.collect()
+    };
+    let wait = timing().promote_wait;
+    for (refused, said) in [(true, wait), (false, Span::ZERO)] {
+        let mut hand = durable_candidate();
+        hand.step(Time(0), Input::Attached);
+        ready(&mut hand, 1_000, 1);
+        let op = hand.promotion().expect("it was sent");
+        hand.actions.clear();
+        let outcome = EngineOutcome::Refused("full".into());
+        let over = if refused { Input::EngineDone { op, outcome } } else { Input::DeadmanLost };
+        hand.step(Time(2_000), over);
+        assert_eq!(holds(&hand).last(), Some(&said), "refused: {refused}");
+        hand.actions.clear();
+        hand.step(Time(2_000) + wait, Input::Tick);
+        assert_eq!(holds(&hand).last(), Some(&Span::ZERO));
+    }
+}

@@ -35,7 +35,7 @@ const STATES: [(&str, usize); 28] = [
     ("pause", 1_058_559),
     ("pause-ends", 785_893),
     ("pause-moves", 278_099),
-    ("force", 1_403_715),
+    ("force", 1_405_099),
     ("promise", 1_732_641),
     ("relay", 184_580),
     ("data", 77_586),

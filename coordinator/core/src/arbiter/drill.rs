@@ -294,7 +294,6 @@ impl Arbiter {
     fn strike(&mut self, now: Time, set: &mut SetState, drill: &mut Drill, record: &Record) {
         let beat = set.master_beat().map(|beat| beat.sent_at).unwrap_or_default();
         drill.stage = Stage::Struck { at: now, beat };
-        set.proposal = None;
         if drill.asked.fault == Fault::Switchover {
             let (old, limit) = (drill.old_master.clone(), CATCH_UP.min(drill.timeout));
             let task = Task::new(OWN, drill.class(), None, old, record.term, now + limit);
@@ -380,7 +379,6 @@ impl Arbiter {
                 Ok(from) => {
                     let (target, class) = (Some(drill.old_master.clone()), Class::DrillSwitchover);
                     set.task = Some(Task::new(OWN, class, target, from, record.term, now + CATCH_UP));
-                    set.proposal = None;
                     drill.stage = Stage::Return(record.term);
                     drill.deadline = now + drill.timeout;
                     return Next::On;

@@ -59,7 +59,6 @@ impl Arbiter {
         let set = self.set_to_change(now, name)?;
         let old_master = check_failover(set, target.as_ref(), forcing)?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
-        set.proposal = None;
         let replaced = set.task.take().filter(Task::is_persons).map(|task| task.id);
         let master = set.record.as_ref().and_then(|record| record.master.clone());
         let task = Task::new(id, Class::Forced, target, old_master, term_before, now + timeout);

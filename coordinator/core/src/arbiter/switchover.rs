@@ -37,7 +37,6 @@ impl Arbiter {
         }
         let old_master = check_switchover(now, set, target.as_ref())?;
         let term_before = set.record.as_ref().map_or(Term(0), |record| record.term);
-        set.proposal = None;
         set.task = Some(Task::new(id, Class::Switchover, target, old_master, term_before, now + timeout));
         Ok(())
     }

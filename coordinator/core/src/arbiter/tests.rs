@@ -11,6 +11,7 @@ mod listing;
 mod overtaken;
 mod pinned;
 mod restored;
+mod standing;
 mod straggling;
 mod vouched;
 mod written;

@@ -19,7 +19,7 @@ fn hears(ack_quorum: u32, engine: EngineView) -> Arbiter {
 }
 
 /// The same of any record, where so many are to hold each commit.
-fn hears_of(record: Record, ack_quorum: u32, engine: EngineView, rules: Rules) -> Arbiter {
+pub(super) fn hears_of(record: Record, ack_quorum: u32, engine: EngineView, rules: Rules) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules };
     let settings = Settings { ack_quorum, ..Settings::default() };
     let mut arbiter = Arbiter::new(config, settings.clone()).expect("they are safe");
@@ -39,7 +39,7 @@ fn hears_of(record: Record, ack_quorum: u32, engine: EngineView, rules: Rules) -
     arbiter
 }
 
-fn asked_to_grow(arbiter: &mut Arbiter) -> bool {
+pub(super) fn asked_to_grow(arbiter: &mut Arbiter) -> bool {
     std::iter::from_fn(|| arbiter.pop_action()).any(|action| asks_to_grow(&action))
 }
 
@@ -53,7 +53,7 @@ fn asks_to_grow(action: &Action) -> bool {
 }
 
 /// One that has caught up with the master's term.
-fn caught_up() -> EngineView {
+pub(super) fn caught_up() -> EngineView {
     let data = DataState::Marked { id: DataId("d".into()), term: Term(3) };
     EngineView { data, follows: endpoint("a1:1"), ..beat(Term(3)).engine }
 }

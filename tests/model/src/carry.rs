@@ -12,6 +12,7 @@ use baton_core::arbiter::{self, RelayId, SessionId, WriteOutcome};
 use baton_core::guard::{self, Guard};
 use baton_core::ids::{Epoch, InstanceName};
 use baton_core::message::{Beat, Grant};
+use baton_core::record::Settings;
 use baton_core::time::{Span, Time};
 
 /// Messages that wait on one stream; what is beyond is lost.
@@ -380,7 +381,7 @@ impl Carrier<'_> {
     fn load(&mut self, arbiter: usize) {
         self.state.seats[arbiter].loads = false;
         let records = self.state.provider.record.clone().into_iter().collect();
-        let settings = Box::new(self.world.settings());
+        let settings = Box::new(self.settings());
         self.step_arbiter(
             arbiter,
             arbiter::Input::Loaded {
@@ -391,6 +392,11 @@ impl Carrier<'_> {
                 unix_millis: 0,
             },
         );
+    }
+
+    /// What the provider has of them now.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { ack_quorum: self.state.ack_quorum, ..self.world.settings() }
     }
 
     pub(crate) fn step_arbiter(&mut self, index: usize, input: arbiter::Input) {

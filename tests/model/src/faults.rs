@@ -77,6 +77,10 @@ pub struct Faults {
     pub force: u8,
     /// A person removes the set.
     pub remove: u8,
+    /// A person lets commits wait for one replica more.
+    pub raise: u8,
+    /// A person lets commits wait for one replica fewer.
+    pub lower: u8,
 }
 
 /// What can go wrong, and what people do; see [`Faults`].
@@ -150,6 +154,10 @@ pub enum Fault {
     Force(usize),
     /// Ask it to remove the set.
     Remove(usize),
+    /// Tell it to let commits wait for one more.
+    Raise(usize),
+    /// Tell it to let commits wait for one fewer.
+    Lower(usize),
 }
 
 impl Fault {
@@ -189,6 +197,8 @@ impl Fault {
             Self::Unpin(_) => &mut faults.unpin,
             Self::Force(_) => &mut faults.force,
             Self::Remove(_) => &mut faults.remove,
+            Self::Raise(_) => &mut faults.raise,
+            Self::Lower(_) => &mut faults.lower,
         }
     }
 
@@ -230,7 +240,9 @@ impl Fault {
             | Self::Pin(_)
             | Self::Unpin(_)
             | Self::Force(_)
-            | Self::Remove(_) => false,
+            | Self::Remove(_)
+            | Self::Raise(_)
+            | Self::Lower(_) => false,
         }
     }
 
@@ -248,6 +260,8 @@ impl Fault {
                 | Self::Unpin(_)
                 | Self::Force(_)
                 | Self::Remove(_)
+                | Self::Raise(_)
+                | Self::Lower(_)
         )
     }
 }
@@ -348,6 +362,10 @@ fn of_arbiters(state: &State, out: &mut Vec<Fault>) {
                 [Fault::Switchover, Fault::Abort, Fault::Pin, Fault::Unpin, Fault::Force, Fault::Remove]
                     .map(|wish| wish(index)),
             );
+            out.push(Fault::Raise(index));
+            if state.ack_quorum > 0 {
+                out.push(Fault::Lower(index));
+            }
             if !state.provider.down {
                 out.push(Fault::Resign(index));
             }

@@ -14,7 +14,7 @@ use stateright::Property;
 type Shown = (&'static str, fn(&Checked, &State) -> bool);
 
 /// Everything that a world can be asked to show.
-pub const SOMETIMES: [Shown; 27] = [
+pub const SOMETIMES: [Shown; 29] = [
     ("a failover completes", a_failover_completes),
     ("a lease lapses", a_lease_lapses),
     ("the deadman kills", the_deadman_kills),
@@ -45,6 +45,12 @@ pub const SOMETIMES: [Shown; 27] = [
     }),
     ("a removed set begins anew", a_removed_set_begins_anew),
     ("a promised write goes along", a_promised_write_goes_along),
+    ("commits come to wait", |model, state| {
+        quorum(state) > model.world.ack_quorum && master(state).is_some_and(|host| serves(state, host))
+    }),
+    ("commits wait for fewer", |model, state| {
+        quorum(state) < model.world.ack_quorum && master(state).is_some_and(|host| serves(state, host))
+    }),
     ("two are writable at once", |_, state| !one_writable(state)),
 ];
 
@@ -276,6 +282,10 @@ fn a_hand_over_is_taken(_: &Checked, state: &State) -> bool {
 
 fn a_removed_set_begins_anew(model: &Checked, state: &State) -> bool {
     reason(state) == "first-appointment" && a_failover_completes(model, state)
+}
+
+fn quorum(state: &State) -> u32 {
+    state.provider.record.as_ref().map_or(0, |record| record.ack_quorum)
 }
 
 fn a_promised_write_goes_along(model: &Checked, state: &State) -> bool {

@@ -149,6 +149,8 @@ pub struct State {
     pub watch: Shared<Watch>,
     /// Counts the clients' writes.
     pub last_write: u64,
+    /// For how many replicas commits are to wait, as people set it last.
+    pub ack_quorum: u32,
     /// Held back, in the order in which they were sent.
     pub letters: Vec<Letter>,
     /// On the way from guard to guard, in order.
@@ -246,6 +248,7 @@ impl State {
             provider: Shared::new(Provider::new(world.rules(), world.timeless)),
             watch: Shared::new(Watch::default()),
             last_write: 0,
+            ack_quorum: world.ack_quorum,
             letters: Vec::new(),
             mail: Vec::new(),
             late_writes: Vec::new(),

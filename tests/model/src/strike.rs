@@ -103,6 +103,8 @@ impl Carrier<'_> {
             | Fault::Unpin(arbiter)
             | Fault::Force(arbiter)
             | Fault::Remove(arbiter) => self.ask(arbiter, fault),
+            Fault::Raise(arbiter) => self.set_quorum(arbiter, self.state.ack_quorum + 1),
+            Fault::Lower(arbiter) => self.set_quorum(arbiter, self.state.ack_quorum - 1),
             _ => unreachable!("strike does all others itself"),
         }
     }
@@ -129,6 +131,13 @@ impl Carrier<'_> {
             _ => arbiter::Input::RemoveSet { replicaset },
         };
         self.step_arbiter(arbiter, input);
+    }
+
+    /// The settings change in the provider, and whoever holds the lock hears of it.
+    fn set_quorum(&mut self, arbiter: usize, ack_quorum: u32) {
+        self.state.ack_quorum = ack_quorum;
+        let settings = Box::new(self.settings());
+        self.step_arbiter(arbiter, arbiter::Input::Settings { settings, unix_millis: 0 });
     }
 
     fn cut(&mut self, host: usize, arbiter: usize, up: bool, down: bool) {

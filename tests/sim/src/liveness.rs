@@ -224,8 +224,11 @@ impl World {
             let best = self.nodes.values().filter(|node| node.guard.is_some() && !node.engine.log.is_empty());
             let best = best.max_by_key(|node| node.engine.reach()).map(|node| node.name.clone());
             self.forced_in_vain = if last == Some(Act::Forced) { self.forced_in_vain + 1 } else { 0 };
-            // Whom the refusal calls the best choice is another's better choice than whoever has most data.
-            let ranking = view.last_decision.iter().flat_map(|decision| &decision.ranking);
+            self.abort_all();
+            // Whom the refusal calls the best choice, now that nothing else is asked for, is another's better choice than whoever has
+            // most data.
+            let decision = self.set_view().and_then(|view| view.last_decision);
+            let ranking = decision.iter().flat_map(|decision| &decision.ranking);
             let told =
                 ranking.filter(|ranked| ranked.verdict == Verdict::Chosen).map(|it| &it.instance).next();
             let best = match self.forced_in_vain {
@@ -233,7 +236,6 @@ impl World {
                 tries if tries % 2 == 1 => best,
                 _ => told.cloned().or(best),
             };
-            self.abort_all();
             let nobody = !self.nodes.values().any(|node| self.has_the_sets_data(node));
             if nobody && self.settings.check_identity {
                 // Nobody has anything, or another life's data only: a person says that such a member may begin.

@@ -87,6 +87,10 @@ const WENT_WRONG: &[(u64, &str)] = &[
         90054809,
         "a switchover that was refused is taken up in a set that a restore holds, and stands in a person's way",
     ),
+    (
+        100011176,
+        "only the member that was the master, and never served, may lead again, and a person has to name it",
+    ),
 ];
 
 #[test]

@@ -21,12 +21,12 @@ impl Arbiter {
     /// Settings that are not safe together were refused when they were written; what a damaged provider says otherwise
     /// does not take effect, the last good ones stay.
     pub(super) fn take_settings(&mut self, settings: Settings) {
-        if settings != self.settings
-            && let Ok(timing) = Timing::new(&settings)
-        {
+        let Ok(timing) = Timing::new(&settings) else { return };
+        // One that was made by hand stays while nothing is set that times follow from.
+        if Timing::new(&self.settings).as_ref() != Ok(&timing) {
             self.timing = self.config.rules.timed(timing);
-            self.settings = settings;
         }
+        self.settings = settings;
     }
 
     /// Takes effect at once. What was granted by earlier settings is known by its bounds.

@@ -11,6 +11,27 @@ pub fn all() -> Vec<World> {
     vec![
         World {
             manner,
+            shows: &["commits come to wait", "a failover completes", "a promised write goes along"],
+            ..World::new(
+                "raise",
+                "commits come to wait for a replica, a client writes, a replica falls behind, an engine dies",
+                Faults { all: 4, raise: 1, write: 1, cut_replica: 1, crash_engine: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
+        World {
+            manner,
+            ack_quorum: 1,
+            shows: &["commits wait for fewer", "a failover completes", "a promised write goes along"],
+            ..World::new(
+                "lower",
+                "commits wait for a replica no more, and then they do again; a client writes, an engine dies",
+                Faults { all: 4, raise: 1, lower: 1, write: 1, crash_engine: 1, ..none },
+            )
+            .on_one_clock(2, 1)
+        },
+        World {
+            manner,
             ack_quorum: 1,
             shows: &["a failover completes", "a promised write goes along"],
             ..World::new(

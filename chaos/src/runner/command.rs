@@ -28,11 +28,11 @@ const NOT_HERE: u8 = 4;
 /// # Errors
 /// There is no such scenario, it was told to end, or evidence cannot be read back.
 pub fn run(arguments: &Run, narrator: &Narrator) -> anyhow::Result<ExitCode> {
-    let scenarios = chosen(&arguments.scenarios, &arguments.field)?;
+    let seed = seed(&arguments.field);
+    let scenarios = chosen(&arguments.scenarios, &arguments.field, seed)?;
     if !may_play(narrator) {
         return Ok(ExitCode::from(NOT_HERE));
     }
-    let seed = seed(&arguments.field);
     let (mut totals, mut not_played) = (Totals::default(), 0_u32);
     for scenario in scenarios {
         match judged(&arguments.field, scenario, seed, narrator)? {
@@ -125,7 +125,7 @@ fn judged(
     Ok(Some((evidence, judgement, played.evidence)))
 }
 
-fn chosen(names: &[String], field: &FieldArguments) -> anyhow::Result<Vec<Scenario>> {
+fn chosen(names: &[String], field: &FieldArguments, seed: u64) -> anyhow::Result<Vec<Scenario>> {
     let provider = field.provider;
     let suits = |scenario: &Scenario| scenario.provider.is_none_or(|about| about == provider);
     let possible = |scenario: &Scenario| field.previous.is_some() || !scenario.upgrades();
@@ -133,6 +133,9 @@ fn chosen(names: &[String], field: &FieldArguments) -> anyhow::Result<Vec<Scenar
         return Ok(scenario::all().into_iter().filter(suits).filter(possible).collect());
     }
     let named = |name: &String| {
+        if name == scenario::random::NAME {
+            return Ok(scenario::random::drawn(seed));
+        }
         let scenario = scenario::named(name)?;
         anyhow::ensure!(
             possible(&scenario),
@@ -182,6 +185,7 @@ pub fn list() {
     for scenario in scenario::all() {
         println!("{}\n    {}", scenario.name, scenario.story);
     }
+    println!("{}\n    {}", scenario::random::NAME, scenario::random::STORY);
 }
 
 /// Removes what runs left that are over, and says what.

@@ -148,7 +148,9 @@ pub enum Sign {
 pub fn named(name: &str) -> anyhow::Result<Scenario> {
     let all = all();
     let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
-    let unknown = || anyhow::anyhow!("there is no scenario {name:?}; there are: {}", names.join(", "));
+    let unknown = || {
+        anyhow::anyhow!("there is no scenario {name:?}; there are: {}, {}", names.join(", "), random::NAME)
+    };
     all.iter().find(|scenario| scenario.name == name).cloned().ok_or_else(unknown)
 }
 

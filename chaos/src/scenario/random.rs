@@ -56,18 +56,18 @@ const FAULTS: [(Kind, Target); 37] = [
     (Kind::DiskFull, host_of(Whom::ProviderLeader)),
 ];
 
+/// The name of every one of them; the seed says which.
+pub const NAME: &str = "random";
+
+/// What it is about.
+pub const STORY: &str = "What strikes, whom, how long and what beside it is drawn from the seed.";
+
 /// The scenario of a seed.
 #[must_use]
 pub fn drawn(seed: u64) -> Scenario {
     let mut random = StdRng::seed_from_u64(seed);
     let steps = (0..ROUNDS).flat_map(|_| round(&mut random)).chain([Calm]).collect();
-    Scenario {
-        name: "random",
-        story: "What strikes, whom, how long and what beside it is drawn from the seed.",
-        expected_changes: 0,
-        provider: None,
-        steps,
-    }
+    Scenario { name: NAME, story: STORY, expected_changes: 0, provider: None, steps }
 }
 
 fn round(random: &mut StdRng) -> Vec<Step> {

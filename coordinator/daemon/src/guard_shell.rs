@@ -8,6 +8,7 @@ mod deadman;
 mod disk;
 mod engine;
 mod hand_over;
+mod last_words;
 mod leave;
 mod manager;
 mod peers;

@@ -202,10 +202,12 @@ impl Guard {
 
     fn restart_delay(&mut self, now: Time) -> Span {
         let timing = &self.config.timing;
-        if self.engine.up_since.is_none_or(|since| now.since(since) > timing.lease_ttl) {
+        // One that was not seen since its last start did not come up.
+        let up_since = self.engine.up_since.take();
+        if up_since.is_some_and(|since| now.since(since) > timing.lease_ttl) {
             self.engine.failures = 0;
         }
-        let first_ever = self.engine.up_since.is_none() && self.engine.failures == 0;
+        let first_ever = up_since.is_none() && self.engine.failures == 0;
         self.engine.failures = (self.engine.failures + 1).min(10);
         if first_ever {
             return Span::ZERO;

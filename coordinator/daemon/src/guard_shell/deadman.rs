@@ -2,12 +2,12 @@
 //! requests out in order, and tells what happens to the engine.
 
 use super::hand_over::LeftBehind;
-use super::{Event, Parts};
+use super::{Event, Parts, last_words};
 use baton_core::guard::Input;
 use baton_core::ids::OpId;
 use baton_core::time::Time;
 use baton_engine::EngineKind;
-use baton_engine::deadman::protocol::{EngineProcess, Event as Happened, Refusal, Status};
+use baton_engine::deadman::protocol::{Cause, EngineProcess, Event as Happened, Refusal, Status};
 use baton_engine::deadman::{Attached, Client, ClientError, Notice, Spawn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -265,6 +265,9 @@ impl Worker {
                     instance = self.instance, pid = ended.pid, exit = ?ended.exit, cause = ?ended.cause,
                     "the engine ended"
                 );
+                if ended.cause == Cause::Itself && self.supervised {
+                    last_words::tell(self.instance.clone(), ended.pid, (&*self.process.log_file).into());
+                }
                 self.run = None;
                 self.tell(Event::RunEnded(ended.run)).await;
             }

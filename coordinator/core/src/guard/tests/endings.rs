@@ -146,3 +146,40 @@ fn whoever_could_not_be_promoted_says_that_it_is_not_fit_for_a_while() {
         assert_eq!(holds(&hand).last(), Some(&Span::ZERO));
     }
 }
+
+/// Seed 10002 of the chaos suite: an engine whose log was damaged by a full disk was started four times a second, for ever.
+#[test]
+fn an_engine_that_does_not_come_up_is_started_less_and_less_often() {
+    let lease = timing().lease_ttl;
+    let waits_after = |hand: &mut Hand, at: Time| {
+        hand.actions.clear();
+        hand.step(at, Input::EngineEnded);
+        let waits = hand.actions.iter().find_map(|action| match action {
+            Action::Note(Note::EngineEnded { restart_in }) => *restart_in,
+            _ => None,
+        });
+        waits.expect("it is supervised")
+    };
+    let twelfth = lease / 12;
+    // It was never seen, or was up for long.
+    for (seen, first) in [(false, Span::ZERO), (true, twelfth)] {
+        let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
+        if !seen {
+            hand.guard.engine = crate::guard::engine::EngineState::new(Time(0));
+        }
+        let mut now = Time(0) + lease * 2;
+        let mut waited = Vec::new();
+        for _ in 0..9 {
+            let wait = waits_after(&mut hand, now);
+            waited.push(wait);
+            now = now + wait + Span::from_millis(50);
+            hand.step(now, Input::Tick);
+        }
+        let doubled: Vec<Span> =
+            (0..9).map(|times| (twelfth * (1 << times)).min(Span::from_secs(10))).collect();
+        assert_eq!((waited[0], &waited[1..]), (first, &doubled[1..]), "seen: {seen}");
+        // Up for longer than a lease it has come up.
+        hand.step(now, Input::EngineConnected(probe(false)));
+        assert_eq!(waits_after(&mut hand, now + lease + Span(1)), twelfth);
+    }
+}

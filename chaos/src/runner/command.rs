@@ -198,3 +198,22 @@ pub fn clean() {
         println!("nothing was left");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// As evidence names the command that repeats it.
+    #[test]
+    fn a_drawn_scenario_is_played_again_by_its_name_and_seed() {
+        let line = "chaos run random --engine redis --provider etcd --sync --lease-ttl 3s --seed 10002";
+        let Command::Run(run) = Cli::parse_from(line.split(' ')).command else { panic!("it is a run") };
+        let chosen = chosen(&run.scenarios, &run.field, seed(&run.field)).expect("there is one");
+        let told = |scenario: &Scenario| format!("{:?}", scenario.steps);
+        assert_eq!(chosen.iter().map(told).collect::<Vec<_>>(), [told(&scenario::random::drawn(10_002))]);
+        assert_ne!(told(&chosen[0]), told(&scenario::random::drawn(10_003)));
+    }
+}

@@ -12,7 +12,7 @@ const I6: &str = "I6 only the current epoch changes the record";
 const REST: &str = "the record comes to rest";
 
 /// How many states each world has. Another number means another model, or another protocol: look which, then pin it.
-const STATES: [(&str, usize); 28] = [
+const STATES: [(&str, usize); 30] = [
     ("lease", 21_693),
     ("late", 284_586),
     ("stale", 95_571),
@@ -38,6 +38,8 @@ const STATES: [(&str, usize); 28] = [
     ("force", 1_405_099),
     ("promise", 1_732_641),
     ("relay", 184_580),
+    ("raise", 131_240),
+    ("lower", 107_009),
     ("data", 77_586),
     ("members", 103_354),
     ("timeless", 468_508),
@@ -124,6 +126,8 @@ worlds! {
     pause_moves_holds: "pause-moves",
     force_holds: "force",
     relay_holds: "relay",
+    raise_holds: "raise",
+    lower_holds: "lower",
     data_holds: "data",
     members_holds: "members",
     timeless_holds: "timeless",
@@ -156,5 +160,6 @@ rules! {
     nobody_outside_the_set_is_forced_while_its_master_may_go_on_alone: "force-alone" without "force-outside-in-sync" breaks I2,
     enough_reports_come_before_a_choice: "data-three" without "short-sever-quorum" breaks I5,
     every_member_has_to_promise: "promise-three" without "one-promise-suffices" breaks I2,
+    a_higher_quorum_is_recorded_on_the_masters_word: "raise" without "quorum-recorded-first" breaks I5,
     a_pin_is_known_to_the_next_arbiter: "pause-unheard" without "pin-forgotten" breaks I2,
 }

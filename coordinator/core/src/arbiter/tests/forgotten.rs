@@ -1,6 +1,8 @@
 //! A life that the provider forgot: put back to a tombstone under which the set had begun anew, or to before its first record.
 
-use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed, with_two_listed_in};
+use super::restored::{
+    BOUND, OTHER, attach_second, expel, hear, idle_by, with_two_listed, with_two_listed_in,
+};
 use super::*;
 use crate::fixture::name;
 
@@ -64,6 +66,17 @@ fn a_tombstone_that_nobody_knows_a_later_term_than_is_followed_by_a_first_appoin
     arbiter.step(BOUND, Input::Tick);
     let (_, record) = last_written(&mut arbiter).expect("nothing was forgotten");
     assert_eq!((record.master, record.reason.as_str()), (Some(name("a1")), "first-appointment"));
+}
+
+/// Of a life that nobody knows of nothing is asked of those who go.
+#[test]
+fn nobody_who_is_expelled_is_let_go_while_a_forgotten_life_is_to_be_decided() {
+    let lived = two_that_lived(vec![tombstone()], 1);
+    let not_lived = two_that_lived(vec![Record { term: Term(5), ..tombstone() }], 1);
+    for (mut arbiter, kept) in [(lived, true), (not_lived, false)] {
+        expel(&mut arbiter, Time(20), "a2");
+        assert_eq!(arbiter.sets[&replicaset()].guards.contains_key(&name("a2")), kept);
+    }
 }
 
 #[test]

@@ -243,14 +243,30 @@ fn an_expelled_member_is_let_go_once_a_successor_is_recorded_after_a_restore_and
         hear(&mut arbiter, BOUND.0, SESSION, idle("a1"));
         let severed = idle("a2").severed.map(|severed| Severed { whole, ..severed });
         hear(&mut arbiter, BOUND.0, OTHER, Beat { severed, ..idle("a2") });
-        let mut said = Settings::default();
-        said.members.entry(name("a2")).or_default().expelled = true;
-        arbiter.step(BOUND, Input::Settings { settings: Box::new(said), unix_millis: 0 });
+        expel(&mut arbiter, BOUND, "a2");
         arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
         let appointed = whole.then_some(Term(1_005));
         assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "its run is whole: {whole}");
         assert!(arbiter.sets[&replicaset()].guards.contains_key(&name("a2")), "its report is kept");
     }
+}
+
+/// The set is held, since the recorded master is not heard: what the other member reported is wanted as soon as it is.
+#[test]
+fn nobody_who_is_expelled_is_let_go_while_a_set_is_held_after_a_restore() {
+    let record = Record { in_sync: [instance()].into(), ..recorded_at(Term(3)) };
+    let mut arbiter = with_two_listed(vec![record]);
+    attach_second(&mut arbiter, 11);
+    hear(&mut arbiter, BOUND.0, OTHER, idle("a2"));
+    expel(&mut arbiter, BOUND, "a2");
+    assert!(arbiter.sets[&replicaset()].held);
+    assert!(arbiter.sets[&replicaset()].guards.contains_key(&name("a2")), "its report is kept");
+}
+
+pub(super) fn expel(arbiter: &mut Arbiter, at: Time, member: &str) {
+    let mut said = Settings::default();
+    said.members.entry(name(member)).or_default().expelled = true;
+    arbiter.step(at, Input::Settings { settings: Box::new(said), unix_millis: 0 });
 }
 
 /// It may have led since, and followed another.

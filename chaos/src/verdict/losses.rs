@@ -107,7 +107,7 @@ fn held_in_the_end(evidence: &Evidence, findings: &mut Findings) -> Option<BTree
     }
     findings.open(format!("{} takes no writes in the end: nobody knows who will lead", master.name));
     let read = ending.instances.iter().filter(|instance| instance.reachable);
-    Some(read.flat_map(|instance| values(instance)).collect())
+    Some(read.flat_map(values).collect())
 }
 
 /// What is absent, and how many appends were promised. Stays are told apart by client and session.

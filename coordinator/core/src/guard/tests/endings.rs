@@ -165,7 +165,7 @@ fn an_engine_that_does_not_come_up_is_started_less_and_less_often() {
     for (seen, first) in [(false, Span::ZERO), (true, twelfth)] {
         let mut hand = started(probe(false), Some(Saved::default()), EPOCH);
         if !seen {
-            hand.guard.engine = crate::guard::engine::EngineState::new(Time(0));
+            hand.guard.engine = engine::EngineState::new(Time(0));
         }
         let mut now = Time(0) + lease * 2;
         let mut waited = Vec::new();

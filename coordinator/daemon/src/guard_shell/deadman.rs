@@ -7,7 +7,7 @@ use baton_core::guard::Input;
 use baton_core::ids::OpId;
 use baton_core::time::Time;
 use baton_engine::EngineKind;
-use baton_engine::deadman::protocol::{Cause, EngineProcess, Event as Happened, Refusal, Status};
+use baton_engine::deadman::protocol::{EngineProcess, Event as Happened, Refusal, Status};
 use baton_engine::deadman::{Attached, Client, ClientError, Notice, Spawn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -265,7 +265,7 @@ impl Worker {
                     instance = self.instance, pid = ended.pid, exit = ?ended.exit, cause = ?ended.cause,
                     "the engine ended"
                 );
-                if ended.cause == Cause::Itself && self.supervised {
+                if self.supervised && last_words::say_why(&ended) {
                     last_words::tell(self.instance.clone(), ended.pid, (&*self.process.log_file).into());
                 }
                 self.run = None;

@@ -2,6 +2,8 @@
 //!
 //! It must not know what any engine's lines mean.
 
+use baton_engine::deadman::protocol::{Cause, Ended, Exit};
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,19 @@ const WRITTEN: Duration = Duration::from_millis(100);
 const LOOKED_AT: u64 = 4_096;
 /// Of the line so much is told, in characters.
 const TOLD: usize = 400;
+
+/// Whether its last line may say why: whoever is killed has no time to say anything.
+pub(super) fn say_why(ended: &Ended) -> bool {
+    let failed = match ended.exit {
+        Exit::Code(code) => code != 0,
+        Exit::Signal(signal) => {
+            let of_its_own = [Signal::ABORT, Signal::BUS, Signal::FPE, Signal::ILL, Signal::SEGV];
+            of_its_own.iter().any(|own| own.as_raw() == signal)
+        }
+        Exit::Unknown => false,
+    };
+    failed && ended.cause == Cause::Itself
+}
 
 /// Tells the last line where there is one. It waits for nothing and holds up nothing: the disk of the log may hang.
 pub(super) fn tell(instance: String, pid: u32, log: PathBuf) {
@@ -47,6 +62,22 @@ mod tests {
         let log = dir.path().join("engine.log");
         std::fs::write(&log, bytes).expect("it can be written");
         last_line(&log)
+    }
+
+    #[test]
+    fn whoever_ends_by_itself_and_in_trouble_may_say_why() {
+        let ended = |exit, cause| Ended { run: 1, pid: 2, exit, cause, at_us: 0, wholly: true };
+        let cases = [
+            (Exit::Code(1), Cause::Itself, true),
+            (Exit::Signal(11), Cause::Itself, true),
+            (Exit::Code(0), Cause::Itself, false),
+            (Exit::Signal(9), Cause::Itself, false),
+            (Exit::Unknown, Cause::Itself, false),
+            (Exit::Code(1), Cause::Asked, false),
+        ];
+        for (exit, cause, told) in cases {
+            assert_eq!(say_why(&ended(exit, cause)), told, "{exit:?} {cause:?}");
+        }
     }
 
     #[test]

@@ -72,13 +72,17 @@ fn no_word_stands_against_one_that_leads() {
 #[test]
 fn what_those_who_are_off_may_have_held_is_told_as_a_loss() {
     let stranger = InstanceName::parse("a9").expect("a good name");
-    for (ack_quorum, last_master, second_is_there, told) in [
-        (1, instance(), false, true),
-        (0, instance(), false, false),
-        (1, instance(), true, false),
-        (1, stranger, true, true),
+    for (ack_quorum, last_master, recorded, second_is_there, told) in [
+        (1, instance(), None, false, true),
+        (0, instance(), None, false, false),
+        (1, instance(), None, true, false),
+        (1, stranger.clone(), None, true, true),
+        // The write that was to list it was lost.
+        (1, instance(), Some(stranger), true, true),
     ] {
-        let mut arbiter = with_two_listed(vec![Record { ack_quorum, ..recorded_at(Term(3)) }]);
+        let mut record = Record { ack_quorum, ..recorded_at(Term(3)) };
+        record.in_sync.extend(recorded);
+        let mut arbiter = with_two_listed(vec![record]);
         let knows = |text| {
             let said = idle_by(recorded_at(Term(3)).version, text);
             Beat { known_master: Some((Term(5), last_master.clone())), ..said }

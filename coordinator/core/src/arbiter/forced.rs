@@ -169,15 +169,13 @@ impl Arbiter {
     }
 }
 
-/// Whether a change has nothing left to do but to wait for a master who may never answer: it was aborted, or the next master of a
-/// planned one is appointed. So is what a drill that failed has left. A person may force another one then; nobody could help the
-/// set otherwise.
+/// Whether a change has nothing left to do but to wait for a master who may never answer: it was aborted, or the next master is
+/// appointed. So is what a drill that failed has left. A person may force another one then; nobody could help the set otherwise.
 fn yields(set: &SetState, task: &Task) -> bool {
     let waits = task.aborted.is_some() || phase_of(set, task) == TaskPhase::Confirm;
     let yields = match task.class {
-        Class::Switchover => waits,
+        Class::Switchover | Class::Forced => waits,
         Class::DrillSwitchover => set.drill.is_none(),
-        Class::Forced => task.aborted.is_some(),
         _ => false,
     };
     yields && set.pending.is_none()

@@ -146,6 +146,28 @@ fn what_a_person_has_called_off_does_not_stand_in_the_way_of_another_word() {
     }
 }
 
+/// Seed 100035509: in a paused set whoever was appointed by force lost its host before it was confirmed. Nothing is evidence against it
+/// but a fence command, and the word that had appointed it could neither be called off nor be followed by another.
+#[test]
+fn whom_a_person_has_appointed_and_who_does_not_confirm_is_in_no_later_words_way() {
+    let settings = Settings { fence_command: Some("poweroff".to_owned()), ..Settings::default() };
+    let mut arbiter = two_heard_of(["a1", "a2", "a3"], settings);
+    force(&mut arbiter, 3, 1, None, false);
+    both_report(&mut arbiter, &our_data());
+    arbiter.step(Time(2_000_000), Input::Tick);
+    let (op, appointed) = last_written(&mut arbiter).expect("the master is silent");
+    force(&mut arbiter, 2_000_001, 2, None, true);
+    assert_eq!(arbiter.task_of(&replicaset()).map(|view| view.task), Some(TaskId(1)), "it is being written");
+    arbiter.step(Time(2_000_002), Input::Written { op, outcome: WriteOutcome::Applied });
+    force(&mut arbiter, 2_100_000, 3, None, true);
+    assert_eq!(arbiter.task_of(&replicaset()).map(|view| view.task), Some(TaskId(3)));
+    assert_eq!(
+        shot_and_written(&mut arbiter).0,
+        Vec::from_iter(appointed.master),
+        "the word is about that one"
+    );
+}
+
 /// Seed 90056705: the only one that could be appointed had come back under the old name, and was turned off for it.
 #[test]
 fn nobody_is_turned_off_where_there_is_evidence_and_somebody_to_appoint() {

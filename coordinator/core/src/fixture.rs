@@ -78,6 +78,7 @@ pub(crate) fn beat(instance: &str, incarnation: Incarnation, highest_term: Term)
             data: DataState::Marked { id: data(), term: Term(1) },
             follows: None,
             found_writable: false,
+            may_write: false,
             replicas_caught_up: 0,
             whole: true,
         },

@@ -81,6 +81,9 @@ pub struct EngineView {
     pub follows: Option<Endpoint>,
     /// Whether it was found writable when the guard started (an existing master to adopt).
     pub found_writable: bool,
+    /// Whether it cannot be excluded that a client's write is accepted: it leads, its fence has not been answered, or it was not seen
+    /// yet (docs/protocol.md, P227).
+    pub may_write: bool,
     /// How many attached replicas hold everything.
     pub replicas_caught_up: u32,
     /// Whether this run of the engine has held, at some moment, a position that the master reported after the run

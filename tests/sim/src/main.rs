@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kept::Kept;
 use serde::Serialize;
 use sim::run::{Outcome, Plan, run};
-use sim::search::{Search, Totals, search, shorten};
+use sim::search::{Search, Totals, running, search, shorten};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -117,7 +117,19 @@ fn tell_journal(options: &Options, rules: Rules) -> ExitCode {
     }
 }
 
+/// A failed assertion ends the search, and would not say in which seed.
+fn tell_seed_of_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        told(info);
+        if let Some(seed) = running() {
+            eprintln!("seed {seed}: an assertion failed");
+        }
+    }));
+}
+
 fn many(options: &Options, rules: Rules, kept: Option<Kept>) -> ExitCode {
+    tell_seed_of_panics();
     let began = Instant::now();
     let mut state = kept.unwrap_or_else(|| Kept::begin(options.from));
     let earlier = state.seconds;

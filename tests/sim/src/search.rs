@@ -6,6 +6,7 @@ use crate::run::{Outcome, Plan, run};
 use crate::swarm::script;
 use baton_core::rules::Rules;
 use baton_core::time::Span;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -117,6 +118,16 @@ pub struct Search {
     pub enough: u64,
 }
 
+thread_local! {
+    static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The seed that this thread runs: all that is known of a run in which an assertion of a machine failed.
+#[must_use]
+pub fn running() -> Option<u64> {
+    RUNNING.get()
+}
+
 /// Runs the seeds in their order, as far as anybody can tell: `each` is told of them one by one. Returns the first seed that
 /// was not run.
 pub fn search(search: &Search, mut each: impl FnMut(u64, &Outcome)) -> u64 {
@@ -135,6 +146,7 @@ pub fn search(search: &Search, mut each: impl FnMut(u64, &Outcome)) -> u64 {
                     if seed >= end {
                         return;
                     }
+                    RUNNING.set(Some(seed));
                     let outcome = run(&Plan::of(seed).with(search.rules));
                     if results.send((seed, outcome)).is_err() {
                         return;

@@ -437,12 +437,15 @@ impl World {
                 self.engine_hears(&host);
                 if late {
                     self.late_commands(&host);
+                } else {
+                    self.forget_unheard(&host);
                 }
             }
             End::Unstall(host) => {
                 if let Some(node) = self.nodes.get_mut(&host) {
                     node.engine.stalled = false;
                 }
+                self.late_commands(&host);
                 self.tell_guard(&host, Input::WritePath { finished: true });
             }
             End::HearDeadman(host) => self.deadman_hears(&host),

@@ -216,7 +216,9 @@ impl Arbiter {
             others.filter(|other| is_sound(set, other)).count() >= record.ack_quorum as usize
         };
         let left_of_others = others.filter(move |instance| set.expels(instance) || unsound(instance));
-        let expelled = record.stragglers.members().filter(move |instance| set.expels(instance));
+        // Who was one under an earlier master may lead by now.
+        let expelled =
+            record.stragglers.members().filter(move |instance| set.expels(instance) && !set.is_master(instance));
         left_of_others.chain(expelled).filter(move |instance| left(instance))
     }
 

@@ -145,6 +145,7 @@ impl Arbiter {
             let earlier = stragglers;
             stragglers = Stragglers::all_of(known.chain(earlier.members()), &beat.instance);
         }
+        stragglers.found(&beat.instance);
         let same_term = before.filter(|before| before.term == term);
         Some(Record {
             replicaset: set.name.clone(),
@@ -188,10 +189,11 @@ pub(super) fn highest_term(set: &SetState) -> Term {
     seen.max(set.record.as_ref().map(|record| record.term).unwrap_or_default())
 }
 
-/// It is attached, has read the provider, and has no right.
+/// It is attached, has read the provider, has no right, and its engine surely takes no writes: whoever gave its right up may still wait
+/// for an engine that does not answer.
 fn is_fenced(guard: &GuardState) -> bool {
-    let stand = guard.beat.as_ref().map(|beat| beat.stand);
-    guard.session.is_some() && matches!(stand, Some(Stand::Standby | Stand::Candidate(_)))
+    let Some(beat) = guard.beat.as_ref().filter(|_| guard.session.is_some()) else { return false };
+    matches!(beat.stand, Stand::Standby | Stand::Candidate(_)) && !beat.engine.may_write
 }
 
 /// Every member that is listed, that the record names, or that ever came, is heard, has read the provider, and has no right.

@@ -74,6 +74,7 @@ impl Guard {
             data: probe.map(|probe| probe.data.clone()).unwrap_or_default(),
             follows: probe.filter(|probe| probe.link_up).and_then(|probe| probe.follows.clone()),
             found_writable: self.engine.found_writable,
+            may_write: !self.engine.surely_fenced(),
             replicas_caught_up: probe.map_or(0, |probe| probe.replicas_caught_up),
             whole: probe.is_some_and(|probe| self.engine.whole.as_ref() == Some(&probe.run)),
         }

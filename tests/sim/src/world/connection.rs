@@ -88,6 +88,14 @@ impl World {
         }
     }
 
+    /// What waited in sockets that were given up never arrives. No engine reads an old socket long after it has answered over a new one
+    /// (docs/protocol.md, P228): it is carried out as the engine hears again, or not at all.
+    pub fn forget_unheard(&mut self, instance: &InstanceName) {
+        if let Some(node) = self.nodes.get_mut(instance) {
+            node.unheard.clear();
+        }
+    }
+
     /// The engine carries out what waited in sockets that were given up.
     pub fn late_commands(&mut self, instance: &InstanceName) {
         let Some(node) = self.nodes.get_mut(instance) else { return };

@@ -168,3 +168,20 @@ fn a_guard_of_an_older_build_that_says_nobodys_epoch_still_takes_members_in() {
         assert_eq!(found, (written, !written), "written, and asked again, of {epoch:?}");
     }
 }
+
+/// Seed 110019422: the record of an older build, or one that was written back, calls the master a straggler, and it is expelled. It was
+/// asked to leave its own in-sync set, and the record of that would have named a master outside of it.
+#[test]
+fn a_master_that_is_expelled_is_not_asked_to_leave_its_own_set() {
+    let stragglers = [("a1", "a2"), ("a2", "a1")].map(|(member, of)| (fixture::name(member), fixture::name(of)));
+    let record = Record {
+        stragglers: stragglers.into_iter().collect(),
+        in_sync: [instance(), a2()].into(),
+        ..recorded_at(Term(3))
+    };
+    let mut arbiter = hears_of(record, 0, caught_up(), Rules::default());
+    restored::expel(&mut arbiter, Time(12), "a1");
+    // Whoever is not attached cannot be cut off first.
+    arbiter.step(Time(13), Input::Detached { session: SESSION });
+    assert_eq!(arbiter.sets[&replicaset()].proposal, None);
+}

@@ -78,6 +78,26 @@ fn nobody_is_appointed_while_a_listed_member_is_not_heard() {
     }
 }
 
+/// Seed 100056377: a master gave its right up, which members' promises had kept, and its engine did not answer the fence. It was heard,
+/// led nothing, and went on to be written while another led.
+#[test]
+fn nobody_is_appointed_while_the_engine_of_one_that_gave_up_may_still_be_written() {
+    for records in [vec![recorded_at(Term(3))], Vec::new()] {
+        let mut arbiter = with_two_listed(records.clone());
+        let idle = |text| idle_by(records.first().map_or(Version(0), |record| record.version), text);
+        attach_second(&mut arbiter, 11);
+        let mut leaving = Beat { relinquished: None, severed: None, ..idle("a1") };
+        leaving.engine.may_write = true;
+        hear(&mut arbiter, BOUND.0, SESSION, leaving);
+        hear(&mut arbiter, BOUND.0, OTHER, idle("a2"));
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [], "its fence is not answered");
+        hear(&mut arbiter, BOUND.0 + 2_000_001, SESSION, idle("a1"));
+        arbiter.step(Time(BOUND.0 + 4_000_000), Input::Tick);
+        assert_eq!(written_terms(&mut arbiter), [Term(1_005)], "{} records", records.len());
+    }
+}
+
 /// Seed 40002706: the write that was to list the master was lost, the record named it, and it was paused and led unheard.
 #[test]
 fn nobody_is_appointed_while_one_is_not_heard_whom_only_the_record_names() {
@@ -155,6 +175,22 @@ fn what_is_written_back_keeps_what_a_person_has_to_look_at_and_counts_the_master
         assert_eq!(record.over_budget, over_budget);
         assert_eq!(record.stragglers, [(name("a2"), instance())].into_iter().collect());
     }
+}
+
+/// Seed 110019422: where nothing waits for replicas the stragglers of the older record are kept, and the master was one of them.
+#[test]
+fn a_master_that_is_written_back_is_no_straggler_of_an_earlier_one() {
+    let stragglers = [("a1", "a3"), ("a2", "a3")].map(|(member, of)| (name(member), name(of)));
+    let before = Record {
+        ack_quorum: 1,
+        stragglers: stragglers.into_iter().collect(),
+        in_sync: ["a1", "a2"].map(name).into(),
+        ..recorded_at(Term(3))
+    };
+    let mut arbiter = after_a_restore_of(vec![before], Time(0));
+    hear(&mut arbiter, 10, SESSION, Beat { ack_quorum: Some(0), ..pinned_leader(Term(5), Span::ZERO) });
+    let (_, record) = last_written(&mut arbiter).expect("it leads at the highest term");
+    assert_eq!(record.stragglers, [(name("a2"), name("a3"))].into_iter().collect());
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn engine_from_wire(engine: v1::EngineView) -> Result<EngineView, Malformed> {
         },
         follows: optional(engine.follows, endpoint)?,
         found_writable: engine.found_writable,
+        may_write: engine.may_write,
         replicas_caught_up: engine.replicas_caught_up,
         whole: engine.whole,
     })
@@ -131,6 +132,7 @@ fn engine_to_wire(engine: &EngineView) -> v1::EngineView {
         data: Some(data),
         follows: engine.follows.as_ref().map(ToString::to_string).unwrap_or_default(),
         found_writable: engine.found_writable,
+        may_write: engine.may_write,
         replicas_caught_up: engine.replicas_caught_up,
         whole: engine.whole,
     }
@@ -227,6 +229,7 @@ mod tests {
                 data: DataState::Marked { id: DataId("d".into()), term: Term(4) },
                 follows: Some(Endpoint("127.0.0.1:1".into())),
                 found_writable: true,
+                may_write: true,
                 replicas_caught_up: 2,
                 whole: true,
             },

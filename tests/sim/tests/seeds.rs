@@ -91,6 +91,22 @@ const WENT_WRONG: &[(u64, &str)] = &[
         100011176,
         "only the member that was the master, and never served, may lead again, and a person has to name it",
     ),
+    (100027764, "whom a person has appointed in a paused set never confirms, and no other word is taken"),
+    (100035509, "the same, and the host of that one has booted anew"),
+    (
+        100056377,
+        "all are heard after a restore; one of them has given up, and its engine does not answer the fence",
+    ),
+    (
+        100058566,
+        "whom a person has appointed in a paused set ends with its engine, and no other word is taken",
+    ),
+    (
+        100060501,
+        "an order to follow that was lost is carried out half a minute and a restart of the guard later",
+    ),
+    (110005612, "the same two seconds later, by one that has reported how much it holds"),
+    (110019422, "a master that an old record calls a straggler is expelled, and asked to leave its own set"),
 ];
 
 #[test]

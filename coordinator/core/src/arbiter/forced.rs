@@ -10,6 +10,7 @@
 use super::Arbiter;
 use super::forgotten::last_master;
 use super::io::{Action, Forcing, TaskId, TaskState};
+use super::restored::is_fenced;
 use super::select::Choice;
 use super::set::{SetState, Task};
 use super::succession::{hold_left, severed};
@@ -216,11 +217,17 @@ fn held(set: &SetState) -> String {
         |instance: &&InstanceName| set.guards.get(*instance).is_some_and(|guard| guard.session.is_some());
     let away: Vec<_> =
         set.members.keys().filter(|instance| !attached(instance)).map(InstanceName::as_str).collect();
+    let unsure = set.guards.values().filter(|guard| guard.session.is_some() && !is_fenced(guard));
+    let unsure: Vec<_> = unsure.map(|guard| guard.hello.instance.as_str()).collect();
+    let listed =
+        |names: &[&str], none: &str| if names.is_empty() { none.to_owned() } else { names.join(", ") };
     let name = &set.name;
     format!(
-        "the provider was restored, and {name} is held until its last master is known (not attached: {}). Where that never comes \
-         back, a person can vouch that every instance of {name} which is not attached is off: --others-off",
-        if away.is_empty() { "none that is listed".to_owned() } else { away.join(", ") },
+        "the provider was restored, and {name} is held until its last master is known (not attached: {}; starting, or not surely \
+         fenced: {}). Where that never comes back, a person can vouch that every instance of {name} which is not attached is off: \
+         --others-off",
+        listed(&away, "none that is listed"),
+        listed(&unsure, "none"),
     )
 }
 

@@ -217,8 +217,10 @@ impl Arbiter {
         };
         let left_of_others = others.filter(move |instance| set.expels(instance) || unsound(instance));
         // Who was one under an earlier master may lead by now.
-        let expelled =
-            record.stragglers.members().filter(move |instance| set.expels(instance) && !set.is_master(instance));
+        let expelled = record
+            .stragglers
+            .members()
+            .filter(move |instance| set.expels(instance) && !set.is_master(instance));
         left_of_others.chain(expelled).filter(move |instance| left(instance))
     }
 

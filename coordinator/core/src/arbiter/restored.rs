@@ -191,7 +191,7 @@ pub(super) fn highest_term(set: &SetState) -> Term {
 
 /// It is attached, has read the provider, has no right, and its engine surely takes no writes: whoever gave its right up may still wait
 /// for an engine that does not answer.
-fn is_fenced(guard: &GuardState) -> bool {
+pub(super) fn is_fenced(guard: &GuardState) -> bool {
     let Some(beat) = guard.beat.as_ref().filter(|_| guard.session.is_some()) else { return false };
     matches!(beat.stand, Stand::Standby | Stand::Candidate(_)) && !beat.engine.may_write
 }

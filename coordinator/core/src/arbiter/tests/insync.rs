@@ -173,7 +173,8 @@ fn a_guard_of_an_older_build_that_says_nobodys_epoch_still_takes_members_in() {
 /// asked to leave its own in-sync set, and the record of that would have named a master outside of it.
 #[test]
 fn a_master_that_is_expelled_is_not_asked_to_leave_its_own_set() {
-    let stragglers = [("a1", "a2"), ("a2", "a1")].map(|(member, of)| (fixture::name(member), fixture::name(of)));
+    let stragglers =
+        [("a1", "a2"), ("a2", "a1")].map(|(member, of)| (fixture::name(member), fixture::name(of)));
     let record = Record {
         stragglers: stragglers.into_iter().collect(),
         in_sync: [instance(), a2()].into(),

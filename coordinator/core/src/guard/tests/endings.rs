@@ -120,6 +120,28 @@ fn nothing_is_promoted_while_there_is_no_deadman_whatever_is_said_of_one() {
     assert_eq!(hand.promotion(), None);
 }
 
+/// Seed 100056377: it led nothing any more by its own word, and its engine had not answered.
+#[test]
+fn whoever_gave_up_says_that_its_engine_may_be_written_until_that_is_fenced() {
+    let said = |hand: &Hand| {
+        hand.actions.iter().rev().find_map(|action| match action {
+            Action::Beat(beat) => Some((beat.stand, beat.engine.may_write)),
+            _ => None,
+        })
+    };
+    let mut hand = durable_candidate();
+    hand.step(Time(0), Input::Attached);
+    assert_eq!(said(&hand), Some((Stand::Candidate(Term(1)), false)));
+    ready(&mut hand, 1_000, 1);
+    let op = hand.promotion().expect("it was sent");
+    hand.step(Time(1_500), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(true)) });
+    hand.step(Time(2_000), Input::DeadmanLost);
+    assert_eq!(said(&hand), Some((Stand::Standby, true)), "its fence is not answered");
+    let op = hand.asked(|command| matches!(command, EngineCommand::Fence)).expect("its right is over");
+    hand.step(Time(3_000), Input::EngineDone { op, outcome: EngineOutcome::Done(probe(false)) });
+    assert_eq!(said(&hand), Some((Stand::Standby, false)));
+}
+
 /// Seed 8026 of the chaos suite: 70 terms a second, each with a promotion that a full disk refused.
 #[test]
 fn whoever_could_not_be_promoted_says_that_it_is_not_fit_for_a_while() {

@@ -4,6 +4,7 @@
 //! Never an empty one where one has data.
 
 use super::Arbiter;
+use super::restored::{nobody_attached_leads, vouched_for};
 use super::select::Choice;
 use super::set::{GuardState, SetState, Succession};
 use super::succession::next_term;
@@ -31,15 +32,20 @@ impl Arbiter {
             set.succession = Some(Succession { since: now, reach: None, told: None });
         }
         let ready: Vec<&GuardState> = set.guards.values().filter(|guard| is_ready(guard)).collect();
+        let vouched = vouched_for(set) && nobody_attached_leads(set);
         let wanted = set.guards.values().map(|guard| guard.hello.bootstrap_members).max().unwrap_or(1);
         let missing = (ready.len() < wanted as usize)
             .then(|| format!("{} of {wanted} members are up and heard", ready.len()))
-            .or_else(|| self.forgotten_master(set))
+            .or_else(|| self.forgotten_master(set).filter(|_| !vouched))
             .or_else(|| unheard_of_removed(set).filter(|_| self.keep(Rule::AwaitRemovedMaster)))
             .or_else(|| conflict(&ready).filter(|_| self.keep(Rule::CheckIdentity)));
         let choice = rank(set, &ready);
         if missing.is_none() && self.forgotten(set).is_some() {
-            return self.decide_restored(now, set, Evidence::AllHeard, Class::Restored);
+            let (evidence, class) = match self.forgotten_master(set) {
+                None => (Evidence::AllHeard, Class::Restored),
+                Some(_) => (Evidence::Vouched, Class::Forced),
+            };
+            return self.decide_restored(now, set, evidence, class);
         }
         let mut decision = self.decision(now, set, Class::FirstAppointment, &choice);
         match choice.chosen {
@@ -51,9 +57,17 @@ impl Arbiter {
             }
             _ => {
                 decision.missing = missing;
+                let why = decision.sentence();
                 self.tell_refusal(set, decision);
+                self.give_up_vouching(now, set, &why);
             }
         }
+    }
+
+    /// Whom a first appointment would choose among those that are there.
+    pub(super) fn first_choice(set: &SetState) -> Choice {
+        let ready: Vec<&GuardState> = set.guards.values().filter(|guard| is_ready(guard)).collect();
+        rank(set, &ready)
     }
 
     fn first_record(&self, set: &SetState, guard: &GuardState, position: Position) -> Option<Record> {

@@ -119,6 +119,17 @@ impl Arbiter {
         self.push(Action::Task { task: task.id, state });
     }
 
+    /// The end of a person's word for those that are off, where nobody of those who are there could begin.
+    pub(super) fn give_up_vouching(&mut self, now: Time, set: &mut SetState, why: &str) {
+        let Some(task) = set.task.take_if(|task| task.is_over(now)) else { return };
+        let why = match task.aborted {
+            Some(_) => "it was called off".to_owned(),
+            None => format!("nobody could be appointed: {why}"),
+        };
+        let term = set.record.as_ref().map_or(Term(0), |record| record.term);
+        self.push(Action::Task { task: task.id, state: TaskState::Failed { why, master: None, term } });
+    }
+
     /// The end of a forced failover whose master is to be replaced before it was confirmed: the word was for that one. Otherwise
     /// whatever keeps a member from leading would have one after the other appointed with nothing to stop it.
     pub(super) fn end_forced_in_vain(&mut self, set: &mut SetState) {
@@ -189,8 +200,11 @@ pub(super) fn check_failover(
     forcing: Forcing,
 ) -> Result<InstanceName, String> {
     let name = &set.name;
-    // A life that the provider forgot, once all of it are heard.
-    let forgotten = set.evidence.and_then(|_| last_master(set));
+    // A life that the provider forgot, once all of it are heard, or a person vouches for the rest. Nobody may be left who knows whose
+    // it was; whoever is there stands for that one.
+    let anybody = || last_master(set).or_else(|| set.guards.keys().next().cloned());
+    let forgotten =
+        set.evidence.and_then(|_| last_master(set)).or_else(|| anybody().filter(|_| set.unsettled));
     let master = match &set.record {
         Some(record) => record.master.clone().or(forgotten).ok_or_else(|| format!("{name} was deleted"))?,
         None => forgotten.ok_or_else(|| format!("{name} has had no master yet"))?,
@@ -198,12 +212,12 @@ pub(super) fn check_failover(
     if set.task.as_ref().is_some_and(|task| task.is_persons() && !yields(set, task)) {
         return Err(format!("another switchover or failover of {name} is under way"));
     }
-    if set.held && !forcing.others_off {
+    if (set.held || set.unsettled) && !forcing.others_off {
         return Err(held(set));
     }
     let Some(target) = target else { return Ok(master) };
     let guard = set.guards.get(target).ok_or_else(|| format!("{name} has no member {target}"))?;
-    if *target == master && set.evidence.is_none() {
+    if *target == master && set.evidence.is_none() && !set.unsettled {
         Err(format!("{target} is the master already"))
     } else if guard.session.is_none() {
         Err(format!("{target} has no coordinator attached"))

@@ -17,6 +17,7 @@ use crate::record::Record;
 use crate::time::{Span, Time};
 use crate::timing::FailureClass;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is imagined to be lost, silently and at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,20 @@ impl Forecast {
             rails: Vec::new(),
         }
     }
+}
+
+/// What may be lost where a set begins anew of which a restore forgot that it had a master.
+const FORGOTTEN: &str = "all that the master held whom the restore forgot";
+
+/// What would become of a set of whose earlier life nobody who is there has anything.
+fn first_of_forgotten(set: &SetState) -> Forecast {
+    let choice = Arbiter::first_choice(set);
+    let fate = match choice.chosen {
+        Some((chosen, _)) => Fate::Replaced(chosen),
+        None => Fate::NoSuccessor("nobody who is there could begin".to_owned()),
+    };
+    let may_lose = Some(FORGOTTEN.to_owned());
+    Forecast { fate, ranking: choice.ranking, may_lose, ..Forecast::new(&set.name, None) }
 }
 
 impl Arbiter {
@@ -181,7 +196,9 @@ impl Arbiter {
     ) -> Result<Forecast, String> {
         let set = self.sets.get(name).ok_or_else(|| format!("there is no replica set {name}"))?;
         let master = check_failover(set, target, forcing)?;
-        let record = self.basis(set).ok_or_else(|| format!("{name} has had no master yet"))?;
+        let Some(record) = self.basis(set).or_else(|| self.forgotten(set).map(Arc::new)) else {
+            return Ok(first_of_forgotten(set));
+        };
         let record = record.as_ref();
         let lost = BTreeSet::new();
         let question = Question {
@@ -196,8 +213,12 @@ impl Arbiter {
         let wanted = |chosen: &InstanceName| target.is_none_or(|target| target == chosen);
         let mut may_lose = None;
         if missing.is_some() || !choice.chosen.as_ref().is_some_and(|(chosen, _)| wanted(chosen)) {
-            choice = choose(&Question { forced: Some(self.would_be_over(now, set, record)), ..question });
+            // Whoever vouches for the others says so of the master, too.
+            let vouched = forcing.others_off && (set.held || set.unsettled);
+            let over = vouched || self.would_be_over(now, set, record);
+            choice = choose(&Question { forced: Some(over), ..question });
             may_lose = loss(set, record, &choice, missing.as_deref());
+            may_lose = may_lose.or_else(|| set.unsettled.then(|| FORGOTTEN.to_owned()));
         }
         let fate = match &choice.chosen {
             Some((chosen, _)) if wanted(chosen) => Fate::Replaced(chosen.clone()),

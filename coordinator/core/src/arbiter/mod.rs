@@ -257,6 +257,7 @@ impl Arbiter {
             }
         }
         set.held = self.is_held(&set);
+        set.unsettled = !set.has_master() && set.evidence.is_none() && self.forgotten_master(&set).is_some();
         self.retry_pending(now, &mut set);
         self.direct(now, &mut set);
         if set.publication() != before {

@@ -210,12 +210,12 @@ pub(super) fn named_by(record: &Record) -> impl Iterator<Item = &InstanceName> {
 }
 
 /// Whether a person's word stands for whoever is not attached.
-fn vouched_for(set: &SetState) -> bool {
+pub(super) fn vouched_for(set: &SetState) -> bool {
     set.task.as_ref().is_some_and(|task| task.forcing.others_off && task.aborted.is_none())
 }
 
 /// Of those that are there to be asked, every one has read the provider, and has no right.
-fn nobody_attached_leads(set: &SetState) -> bool {
+pub(super) fn nobody_attached_leads(set: &SetState) -> bool {
     let mut attached = set.guards.values().filter(|guard| guard.session.is_some()).peekable();
     attached.peek().is_some() && attached.all(is_fenced)
 }

@@ -33,6 +33,8 @@ pub(super) struct SetState {
     pub(super) evidence: Option<(Evidence, Class)>,
     /// The record may be an earlier one than what was appointed; see `restored.rs`.
     pub(super) held: bool,
+    /// It has no master on record, and may have one that a restore forgot; see `bootstrap.rs`.
+    pub(super) unsettled: bool,
     /// What people said of its members.
     pub(super) said: BTreeMap<InstanceName, Said>,
     /// A pause is in force until then.
@@ -220,6 +222,7 @@ impl SetState {
             refused: false,
             evidence: None,
             held: false,
+            unsettled: false,
             said: BTreeMap::new(),
             pin_end: Time::default(),
             pin_bound: Time::default(),
@@ -290,6 +293,7 @@ impl SetState {
     pub(super) fn forget_decisions(&mut self) {
         self.record = None;
         self.held = false;
+        self.unsettled = false;
         self.evidence = None;
         self.succession = None;
         self.pending = None;

@@ -72,7 +72,8 @@ impl Arbiter {
         };
         let (master, term) = (record.master.clone(), record.term);
         let back = master.as_ref() == Some(&task.old_master);
-        let wanted = task.target.as_ref().map_or(!back, |target| master.as_ref() == Some(target));
+        let any = !back || task.forcing.others_off;
+        let wanted = task.target.as_ref().map_or(any, |target| master.as_ref() == Some(target));
         let state = match master {
             Some(master) if task.aborted.is_some() && back => TaskState::Aborted { master, term },
             Some(master) if task.aborted.is_none() && wanted => TaskState::Done { master, term },

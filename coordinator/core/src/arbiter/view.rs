@@ -103,7 +103,7 @@ impl Arbiter {
             name: set.name.clone(),
             record: set.record.as_deref().filter(|record| record.master.is_some()).cloned(),
             state: set.master_state(),
-            held: set.held,
+            held: set.held || set.unsettled,
             hold: self.hold_of(now, set),
             paused_for: if set.is_paused(now) { set.pin_end.since(now) } else { Span::ZERO },
             phase: phase(now, set),

@@ -24,6 +24,21 @@ pub struct Promised {
     pub until: Time,
 }
 
+impl Promised {
+    /// Of a promise of an earlier boot that nobody remembers: before the provider was read it may be to any term.
+    const UNREMEMBERED: Term = Term(u64::MAX);
+
+    /// What may have been promised and is not remembered.
+    pub(super) fn unremembered(until: Time) -> Self {
+        Self { term: Self::UNREMEMBERED, until }
+    }
+
+    /// Whether it is not known to whose term it is.
+    pub(super) fn is_unremembered(&self) -> bool {
+        self.term == Self::UNREMEMBERED
+    }
+}
+
 /// A master's request that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Asked {

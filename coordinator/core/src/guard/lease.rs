@@ -3,7 +3,7 @@
 //! It must not know how an engine is fenced, only whether it may still be writable.
 
 use super::io::{Action, GaveUp, Note};
-use super::{Guard, Lead, Promised};
+use super::{Guard, Lead};
 use crate::engine::DataState;
 use crate::ids::{DataId, Epoch, OpId, Term};
 use crate::message::{Grant, Relinquished};
@@ -25,10 +25,10 @@ impl Guard {
         if record.is_none() && epoch.generation <= 1 {
             // Where there is no record yet, nothing was promised. (After a restore of the provider there may have been one.)
             self.hold_until = now;
-        } else if self.hold_until > now {
-            // What nobody remembers is waited out by this run. The next run on this boot finds a file that says so.
-            let known = self.saved.promised.map_or(Time::default(), |promised| promised.until);
-            self.saved.promised = Some(Promised { term: floor, until: known.max(self.hold_until) });
+            self.saved.promised.take_if(|promised| promised.is_unremembered());
+        } else if let Some(promised) = self.saved.promised.as_mut().filter(|it| it.is_unremembered()) {
+            // Nobody was promised anything for a later term than is recorded.
+            promised.term = floor;
         }
         if let Some(master) = record.and_then(|record| record.master.clone()) {
             self.note_master(floor, master);

@@ -222,7 +222,8 @@ impl Guard {
         let hold_until = if same_boot { now } else { now + config.timing.hold };
         let mut earlier = earlier;
         if !same_boot {
-            // A moment on the clock of another boot means nothing; the whole lease above covers it.
+            // A moment on the clock of another boot means nothing; the whole lease above covers it. That is on disk with the first
+            // write of this boot, whatever is written: the next run finds a file of its own boot, and waits for nothing else (P229).
             earlier.promised = None;
             if config.rules.keep(Rule::ForgetEndedRun) {
                 // No engine outlives its machine.
@@ -232,8 +233,9 @@ impl Guard {
         let mut engine = engine::EngineState::new(now);
         engine.whole.clone_from(&earlier.whole);
         let severance = earlier.severed.map(|stamp| Severance { stamp, reach: None, report: None });
+        let unremembered = (!same_boot).then(|| Promised::unremembered(hold_until));
         let mut guard = Self {
-            saved: earlier.clone(),
+            saved: Saved { promised: earlier.promised.or(unremembered), ..earlier.clone() },
             persisted: earlier,
             persisting: None,
             floor: None,

@@ -2,7 +2,8 @@
 
 use super::restored::{BOUND, OTHER, attach_second, hear, idle_by, with_two_listed};
 use super::*;
-use crate::arbiter::{DrillAsked, Fault, Forcing, Resumed, TaskId, TaskState};
+use crate::arbiter::{DrillAsked, Fate, Fault, Forcing, Resumed, TaskId, TaskState};
+use crate::fixture::name;
 
 /// Somebody else was master of the highest term, and is not there.
 fn waits_for_a_stranger() -> Arbiter {
@@ -15,10 +16,14 @@ fn waits_for_a_stranger() -> Arbiter {
 }
 
 fn ask(arbiter: &mut Arbiter, others_off: bool) {
+    ask_at(arbiter, 20, others_off);
+}
+
+fn ask_at(arbiter: &mut Arbiter, at: u64, others_off: bool) {
     let forcing = Forcing { fence: false, others_off };
     let (task, replicaset, target) = (TaskId(1), replicaset(), None);
     let timeout = Span::from_secs(10);
-    arbiter.step(Time(20), Input::Failover { task, replicaset, target, timeout, forcing });
+    arbiter.step(Time(at), Input::Failover { task, replicaset, target, timeout, forcing });
 }
 
 #[test]
@@ -159,4 +164,78 @@ fn a_persons_word_for_a_held_set_is_taken_up() {
     assert_eq!(arbiter.task_of(&replicaset()).map(|view| view.task), Some(TaskId(11)));
     hear_of_a_stranger(&mut arbiter);
     assert_eq!(written_terms(&mut arbiter), [Term(1_005)]);
+}
+
+/// Seed 120059650: a set was removed, and a restore forgot both it and its removal. Members knew of that term, and nobody whose it was;
+/// no first appointment was made, and no person could do anything about it.
+#[test]
+fn a_set_that_a_restore_forgot_begins_anew_by_a_persons_word_for_those_who_are_not_there() {
+    let waits = |arbiter: &mut Arbiter, data: DataState| {
+        let mut beat = idle_by(Version(0), "a1");
+        (beat.known_master, beat.engine.data) = (None, data);
+        attach_second(arbiter, 11);
+        hear(arbiter, BOUND.0, SESSION, beat.clone());
+        hear(arbiter, BOUND.0, OTHER, Beat { instance: name("a2"), ..beat });
+        assert_eq!(written_terms(arbiter), [], "whoever led at that term may lead");
+        assert!(arbiter.set_view(BOUND, &replicaset()).is_some_and(|view| view.held), "people are told");
+    };
+    let marked = beat(Term(5)).engine.data;
+    for (data, reason) in [(DataState::Empty, "first-appointment"), (marked, "forced")] {
+        let mut arbiter = with_two_listed(Vec::new());
+        waits(&mut arbiter, data.clone());
+        let preview = |arbiter: &Arbiter, others_off| {
+            arbiter.forecast_failover(BOUND, &replicaset(), None, Forcing { fence: false, others_off })
+        };
+        assert!(preview(&arbiter, false).is_err_and(|why| why.contains("--others-off")));
+        let seen = preview(&arbiter, true).expect("a person may");
+        assert!(matches!(seen.fate, Fate::Replaced(_)) && seen.may_lose.is_some(), "{seen:?}");
+        ask_at(&mut arbiter, BOUND.0 + 1, true);
+        arbiter.step(Time(BOUND.0 + 2_000_000), Input::Tick);
+        let (op, record) = last_written(&mut arbiter).expect("a person has vouched");
+        assert_eq!((record.term, record.reason.as_str()), (Term(1_005), reason));
+        let master = record.master.clone().expect("somebody");
+        arbiter.step(Time(BOUND.0 + 2_000_001), Input::Written { op, outcome: WriteOutcome::Applied });
+        let led = Stand::Leading { term: record.term, writable: true };
+        let session = if master == instance() { SESSION } else { OTHER };
+        let confirmed = Beat { instance: master, stand: led, relinquished: None, ..beat(record.term) };
+        hear(&mut arbiter, BOUND.0 + 2_000_002, session, confirmed);
+        assert_eq!(ends(&mut arbiter), ["done"], "whoever it is");
+    }
+}
+
+/// It could not begin by it, and the person is told.
+#[test]
+fn a_persons_word_for_a_forgotten_set_ends_with_its_time_or_as_it_is_called_off() {
+    for aborted in [false, true] {
+        let mut arbiter = with_two_listed(Vec::new());
+        let starting = Beat { stand: Stand::Starting, ..idle_by(Version(0), "a2") };
+        attach_second(&mut arbiter, 11);
+        hear(&mut arbiter, BOUND.0, SESSION, idle_by(Version(0), "a1"));
+        hear(&mut arbiter, BOUND.0, OTHER, starting);
+        ask_at(&mut arbiter, BOUND.0 + 1, true);
+        assert_eq!(
+            ends(&mut arbiter),
+            Vec::<&str>::new(),
+            "one that is there may lead, for all that is known"
+        );
+        if aborted {
+            arbiter.step(Time(BOUND.0 + 2), Input::Abort { task: TaskId(1) });
+        }
+        let at = BOUND + Span::from_secs(if aborted { 1 } else { 11 });
+        arbiter.step(BOUND, Input::LockRenewed { valid_until: at + Span::from_secs(9) });
+        arbiter.step(at, Input::Tick);
+        assert_eq!(ends(&mut arbiter), ["failed"], "called off: {aborted}");
+        assert_eq!(written_terms(&mut arbiter), []);
+    }
+}
+
+/// How tasks have ended.
+fn ends(arbiter: &mut Arbiter) -> Vec<&'static str> {
+    let said = std::iter::from_fn(|| arbiter.pop_action());
+    let ended = said.filter_map(|action| match action {
+        Action::Task { state: TaskState::Done { .. }, .. } => Some("done"),
+        Action::Task { state: TaskState::Failed { .. }, .. } => Some("failed"),
+        _ => None,
+    });
+    ended.collect()
 }

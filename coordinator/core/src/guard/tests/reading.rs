@@ -13,6 +13,11 @@ fn recorded() -> Record {
 
 /// A guard of a run that starts, with a deadman and a stream, that has neither seen its engine nor read anything.
 fn starting() -> Hand {
+    starting_after(Saved::default(), true)
+}
+
+/// The same after a run that left this behind.
+fn starting_after(saved: Saved, same_boot: bool) -> Hand {
     let config = Config {
         instance: name("a1"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -22,7 +27,7 @@ fn starting() -> Hand {
         timing: timing(),
         rules: Rules::default(),
     };
-    let mut hand = Hand { guard: Guard::new(Time(0), config, Saved::default(), true), actions: Vec::new() };
+    let mut hand = Hand { guard: Guard::new(Time(0), config, saved, same_boot), actions: Vec::new() };
     hand.step(Time(0), Input::DeadmanUp);
     hand.step(Time(0), Input::Attached);
     hand
@@ -120,5 +125,28 @@ fn nobody_leads_before_it_has_read_or_at_a_term_that_it_read() {
         reads(&mut hand, 1);
         lead_at(&mut hand, 2, READ, Term(term));
         assert_eq!(candidate(&hand), leads, "at {term}, having read 7");
+    }
+}
+
+/// Seed 120053584: a guard that a boot had made forget its promises wrote its file, ended, and the next one found a file of its own boot.
+#[test]
+fn what_nobody_remembers_is_on_disk_before_the_provider_was_read() {
+    let first = starting_after(Saved::default(), false);
+    let left = first.actions.iter().find_map(|action| match action {
+        Action::Persist { saved, .. } => Some(saved.clone()),
+        _ => None,
+    });
+    let left = left.expect("whatever is written says what is waited out");
+    let bound = Time(0) + timing().hold;
+    // No record was ever written; or there is one, as the provider says at once, and after all of the wait.
+    for (record, at, held) in
+        [(None, 1, Time(1)), (Some(recorded()), 1, bound), (Some(recorded()), bound.0, bound)]
+    {
+        let mut next = starting_after(left.clone(), true);
+        assert_eq!(next.guard.held_until(), bound, "it has read nothing yet");
+        next.step(Time(at), Input::ProviderRead { record: record.clone(), epoch: READ });
+        assert_eq!(next.guard.held_until(), held, "recorded: {record:?}");
+        let term = next.guard.promised_last().map(|promised| promised.term);
+        assert_eq!(term, record.map(|record| record.term), "to nobody of a later term");
     }
 }

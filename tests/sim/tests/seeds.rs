@@ -106,7 +106,10 @@ const WENT_WRONG: &[(u64, &str)] = &[
         "an order to follow that was lost is carried out half a minute and a restart of the guard later",
     ),
     (110005612, "the same two seconds later, by one that has reported how much it holds"),
-    (120053584, "a guard of a machine with an empty disk writes its file, reads nothing, and is started anew"),
+    (
+        120053584,
+        "a guard of a machine with an empty disk writes its file, reads nothing, and is started anew",
+    ),
     (120059650, "a set is removed, and a restore forgets both the set and its removal"),
     (110019422, "a master that an old record calls a straggler is expelled, and asked to leave its own set"),
 ];

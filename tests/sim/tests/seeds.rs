@@ -111,6 +111,10 @@ const WENT_WRONG: &[(u64, &str)] = &[
         "a guard of a machine with an empty disk writes its file, reads nothing, and is started anew",
     ),
     (120059650, "a set is removed, and a restore forgets both the set and its removal"),
+    (
+        130029268,
+        "a pin is given up while the provider goes back to before it, and whoever takes the lock is told a bound",
+    ),
     (110019422, "a master that an old record calls a straggler is expelled, and asked to leave its own set"),
 ];
 

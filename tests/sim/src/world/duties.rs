@@ -245,7 +245,11 @@ impl World {
 
     /// Somebody takes the lock: what it is told covers every granted right.
     pub(super) fn watch_bound(&mut self, told: Span) {
-        let paused = self.provider.record().is_none_or(|record| record.pinned.is_some());
+        // A set that a restore holds is decided by what its members say, and by no bound: its record may be from before a pin that is
+        // just being given up.
+        let generation = self.provider.epoch().generation;
+        let held = |record: &Record| record.epoch.generation < generation;
+        let paused = self.provider.record().is_none_or(|record| record.pinned.is_some() || held(record));
         let told = Moment(self.now + told.0);
         let granted = self.nodes.values().filter_map(|node| {
             let guard = node.guard.as_ref().filter(|guard| !guard.rests_on_promises())?;

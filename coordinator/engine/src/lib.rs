@@ -15,6 +15,7 @@
 pub mod deadman;
 pub mod disk;
 pub mod files;
+pub mod postgres;
 pub mod redis;
 
 use async_trait::async_trait;
@@ -163,6 +164,16 @@ pub enum ConnectError {
         endpoint: String,
         /// Which mode.
         mode: String,
+    },
+    /// A setting that a guard has to change is fixed where it cannot.
+    #[error(
+        "the engine at {endpoint} was started with {setting} on its command line, where nothing else counts: leave it out"
+    )]
+    Overridden {
+        /// Where.
+        endpoint: String,
+        /// Which.
+        setting: String,
     },
     /// What answers is not such an engine.
     #[error("what answers at {endpoint} is no engine of this kind: {what}")]

@@ -1,0 +1,102 @@
+//! The mark in the data: which data set it is, and the highest term whose beginning it holds; and the statements that keep it.
+
+use super::text::literal;
+use baton_core::ids::{DataId, EngineRun, Term};
+use std::sync::Arc;
+
+/// The table; clients must leave it alone.
+pub(super) const TABLE: &str = "baton.identity";
+/// Longest identity that is believed, in bytes.
+const ID_BYTES_MAX: usize = 256;
+
+/// A mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) id: DataId,
+    pub(super) term: Term,
+}
+
+impl Mark {
+    /// As the row has it; `None` if nobody of ours wrote that.
+    pub(super) fn read(term: &str, id: &str) -> Option<Self> {
+        let sane = !id.is_empty() && id.len() <= ID_BYTES_MAX;
+        sane.then_some(())?;
+        Some(Self { id: DataId(Arc::from(id)), term: Term(term.parse().ok()?) })
+    }
+
+    /// Puts it into the data. Commits of the mark wait for this server's disk alone: a new master's replicas are not there yet.
+    pub(super) fn write(&self) -> String {
+        self.put("term = excluded.term, identity = excluded.identity, touched = now()")
+    }
+
+    /// Puts it back where it is gone, and changes it where it is not.
+    pub(super) fn put_back(&self) -> String {
+        self.put("touched = now()")
+    }
+
+    fn put(&self, update: &str) -> String {
+        let (term, id) = (self.term, literal(&self.id.0));
+        format!(
+            "BEGIN; SET LOCAL synchronous_commit = local; \
+             CREATE TABLE IF NOT EXISTS {TABLE} (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), \
+             term bigint NOT NULL, identity text NOT NULL, touched timestamptz NOT NULL DEFAULT now()); \
+             INSERT INTO {TABLE} (term, identity) VALUES ({term}, {id}) ON CONFLICT (only_one) DO UPDATE SET {update}; \
+             COMMIT"
+        )
+    }
+}
+
+/// One tiny write that passes what a client's would, but the wait for replicas: a master without enough of them is well.
+pub(super) const TOUCH: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
+    UPDATE baton.identity SET touched = now(); COMMIT";
+
+/// What one run of the engine was marked with while it was master: a user may remove the table, and the run is still the same data.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    known: Option<(EngineRun, Mark)>,
+}
+
+impl Memory {
+    /// The mark of a look at a master, as it is read or as it was.
+    pub(super) fn of_master(&mut self, run: &EngineRun, read: Option<Mark>) -> Option<Mark> {
+        if let Some(mark) = read {
+            self.known = Some((run.clone(), mark));
+        }
+        self.of_run(run)
+    }
+
+    /// What this run was marked with.
+    pub(super) fn of_run(&self, run: &EngineRun) -> Option<Mark> {
+        self.known.as_ref().filter(|(known, _)| known == run).map(|(_, mark)| mark.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_write_is_a_mark() {
+        let mark = Mark::read("7", "orders").expect("ours");
+        assert_eq!((mark.term, &*mark.id.0), (Term(7), "orders"));
+        for (term, id) in [("", "orders"), ("-1", "orders"), ("7", ""), ("7", &"x".repeat(257))] {
+            assert_eq!(Mark::read(term, id), None, "{term} {id}");
+        }
+    }
+
+    #[test]
+    fn an_identity_cannot_end_its_literal() {
+        let mark = Mark { id: DataId(Arc::from("a'; DROP TABLE t; --")), term: Term(3) };
+        assert!(mark.write().contains("VALUES (3, 'a''; DROP TABLE t; --')"));
+    }
+
+    #[test]
+    fn the_memory_is_of_one_run() {
+        let (one, other) = (EngineRun("1".into()), EngineRun("2".into()));
+        let mut memory = Memory::default();
+        let mark = Mark::read("7", "orders");
+        assert_eq!(memory.of_master(&one, mark.clone()), mark);
+        assert_eq!(memory.of_master(&one, None), mark, "a user removed it");
+        assert_eq!(memory.of_master(&other, None), None);
+    }
+}

@@ -1,0 +1,301 @@
+//! What is asked of a server, step by step. Each ends with a look over the same connection.
+
+use super::Options;
+use super::connection::Session;
+use super::control::Control;
+use super::mark::{Mark, Memory};
+use super::probe::Look;
+use super::text::{Upstream, literal};
+use baton_core::engine::{EngineCommand, Probe};
+use baton_core::position::Position;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_postgres::SimpleQueryMessage;
+
+/// How often is looked whether an order has taken effect.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server answered that it would not.
+    Refused(String),
+    /// There was no answer.
+    Broken(String),
+}
+
+impl Failure {
+    fn system(what: &str, error: &std::io::Error) -> Self {
+        Self::Refused(format!("{what}: {error}"))
+    }
+}
+
+/// What one connection has to remember of its orders.
+pub(super) struct Orders {
+    options: Arc<Options>,
+    password: Option<String>,
+    /// No other connection of ours can carry out an order any more.
+    alone: bool,
+    /// The round of the last question about a quorum, and what the replicas were to hold then.
+    awaited: Option<(u32, u64, u64)>,
+}
+
+impl Orders {
+    pub(super) fn new(options: Arc<Options>, password: Option<String>) -> Self {
+        Self { options, password, alone: false, awaited: None }
+    }
+
+    pub(super) async fn carry_out(
+        &mut self,
+        session: &Session,
+        command: &EngineCommand,
+        memory: &Arc<Mutex<Memory>>,
+    ) -> Result<Probe, Failure> {
+        match command {
+            EngineCommand::Probe => {}
+            EngineCommand::Fence => {
+                let look = session.look().await?;
+                if !look.standby {
+                    return self.shut_down(session, &look, memory).await;
+                }
+                self.cut(session).await?;
+            }
+            EngineCommand::Quorum { ack_quorum, round } => {
+                return self.quorum(session, *ack_quorum, *round, memory).await;
+            }
+            EngineCommand::Promote { term, data_id, ack_quorum } => {
+                let mark = Mark { id: data_id.clone(), term: *term };
+                self.promote(session, &mark, *ack_quorum, memory).await?;
+            }
+            EngineCommand::Follow { endpoint } => self.follow(session, &endpoint.0).await?,
+        }
+        let look = session.look().await?;
+        probe(session, &look, memory).await
+    }
+
+    /// Ends earlier connections that may still carry out an order; see the folder's page.
+    async fn be_alone(&mut self, session: &Session) -> Result<(), Failure> {
+        if self.alone {
+            return Ok(());
+        }
+        let name = literal(&format!("baton orders {}", self.options.name));
+        session.run(&format!("SET application_name = {name}")).await?;
+        let others = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE application_name = {name} AND usename = current_user AND pid <> pg_backend_pid()"
+        );
+        while rows(&session.run(&others).await?) > 0 {
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.alone = true;
+        Ok(())
+    }
+
+    /// Sets a parameter for now and for every later start, and waits until it counts here.
+    async fn set(&self, session: &Session, name: &str, value: &str) -> Result<(), Failure> {
+        // A statement of its own: it is refused in any transaction, and several statements are one.
+        session.run(&format!("ALTER SYSTEM SET {name} TO {}", literal(value))).await?;
+        session.run("SELECT pg_reload_conf()").await?;
+        let wanted = format!("SELECT WHERE current_setting('{name}') = {}", literal(value));
+        while rows(&session.run(&wanted).await?) == 0 {
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Stops replication, and waits until everything that came is replayed: only then does the mark say whose it is.
+    async fn cut(&mut self, session: &Session) -> Result<(), Failure> {
+        self.be_alone(session).await?;
+        self.set(session, "primary_conninfo", "").await?;
+        while !session.look().await?.is_cut() {
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a primary, in order; its standbys get all of its log first. `Refused`: it cannot be ended from here.
+    async fn shut_down(
+        &self,
+        session: &Session,
+        look: &Look,
+        memory: &Arc<Mutex<Memory>>,
+    ) -> Result<Probe, Failure> {
+        let last = probe(session, look, memory).await?;
+        let server = parent_of(look.backend)
+            .ok_or_else(|| Failure::Refused("its main process is not to be seen from here".to_owned()))?;
+        let pid = i32::try_from(server).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| Failure::Refused("its main process has no number".to_owned()))?;
+        kill_process(pid, Signal::INT)
+            .map_err(|error| Failure::system("its main process cannot be told to end", &error.into()))?;
+        while !session.is_closed() || is_running(server) {
+            tokio::time::sleep(AGAIN).await;
+        }
+        let control = Control::read(&self.options.data_dir)
+            .map_err(|error| Failure::Broken(format!("its control file cannot be read: {error}")))?;
+        if !control.clean {
+            return Err(Failure::Broken("it did not end in order".to_owned()));
+        }
+        let position = match last.position {
+            Position::At { term, .. } => Position::At { term, offset: control.checkpoint },
+            Position::Unknown => Position::Unknown,
+        };
+        Ok(Probe { writable: false, position, replicas_caught_up: 0, ..last })
+    }
+
+    async fn promote(
+        &mut self,
+        session: &Session,
+        mark: &Mark,
+        ack_quorum: u32,
+        memory: &Arc<Mutex<Memory>>,
+    ) -> Result<(), Failure> {
+        let look = session.look().await?;
+        if !look.standby {
+            return Err(Failure::Refused("it is a primary already, and was not fenced".to_owned()));
+        }
+        self.be_alone(session).await?;
+        self.set(session, "synchronous_standby_names", &standby_names(ack_quorum)).await?;
+        session.run("SELECT pg_promote(false)").await?;
+        let look = loop {
+            let look = session.look().await?;
+            if !look.standby {
+                break look;
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        match session.run_as_one(&mark.write()).await {
+            Ok(_) => Ok(()),
+            // A master without its mark must not stay one: its data would claim the last term.
+            Err(Failure::Refused(why)) => match self.shut_down(session, &look, memory).await {
+                Ok(_) => Err(Failure::Broken(why)),
+                Err(Failure::Refused(undo) | Failure::Broken(undo)) => {
+                    Err(Failure::Broken(format!("{why}; and it could not be ended: {undo}")))
+                }
+            },
+            Err(broken) => Err(broken),
+        }
+    }
+
+    /// Every connected replica counts, as everywhere where an engine cannot be told who: the guard cuts off who must not.
+    async fn quorum(
+        &mut self,
+        session: &Session,
+        ack_quorum: u32,
+        round: u64,
+        memory: &Arc<Mutex<Memory>>,
+    ) -> Result<Probe, Failure> {
+        self.be_alone(session).await?;
+        self.set(session, "synchronous_standby_names", &standby_names(ack_quorum)).await?;
+        let look = session.look().await?;
+        let target = match self.awaited {
+            Some((asked, of, target)) if (asked, of) == (ack_quorum, round) => target,
+            _ => look.offset(),
+        };
+        self.awaited = Some((ack_quorum, round, target));
+        let holding = format!(
+            "SELECT FROM pg_stat_replication WHERE state = 'streaming' AND flush_lsn - '0/0'::pg_lsn >= {target}"
+        );
+        let held = rows(&session.run(&holding).await?);
+        let seen = probe(session, &look, memory).await?;
+        Ok(Probe { replicas_caught_up: seen.replicas_caught_up.max(held), ..seen })
+    }
+
+    async fn follow(&mut self, session: &Session, master: &str) -> Result<(), Failure> {
+        let Some((host, port)) = master.rsplit_once(':') else {
+            return Err(Failure::Refused(format!("{master:?} is no host:port")));
+        };
+        if !session.look().await?.standby {
+            return Err(Failure::Refused("it is a primary, and has to be fenced first".to_owned()));
+        }
+        self.be_alone(session).await?;
+        let passfile = self.write_passfile()?;
+        let upstream = Upstream {
+            host: host.trim_start_matches('[').trim_end_matches(']'),
+            port,
+            user: &self.options.user,
+            passfile: passfile.as_deref(),
+            name: &self.options.name,
+        };
+        self.set(session, "primary_conninfo", &upstream.to_conninfo()).await
+    }
+
+    /// The server reads the password itself, and nobody else may.
+    fn write_passfile(&self) -> Result<Option<PathBuf>, Failure> {
+        let Some(password) = &self.password else { return Ok(None) };
+        let file = self.options.data_dir.join("baton.pgpass");
+        let escaped = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
+        let line = format!("*:*:*:{}:{}\n", escaped(&self.options.user), escaped(password));
+        let write = || -> std::io::Result<()> {
+            let owner = std::fs::metadata(&self.options.data_dir)?;
+            let next = file.with_extension("pgpass.next");
+            let mut opened = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&next)?;
+            opened.write_all(line.as_bytes())?;
+            // Of no effect where it is ours anyway.
+            std::os::unix::fs::fchown(&opened, Some(owner.uid()), Some(owner.gid()))?;
+            std::fs::rename(&next, &file)
+        };
+        write()
+            .map_err(|error| Failure::system("the password file for the server cannot be written", &error))?;
+        Ok(Some(file))
+    }
+}
+
+fn standby_names(ack_quorum: u32) -> String {
+    if ack_quorum == 0 { String::new() } else { format!("ANY {ack_quorum} (*)") }
+}
+
+fn rows(messages: &[SimpleQueryMessage]) -> u32 {
+    let count = messages.iter().filter(|message| matches!(message, SimpleQueryMessage::Row(_))).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+async fn probe(session: &Session, look: &Look, memory: &Arc<Mutex<Memory>>) -> Result<Probe, Failure> {
+    let mark = session.mark(look).await?;
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(look.to_probe(mark, &mut memory))
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+fn stat_of(pid: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.to_owned())
+}
+
+/// The process that a server's process came from: its main one.
+pub(super) fn parent_of(backend: u32) -> Option<u32> {
+    let parent = stat_of(backend)?.split(' ').nth(1)?.parse().ok()?;
+    (parent > 1).then_some(parent)
+}
+
+/// Whether a process has not ended; one that nobody has waited for yet has.
+fn is_running(pid: u32) -> bool {
+    stat_of(pid).is_some_and(|fields| !fields.starts_with('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_wait_for_nobody_or_for_any() {
+        assert_eq!(standby_names(0), "");
+        assert_eq!(standby_names(2), "ANY 2 (*)");
+    }
+
+    #[test]
+    fn a_process_and_its_parent_are_found() {
+        let own = std::process::id();
+        assert!(is_running(own));
+        assert_eq!(parent_of(own), Some(std::os::unix::process::parent_id()).filter(|parent| *parent > 1));
+        assert!(!is_running(u32::MAX));
+    }
+}

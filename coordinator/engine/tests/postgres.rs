@@ -1,0 +1,522 @@
+//! The PostgreSQL engine against real servers, two or three where it takes them. They need another system user than root: as root they
+//! run as `postgres`, which the Debian package brings.
+
+use crate::support::{KillOnDrop, PATIENCE, gone, signal, until};
+use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
+use baton_core::ids::{DataId, Endpoint, Term};
+use baton_core::position::Position;
+use baton_engine::postgres::{Options, Postgres};
+use baton_engine::{ConnectError, EngineConnection, EngineKind, WriteCheck};
+use rustix::process::Signal;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+const PASSWORD: &str = "se:cr\\et'";
+
+/// What an operator gives the coordinator's user, and no more.
+const GRANTS: &str = "CREATE ROLE baton LOGIN REPLICATION PASSWORD 'se:cr\\et''';
+GRANT pg_monitor TO baton;
+GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf() TO baton;
+GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, synchronous_standby_names TO baton;
+CREATE SCHEMA baton AUTHORIZATION baton;
+CREATE ROLE app LOGIN PASSWORD 'app';
+GRANT CREATE ON SCHEMA public TO app;
+";
+
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 11_000 + u16::try_from(std::process::id() % 100).expect("below 100") * 100;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The server's programs, of the latest version that is there.
+fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed");
+    let mut found: Vec<_> = versions.flatten().map(|entry| entry.path().join("bin").join(name)).collect();
+    found.sort();
+    found.into_iter().rfind(|path| path.exists()).expect("postgresql is installed")
+}
+
+/// A command as a user that PostgreSQL runs under.
+fn as_user(words: &[String]) -> Vec<String> {
+    let prefix: &[&str] = if rustix::process::geteuid().is_root() {
+        &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    } else {
+        &[]
+    };
+    prefix.iter().map(|word| (*word).to_owned()).chain(words.iter().cloned()).collect()
+}
+
+fn run(words: &[String], input: Option<&Path>) {
+    let words = as_user(words);
+    let stdin = input.map_or_else(Stdio::null, |file| fs::File::open(file).expect("readable").into());
+    let output = Command::new(&words[0]).args(&words[1..]).stdin(stdin).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("ERROR"), "{words:?}: {said}");
+}
+
+/// A folder of that user.
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    if rustix::process::geteuid().is_root() {
+        let given =
+            Command::new("chown").arg("postgres:").arg(folder.path()).status().expect("chown is there");
+        assert!(given.success());
+    }
+    folder
+}
+
+/// An empty data directory with the roles, made once and copied: copies are of one history, as clones are.
+fn template() -> &'static Path {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = folder();
+        let data = folder.path().join("data").display().to_string();
+        let auth = ["-N", "-U", "postgres", "--auth-host=scram-sha-256", "--auth-local=trust"];
+        let initdb = [program("initdb").display().to_string(), "-D".into(), data.clone()];
+        run(&initdb.into_iter().chain(auth.map(str::to_owned)).collect::<Vec<_>>(), None);
+        let grants = folder.path().join("grants.sql");
+        fs::write(&grants, GRANTS.replace(";\n", ";\n\n")).expect("writable");
+        let single = ["--single", "-j", "-D", &data, "postgres"].map(str::to_owned);
+        let single: Vec<_> = [program("postgres").display().to_string()].into_iter().chain(single).collect();
+        run(&single, Some(&grants));
+        folder
+    });
+    made.path()
+}
+
+struct Server {
+    dir: TempDir,
+    port: u16,
+    process: Option<(std::process::Child, KillOnDrop)>,
+    kind: Postgres,
+}
+
+impl Server {
+    async fn fenced(name: &str) -> Self {
+        let mut server = Self::new(name);
+        server.start_fenced();
+        server.wait().await;
+        server
+    }
+
+    fn new(name: &str) -> Self {
+        let (dir, port) = (folder(), free_port());
+        let (from, to) = (template().join("data"), dir.path().join("data"));
+        let copied = Command::new("cp").arg("-a").arg(from).arg(&to).status().expect("cp is there");
+        assert!(copied.success());
+        let password_file = dir.path().join("password");
+        fs::write(&password_file, format!("{PASSWORD}\n")).expect("writable");
+        let kind = Postgres::new(options(port, &to, Some(password_file), name));
+        Self { dir, port, process: None, kind }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn command(&self) -> Vec<String> {
+        let data = self.data().display().to_string();
+        let mut words = vec![program("postgres").display().to_string(), "-D".into(), data];
+        let port = format!("port={}", self.port);
+        let settings = ["fsync=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", &port];
+        words.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
+        as_user(&words)
+    }
+
+    fn start_fenced(&mut self) {
+        let command = self.kind.fenced_command(&self.command());
+        self.start(&command);
+    }
+
+    fn start(&mut self, command: &[String]) {
+        let log = fs::File::create(self.dir.path().join("log")).expect("writable");
+        let child = Command::new(&command[0])
+            .args(&command[1..])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it starts");
+        let kill = KillOnDrop(child.id());
+        self.process = Some((child, kill));
+    }
+
+    async fn wait(&self) {
+        until("a server", || async { self.kind.connect(PATIENCE).await.ok() }).await;
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
+    }
+
+    /// It ends with all its processes and in no order, as the deadman ends it.
+    fn kill(&mut self) {
+        let (mut child, kill) = self.process.take().expect("it runs");
+        signal(kill.0, Signal::QUIT);
+        child.wait().expect("reaped");
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint(format!("127.0.0.1:{}", self.port).into())
+    }
+
+    async fn connect(&self) -> Box<dyn EngineConnection> {
+        self.kind.connect(PATIENCE).await.expect("connected")
+    }
+
+    async fn outcome(&self, command: EngineCommand) -> EngineOutcome {
+        self.connect().await.execute(&command, PATIENCE).await
+    }
+
+    async fn run(&self, command: EngineCommand) -> Probe {
+        match self.outcome(command.clone()).await {
+            EngineOutcome::Done(probe) => probe,
+            other => panic!("{command:?}: {other:?}"),
+        }
+    }
+
+    async fn probe(&self) -> Probe {
+        self.run(EngineCommand::Probe).await
+    }
+
+    async fn promote(&self, term: u64, ack_quorum: u32) -> Probe {
+        self.run(EngineCommand::Promote { term: Term(term), data_id: id(), ack_quorum }).await
+    }
+
+    /// Follows `master` and waits until the link is up.
+    async fn follow(&self, master: &Self) -> Probe {
+        self.run(EngineCommand::Follow { endpoint: master.endpoint() }).await;
+        let linked = || async { Some(self.probe().await).filter(|probe| probe.link_up) };
+        until("a link", linked).await
+    }
+
+    /// What a client gets for its statements: the last row's first column, or the error.
+    async fn client(&self, statements: &str) -> Result<String, String> {
+        let line = format!("host=127.0.0.1 port={} user=app password=app dbname=postgres", self.port);
+        let (client, carrier) =
+            tokio_postgres::connect(&line, NoTls).await.map_err(|error| error.to_string())?;
+        let carrier = tokio::spawn(async move { drop(carrier.await) });
+        let answer = client.simple_query(statements).await;
+        carrier.abort();
+        let said =
+            |error: tokio_postgres::Error| error.as_db_error().map_or(error.to_string(), ToString::to_string);
+        let rows = answer.map_err(said)?;
+        let last = rows.iter().rev().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        Ok(last.unwrap_or_default())
+    }
+}
+
+fn options(port: u16, data: &Path, password_file: Option<PathBuf>, name: &str) -> Options {
+    Options {
+        address: format!("127.0.0.1:{port}"),
+        user: "baton".into(),
+        database: "postgres".into(),
+        password_file,
+        data_dir: data.to_owned(),
+        name: name.into(),
+    }
+}
+
+fn id() -> DataId {
+    DataId("orders".into())
+}
+
+fn marked(term: u64) -> DataState {
+    DataState::Marked { id: id(), term: Term(term) }
+}
+
+/// A master at term 1 with two replicas.
+async fn three() -> (Server, Server, Server) {
+    let (a, b, c) = (Server::fenced("a1").await, Server::fenced("a2").await, Server::fenced("a3").await);
+    a.promote(1, 0).await;
+    b.follow(&a).await;
+    c.follow(&a).await;
+    (a, b, c)
+}
+
+async fn holds(server: &Server, position: Position) -> Probe {
+    let held = || async { Some(server.probe().await).filter(|probe| probe.position.holds(&position)) };
+    until("a position", held).await
+}
+
+#[tokio::test]
+async fn it_starts_fenced_whatever_it_was() {
+    let mut server = Server::fenced("a1").await;
+    let fresh = server.probe().await;
+    assert_eq!((fresh.writable, fresh.follows, fresh.data), (false, None, DataState::Empty));
+    let run = fresh.run;
+    server.promote(1, 0).await;
+    server.client("CREATE TABLE t (i int); INSERT INTO t VALUES (7)").await.expect("it takes writes");
+    server.kill();
+    server.start_fenced();
+    server.wait().await;
+    let probe = server.probe().await;
+    assert_eq!((probe.writable, probe.follows, &probe.data), (false, None, &marked(1)));
+    assert_ne!(probe.run, run, "another run");
+    assert_eq!(server.client("SELECT i FROM t").await, Ok("7".into()));
+    let refused = server.client("INSERT INTO t VALUES (8)").await.expect_err("it is fenced");
+    assert!(refused.contains("read-only"), "{refused}");
+}
+
+#[tokio::test]
+async fn promotion_marks_and_opens_and_is_made_of_a_standby_only() {
+    let server = Server::fenced("a1").await;
+    let promoted = server.promote(3, 0).await;
+    assert_eq!((promoted.writable, &promoted.data), (true, &marked(3)));
+    assert!(matches!(promoted.position, Position::At { term: Term(3), offset: 1.. }));
+    let again = EngineCommand::Promote { term: Term(4), data_id: id(), ack_quorum: 0 };
+    assert!(matches!(server.outcome(again).await, EngineOutcome::Refused(_)));
+    let follow = EngineCommand::Follow { endpoint: Endpoint("127.0.0.1:1".into()) };
+    assert!(matches!(server.outcome(follow).await, EngineOutcome::Refused(_)));
+}
+
+#[tokio::test]
+async fn a_failover_by_severing_restarts_nobody_and_loses_nothing() {
+    let (mut a, b, c) = three().await;
+    a.client("CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 1000)").await.expect("written");
+    let last = a.probe().await;
+    holds(&b, last.position).await;
+    a.kill();
+    let (cut_b, cut_c) = (b.run(EngineCommand::Fence).await, c.run(EngineCommand::Fence).await);
+    for cut in [&cut_b, &cut_c] {
+        assert_eq!((&cut.follows, cut.link_up, cut.writable), (&None, false, false));
+        assert_eq!(cut.data, marked(1));
+    }
+    // (Not the position that the master named last, which may be amid a record that nobody was told of.)
+    assert_eq!(b.client("SELECT count(*) FROM t").await, Ok("1000".into()));
+    b.promote(2, 0).await;
+    b.client("INSERT INTO t VALUES (1001)").await.expect("it takes writes");
+    c.follow(&b).await;
+    let probe = holds(&c, b.probe().await.position).await;
+    assert_eq!((probe.run, probe.data), (cut_c.run, marked(2)));
+    assert_eq!(c.client("SELECT count(*) FROM t").await, Ok("1001".into()));
+}
+
+#[tokio::test]
+async fn a_fenced_primary_ends_in_order_and_its_replica_has_all_of_it() {
+    let (mut a, b, _c) = three().await;
+    a.client("CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 10000)")
+        .await
+        .expect("written");
+    let mut connection = a.connect().await;
+    let fenced = match connection.execute(&EngineCommand::Fence, PATIENCE).await {
+        EngineOutcome::Done(probe) => probe,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((fenced.writable, &fenced.data), (false, &marked(1)));
+    assert!(connection.is_closed(), "its run is over");
+    holds(&b, fenced.position).await;
+    b.run(EngineCommand::Fence).await;
+    b.promote(2, 0).await;
+    assert_eq!(b.client("SELECT count(*) FROM t").await, Ok("10000".into()));
+    // It comes home without a copy: nothing of it is unknown to the next master.
+    a.kill();
+    a.start_fenced();
+    a.wait().await;
+    a.follow(&b).await;
+    assert_eq!(holds(&a, b.probe().await.position).await.data, marked(2));
+}
+
+#[tokio::test]
+async fn commits_wait_for_a_replica_from_the_first_one_on_and_the_write_check_does_not() {
+    let (a, b) = (Server::fenced("a1").await, Server::fenced("a2").await);
+    let promoted = a.promote(1, 1).await;
+    assert_eq!(promoted.data, marked(1), "the mark itself waits for nobody");
+    let create = a.client("CREATE TABLE t (i int)");
+    assert!(tokio::time::timeout(Duration::from_millis(500), create).await.is_err(), "nobody is there");
+    assert!(matches!(a.connect().await.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    b.follow(&a).await;
+    a.client("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)").await.expect("one holds it");
+    let mut connection = a.connect().await;
+    let ask = EngineCommand::Quorum { ack_quorum: 1, round: 7 };
+    let mut held = 0;
+    for _ in 0..100 {
+        if let EngineOutcome::Done(probe) = connection.execute(&ask, PATIENCE).await {
+            held = held.max(probe.replicas_caught_up);
+        }
+    }
+    assert_eq!(held, 1);
+    b.run(EngineCommand::Fence).await;
+    a.run(EngineCommand::Quorum { ack_quorum: 0, round: 8 }).await;
+    a.client("INSERT INTO t VALUES (2)").await.expect("nobody has to hold it");
+}
+
+#[tokio::test]
+async fn the_write_check_is_refused_where_nothing_may_be_written_and_puts_the_mark_back() {
+    let server = Server::fenced("a1").await;
+    let mut connection = server.connect().await;
+    let check = connection.check_write(PATIENCE).await;
+    assert!(matches!(check, WriteCheck::Refused(_)), "{check:?}");
+    server.promote(1, 0).await;
+    assert!(matches!(connection.check_write(PATIENCE).await, WriteCheck::Done(_)), "after the refusal too");
+    let drop = EngineCommand::Probe;
+    assert!(matches!(connection.execute(&drop, PATIENCE).await, EngineOutcome::Done(_)));
+    let admin = format!("host=127.0.0.1 port={} user=baton dbname=postgres", server.port);
+    let mut config: tokio_postgres::Config = admin.parse().expect("it reads so");
+    let (client, carrier) = config.password(PASSWORD).connect(NoTls).await.expect("connected");
+    tokio::spawn(async move { std::mem::drop(carrier.await) });
+    client.simple_query("DROP TABLE baton.identity").await.expect("a user may");
+    assert_eq!(server.probe().await.data, marked(1), "it is the same data");
+    assert!(matches!(connection.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    let read = client.simple_query("SELECT identity FROM baton.identity").await.expect("it is back");
+    assert!(!read.is_empty());
+}
+
+#[tokio::test]
+async fn empty_and_foreign_data_are_told_apart() {
+    let mut server = Server::new("a1");
+    let command = server.command();
+    server.start(&command);
+    server.wait().await;
+    assert_eq!(server.probe().await.data, DataState::Empty);
+    assert!(server.probe().await.writable, "nobody has fenced it");
+    server.client("CREATE TABLE t (i int)").await.expect("it takes writes");
+    assert_eq!(server.probe().await.data, DataState::Unmarked);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_a_connection_is_named() {
+    let server = Server::fenced("a1").await;
+    let named = |password: Option<&str>, user: &str| {
+        let file = password.map(|password| {
+            let file = server.dir.path().join(format!("password-{password}"));
+            fs::write(&file, password).expect("writable");
+            file
+        });
+        let options = Options { user: user.into(), ..options(server.port, &server.data(), file, "a1") };
+        async move { Postgres::new(options).connect(PATIENCE).await.err().expect("there is no way") }
+    };
+    assert!(matches!(named(None, "baton").await, ConnectError::PasswordNeeded { .. }));
+    assert!(matches!(named(Some("wrong"), "baton").await, ConnectError::PasswordRefused { .. }));
+    assert!(matches!(named(Some("app"), "nobody").await, ConnectError::PasswordRefused { .. }));
+    let nobody = options(free_port(), &server.data(), None, "a1");
+    let missing = Postgres::new(nobody).connect(PATIENCE).await.err().expect("nobody is there");
+    assert!(matches!(missing, ConnectError::Missing { .. }), "{missing:?}");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("it has one").port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.expect("somebody comes");
+        let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
+        // Until it has had enough.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let strange = Postgres::new(options(port, &server.data(), None, "a1"));
+    let strange = strange.connect(Duration::from_secs(2)).await.err().expect("it is none");
+    assert!(
+        matches!(strange, ConnectError::NotThisKind { .. } | ConnectError::TimedOut { .. }),
+        "{strange:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_user_without_the_grants_is_told_so() {
+    let server = Server::fenced("a1").await;
+    let file = server.dir.path().join("app");
+    fs::write(&file, "app").expect("writable");
+    let options = Options { user: "app".into(), ..options(server.port, &server.data(), Some(file), "a1") };
+    let refused = Postgres::new(options).connect(PATIENCE).await.err().expect("it may not look");
+    assert!(
+        matches!(&refused, ConnectError::Forbidden { what, .. } if what.contains("42501")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed() {
+    let server = Server::fenced("a1").await;
+    let mut connection = server.connect().await;
+    let stopped = backend(&server).await;
+    signal(stopped, Signal::STOP);
+    let outcome = connection.execute(&EngineCommand::Fence, Duration::from_millis(300)).await;
+    assert!(matches!(outcome, EngineOutcome::Unknown(_)), "{outcome:?}");
+    assert!(connection.is_closed());
+    let later = connection.execute(&EngineCommand::Probe, PATIENCE).await;
+    assert!(matches!(later, EngineOutcome::Unknown(_)));
+    signal(stopped, Signal::CONT);
+}
+
+/// The processes of those connections of ours that were given orders; before any was, of the one that there is.
+async fn backends(server: &Server) -> Vec<u32> {
+    let asked = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'baton orders %' \
+        OR application_name LIKE 'baton %' AND (SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name LIKE 'baton %')";
+    // Only who is in pg_monitor sees it.
+    let line =
+        format!("host=127.0.0.1 port={} user=baton dbname=postgres application_name=test", server.port);
+    let mut config: tokio_postgres::Config = line.parse().expect("it reads so");
+    let (client, carrier) = config.password(PASSWORD).connect(NoTls).await.expect("connected");
+    let carrier = tokio::spawn(async move { drop(carrier.await) });
+    let rows = client.simple_query(asked).await.expect("it answers");
+    carrier.abort();
+    let pid = |message: &tokio_postgres::SimpleQueryMessage| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    };
+    rows.iter().filter_map(pid).collect()
+}
+
+async fn backend(server: &Server) -> u32 {
+    let one = || async { backends(server).await.first().copied() };
+    until("a connection", one).await
+}
+
+/// A process of the server sleeps with an order in its socket, while another connection gives orders. It wakes, and obeys nobody.
+#[tokio::test]
+async fn an_order_over_an_earlier_connection_is_carried_out_before_a_later_one_or_never() {
+    let server = Server::fenced("a1").await;
+    let line = format!("host=127.0.0.1 port={} user=baton dbname=postgres", server.port);
+    let mut config: tokio_postgres::Config = line.parse().expect("it reads so");
+    config.password(PASSWORD).application_name("baton orders a1");
+    let (earlier, carrier) = config.connect(NoTls).await.expect("connected");
+    tokio::spawn(async move { drop(carrier.await) });
+    let asleep = backend(&server).await;
+    signal(asleep, Signal::STOP);
+    let late = "ALTER SYSTEM SET primary_conninfo TO 'host=127.0.0.1 port=1'";
+    let sent = tokio::time::timeout(Duration::from_millis(100), earlier.simple_query(late));
+    assert!(sent.await.is_err(), "it sleeps");
+    let mut connection = server.connect().await;
+    let fence = tokio::spawn(async move { connection.execute(&EngineCommand::Fence, PATIENCE).await });
+    until("the second one to give orders, too", || async {
+        (backends(&server).await.len() == 2).then_some(())
+    })
+    .await;
+    signal(asleep, Signal::CONT);
+    let fenced = fence.await.expect("it ends");
+    assert!(matches!(&fenced, EngineOutcome::Done(probe) if probe.follows.is_none()), "{fenced:?}");
+    gone(asleep).await;
+    let file = fs::read_to_string(server.data().join("postgresql.auto.conf")).expect("readable");
+    assert!(!file.contains("port=1"), "the earlier order is nobody's any more: {file}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_whom_to_follow_on_its_command_line_is_refused() {
+    let mut server = Server::new("a1");
+    let mut command = server.command();
+    command.extend(["-c".to_owned(), "primary_conninfo=host=127.0.0.1 port=1".to_owned()]);
+    let command = server.kind.fenced_command(&command);
+    server.start(&command);
+    let seen = || async {
+        match server.kind.connect(PATIENCE).await.err()? {
+            ConnectError::Missing { .. } | ConnectError::Loading { .. } => None,
+            other => Some(other),
+        }
+    };
+    let refused = until("an answer", seen).await;
+    assert!(matches!(&refused, ConnectError::Overridden { setting, .. } if setting == "primary_conninfo"));
+    assert!(server.pid() > 1);
+}

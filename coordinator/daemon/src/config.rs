@@ -133,11 +133,18 @@ pub struct EngineConfig {
     pub log_file: PathBuf,
 }
 
-/// The engines that this version can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The engines that this version can run, with what only they are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     /// Redis or Valkey.
     Redis,
+    /// PostgreSQL. Its data directory is always given.
+    Postgres {
+        /// By which name the guard logs in, and replicas at their master.
+        user: String,
+        /// Which database has the mark.
+        database: String,
+    },
 }
 
 impl Config {

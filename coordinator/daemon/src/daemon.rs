@@ -8,8 +8,9 @@ use self::ending::Running;
 use self::serving::{Services, publish_lock, refuse_all, serve_http};
 use crate::arbiter_shell;
 use crate::clock;
-use crate::config::{Config, EngineKind as ConfiguredKind, InstanceConfig};
+use crate::config::Config;
 use crate::contender;
+use crate::engines;
 use crate::guard_shell;
 use crate::link::host::{Guarded, HostLink};
 use crate::link::peers::Peers;
@@ -25,8 +26,6 @@ use baton_client::status::ClusterStatus;
 use baton_core::ids::InstanceName;
 use baton_core::message::Beat;
 use baton_core::time::Time;
-use baton_engine::EngineKind;
-use baton_engine::redis::Redis;
 use baton_provider::switching::{MovingView, SwitchingProvider};
 use baton_provider::{LockView, ProviderError, StateProvider};
 use std::collections::BTreeMap;
@@ -363,7 +362,7 @@ fn start_guards(
             live: common.live.clone(),
             peers: Arc::clone(peers),
             provider: Arc::clone(&common.provider),
-            kind: engine_kind(instance),
+            kind: engines::engine_of(instance),
             program: program.clone(),
             beats: beats.clone(),
             view,
@@ -389,13 +388,4 @@ fn start_guards(
         drop(beats);
     });
     Ok((guards, tasks))
-}
-
-fn engine_kind(instance: &InstanceConfig) -> Arc<dyn EngineKind> {
-    let engine = &instance.engine;
-    match engine.kind {
-        ConfiguredKind::Redis => {
-            Arc::new(Redis::new(engine.connect.to_string(), engine.password_file.clone()))
-        }
-    }
 }

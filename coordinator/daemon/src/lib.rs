@@ -8,6 +8,7 @@ pub mod config;
 pub mod contender;
 pub mod daemon;
 pub mod directory;
+pub mod engines;
 pub mod guard_shell;
 pub mod http;
 pub mod kept;

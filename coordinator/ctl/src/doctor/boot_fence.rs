@@ -2,16 +2,15 @@
 //! long as nobody else starts it; an adopted one is what its own configuration file makes it.
 
 use super::engine::Answered;
+use super::kinds::{Known, known};
 use super::{Finding, Verdict};
-use baton_coordinator::config::InstanceConfig;
+use baton_coordinator::config::{EngineConfig, EngineKind, InstanceConfig};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const CHECK: &str = "boot-fence";
 /// Where the service manager has links to what it starts at boot.
 const ENABLED: &str = "/etc/systemd/system";
-/// Words by which a unit starts a Redis.
-const SERVERS: [&str; 2] = ["redis", "valkey"];
 
 pub(super) fn check(instance: &InstanceConfig, answered: Option<&Answered>, running: bool) -> Vec<Finding> {
     let engine = &instance.engine;
@@ -21,10 +20,15 @@ pub(super) fn check(instance: &InstanceConfig, answered: Option<&Answered>, runn
         let evidence = "its deadman starts it as a replica of nowhere, whatever its own file says";
         Finding::ok(CHECK, evidence)
     } else {
-        judge_file(file.as_deref(), instance.electable)
+        match engine.kind {
+            EngineKind::Redis => judge_file(file.as_deref(), instance.electable),
+            EngineKind::Postgres { .. } => judge_data(engine, instance.electable),
+        }
     }];
     if supervised {
-        findings.extend(judge_units(&enabled_units(Path::new(ENABLED)), file.as_deref()));
+        let own = [file.as_deref(), engine.data_dir.as_deref()];
+        let units = enabled_units(Path::new(ENABLED));
+        findings.extend(judge_units(known(&engine.kind), &units, own.into_iter().flatten()));
         let group = answered.and_then(|answered| answered.process_id).and_then(group_of);
         findings.extend(group.and_then(|group| judge_group(&group, running)));
     }
@@ -61,6 +65,19 @@ fn judge_file(file: Option<&Path>, electable: bool) -> Finding {
     }
 }
 
+/// An adopted PostgreSQL: what its data directory says is what its next start will be.
+fn judge_data(engine: &EngineConfig, electable: bool) -> Finding {
+    let Some(folder) = &engine.data_dir else {
+        return Finding::skipped(CHECK, "no data_dir is configured");
+    };
+    let shown = folder.display();
+    if folder.join("standby.signal").exists() {
+        return Finding::ok(CHECK, format!("adopted; {shown}/standby.signal starts it as a standby"));
+    }
+    let evidence = format!("adopted, and {shown} has no standby.signal: its own restart brings it up writable");
+    Finding::new(CHECK, verdict(electable), evidence, "let Baton start it: name its command")
+}
+
 /// One that is never appointed has nothing to lose but its own replicas' data.
 fn verdict(electable: bool) -> Verdict {
     if electable { Verdict::Warning } else { Verdict::Notice }
@@ -94,8 +111,13 @@ fn enabled_units(root: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Units that start this engine, or may.
-fn judge_units(units: &[(String, String)], file: Option<&Path>) -> Vec<Finding> {
+/// Units that start this engine, or may. `own`: paths that only its own command names.
+fn judge_units<'a>(
+    known: &Known,
+    units: &[(String, String)],
+    own: impl Iterator<Item = &'a Path>,
+) -> Vec<Finding> {
+    let own: Vec<&Path> = own.collect();
     let starts = |text: &str| -> Vec<String> {
         let lines = text.lines().map(str::trim);
         lines.filter(|line| line.starts_with("ExecStart")).map(str::to_owned).collect()
@@ -103,16 +125,16 @@ fn judge_units(units: &[(String, String)], file: Option<&Path>) -> Vec<Finding> 
     let mut findings = Vec::new();
     for (name, text) in units {
         let starts = starts(text);
-        let is_named = file.is_some_and(|file| {
-            starts.iter().any(|line| line.split_whitespace().any(|word| Path::new(word) == file))
-        });
-        let is_like = starts.iter().any(|line| SERVERS.iter().any(|server| line.contains(server)));
+        let is_named = starts
+            .iter()
+            .any(|line| line.split_whitespace().any(|word| own.contains(&Path::new(word))));
+        let is_like = starts.iter().any(|line| known.unit_words.iter().any(|word| line.contains(word)));
         if is_named {
             let evidence = format!("{name} starts this engine at boot, outside of Baton");
             let advice = format!("systemctl disable --now {name}");
             findings.push(Finding::new(CHECK, Verdict::Problem, evidence, advice));
         } else if is_like {
-            let evidence = format!("{name} starts a Redis at boot");
+            let evidence = format!("{name} starts a {} at boot", known.called);
             let advice = format!(
                 "make sure that it is not this engine (same port or data): else systemctl disable --now {name}"
             );
@@ -144,6 +166,7 @@ fn judge_group(group: &str, running: bool) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_core::ids::Endpoint;
 
     #[test]
     fn a_file_without_a_master_comes_up_writable() {
@@ -168,6 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn an_adopted_postgres_is_judged_by_its_data_directory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = EngineConfig {
+            kind: EngineKind::Postgres { user: "baton".into(), database: "postgres".into() },
+            endpoint: Endpoint("h:5432".into()),
+            connect: Endpoint("h:5432".into()),
+            password_file: None,
+            command: Vec::new(),
+            data_dir: Some(folder.path().to_owned()),
+            log_file: folder.path().join("log"),
+        };
+        assert_eq!(judge_data(&engine, true).verdict, Verdict::Warning);
+        assert_eq!(judge_data(&engine, false).verdict, Verdict::Notice);
+        fs::write(folder.path().join("standby.signal"), "").expect("writable");
+        assert_eq!(judge_data(&engine, true).verdict, Verdict::Ok);
+    }
+
+    #[test]
     fn a_unit_that_starts_the_engine_at_boot_is_found() {
         let folder = tempfile::tempdir().expect("a folder");
         let wants = folder.path().join("multi-user.target.wants");
@@ -176,7 +217,9 @@ mod tests {
         write("redis-a1.service", "[Service]\nExecStart=/usr/bin/redis-server /etc/redis/a1.conf\n");
         write("redis-b1.service", "[Service]\nExecStart=/usr/bin/redis-server /etc/redis/b1.conf\n");
         write("cron.service", "[Service]\nExecStart=/usr/sbin/cron -f\n");
-        let mut found = judge_units(&enabled_units(folder.path()), Some(Path::new("/etc/redis/a1.conf")));
+        let own = [Path::new("/etc/redis/a1.conf")];
+        let units = enabled_units(folder.path());
+        let mut found = judge_units(known(&EngineKind::Redis), &units, own.into_iter());
         found.sort_by(|a, b| a.evidence.cmp(&b.evidence));
         let verdicts: Vec<Verdict> = found.iter().map(|finding| finding.verdict).collect();
         assert_eq!(verdicts, [Verdict::Problem, Verdict::Warning]);

@@ -1,18 +1,15 @@
 //! An instance's engine: its program, whether it answers and takes our password, its version. How it would come up after a
 //! restart is in `boot_fence`.
 
+use super::kinds::{Known, known, version_in};
 use super::{Finding, Verdict, boot_fence, tool};
-use baton_coordinator::config::{EngineKind as Kind, InstanceConfig};
-use baton_engine::redis::Redis;
-use baton_engine::{About, ConnectError, EngineKind};
+use baton_coordinator::config::InstanceConfig;
+use baton_coordinator::engines;
+use baton_engine::{About, ConnectError};
 use std::path::Path;
 use std::time::Duration;
 
 const CHECK: &str = "engine";
-/// Names of the programs that are Redis or its like.
-const SERVERS: [&str; 3] = ["redis-server", "valkey-server", "keydb-server"];
-/// The version that the tests run with.
-const TESTED: &str = "7.0.";
 
 /// What is known of an engine that answered.
 #[derive(Debug, Default)]
@@ -24,28 +21,26 @@ pub(super) struct Answered {
 /// `running`: whether the coordinator of this host runs.
 pub(super) async fn check(instance: &InstanceConfig, running: bool, timeout: Duration) -> Vec<Finding> {
     let engine = &instance.engine;
-    let Kind::Redis = engine.kind;
+    let known = known(&engine.kind);
     let name = instance.name.as_str();
     let mut findings = Vec::new();
     if !engine.command.is_empty() {
-        findings.push(program(&engine.command).await.about(name));
+        findings.push(program(known, &engine.command).await.about(name));
     }
-    let kind = Redis::new(engine.connect.to_string(), engine.password_file.clone());
-    let mut connected = kind.connect(timeout).await;
+    let mut connected = engines::engine_of(instance).connect(timeout).await;
     let answered = connected
         .as_ref()
         .ok()
         .map(|connection| Answered { about: connection.about(), process_id: connection.process_id() });
     let answer = match &connected {
-        Ok(connection) => answers(&engine.connect.to_string(), &connection.about()),
-        Err(error) => refused(error, !engine.command.is_empty(), running),
+        Ok(connection) => answers(known, &engine.connect.to_string(), &connection.about()),
+        Err(error) => refused(known, error, !engine.command.is_empty(), running),
     };
     findings.push(answer.about(name));
     if let Ok(connection) = &mut connected
         && let Some(who) = connection.other_manager(timeout).await
     {
-        let advice =
-            "let only one choose the masters: SENTINEL REMOVE on every Sentinel, or no instance of Baton";
+        let advice = known.other_manager;
         findings.push(Finding::new("other-manager", Verdict::Problem, who, advice).about(name));
     }
     let fence = boot_fence::check(instance, answered.as_ref(), running);
@@ -54,7 +49,7 @@ pub(super) async fn check(instance: &InstanceConfig, running: bool, timeout: Dur
 }
 
 /// The program that a supervised engine is started with.
-async fn program(command: &[String]) -> Finding {
+async fn program(known: &Known, command: &[String]) -> Finding {
     let first = command.first().map_or("", String::as_str);
     let Some(found) = tool::find(first, std::env::var_os("PATH")) else {
         let advice = "install it, or name its whole path in instance.engine.command";
@@ -64,7 +59,7 @@ async fn program(command: &[String]) -> Finding {
     // It may stand behind another one: `setpriv … redis-server …`.
     let server = command.iter().find(|word| {
         let name = Path::new(word).file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| SERVERS.contains(&name))
+        name.is_some_and(|name| known.servers.contains(&name))
     });
     let Some(server) = server else {
         let evidence = format!("{}; its version is not known before it runs", found.display());
@@ -75,36 +70,35 @@ async fn program(command: &[String]) -> Finding {
         return Finding::new("engine-program", Verdict::Problem, evidence, "install it");
     };
     let said = tool::say(&server, &["--version"]).await.unwrap_or_default();
-    judge_version("engine-program", &server.display().to_string(), version_in(&said))
+    judge_version(known, "engine-program", &server.display().to_string(), version_in(&said))
 }
 
-/// `Redis server v=7.0.15 sha=…`.
-fn version_in(said: &str) -> Option<&str> {
-    said.split_whitespace().find_map(|word| word.strip_prefix("v="))
-}
-
-fn judge_version(check: &'static str, what: &str, version: Option<&str>) -> Finding {
+fn judge_version(known: &Known, check: &'static str, what: &str, version: Option<&str>) -> Finding {
     let Some(version) = version else {
         return Finding::new(check, Verdict::Notice, format!("{what} does not tell its version"), "");
     };
     let evidence = format!("{what} has version {version}");
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < (6, 2) {
-        return Finding::new(check, Verdict::Problem, evidence, "6.2 or later is needed");
+    if found < known.minimum {
+        let advice = format!("{} or later is needed", known.minimum_text);
+        return Finding::new(check, Verdict::Problem, evidence, advice);
     }
-    if version.starts_with(TESTED) {
+    if version.starts_with(known.tested) {
         return Finding::ok(check, evidence);
     }
-    let advice = "Baton is tested with Redis 7.0: try a switchover with this version before it matters";
+    let advice = format!(
+        "Baton is tested with {}: try a switchover with this version before it matters",
+        known.tested_text
+    );
     Finding::new(check, Verdict::Notice, evidence, advice)
 }
 
-fn answers(address: &str, about: &About) -> Finding {
-    judge_version(CHECK, &format!("{address} answers and"), about.version.as_deref())
+fn answers(known: &Known, address: &str, about: &About) -> Finding {
+    judge_version(known, CHECK, &format!("{address} answers and"), about.version.as_deref())
 }
 
-fn refused(error: &ConnectError, supervised: bool, running: bool) -> Finding {
+fn refused(known: &Known, error: &ConnectError, supervised: bool, running: bool) -> Finding {
     let advice = match error {
         ConnectError::Missing { .. } if supervised && !running => {
             return Finding::ok(CHECK, "does not run: the coordinator starts it, fenced");
@@ -118,12 +112,8 @@ fn refused(error: &ConnectError, supervised: bool, running: bool) -> Finding {
         ConnectError::PasswordNeeded { .. } => {
             "write it into a file of mode 600 and name that as password_file"
         }
-        ConnectError::PasswordRefused { .. } => {
-            "compare password_file with the engine's requirepass: no guard could fence it"
-        }
-        ConnectError::Forbidden { .. } => {
-            "allow the default user INFO, GET, SET, EVAL, REPLICAOF and CONFIG SET"
-        }
+        ConnectError::PasswordRefused { .. } => known.password,
+        ConnectError::Forbidden { .. } => known.grants,
         ConnectError::Loading { .. } => {
             return Finding::new(CHECK, Verdict::Notice, error.to_string(), "ask again when it has read it");
         }
@@ -131,6 +121,7 @@ fn refused(error: &ConnectError, supervised: bool, running: bool) -> Finding {
         ConnectError::WrongMode { .. } => {
             "only one of the two may choose the masters: run it without that mode"
         }
+        ConnectError::Overridden { .. } => "leave it out of instance.engine.command",
         ConnectError::NotThisKind { .. } => "something else has this port: correct instance.engine.endpoint",
     };
     Finding::new(CHECK, Verdict::Problem, error.to_string(), advice)
@@ -140,29 +131,43 @@ fn refused(error: &ConnectError, supervised: bool, running: bool) -> Finding {
 mod tests {
     use super::*;
 
+    use baton_coordinator::config::EngineKind;
+
+    const REDIS: EngineKind = EngineKind::Redis;
+
+    fn postgres() -> EngineKind {
+        EngineKind::Postgres { user: "baton".into(), database: "postgres".into() }
+    }
+
     #[test]
     fn versions_are_too_old_untried_or_tested() {
-        let said = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=95cd";
-        assert_eq!(version_in(said), Some("7.0.15"));
-        assert_eq!(judge_version(CHECK, "it", Some("7.0.15")).verdict, Verdict::Ok);
-        assert_eq!(judge_version(CHECK, "it", Some("6.2.1")).verdict, Verdict::Notice);
-        assert_eq!(judge_version(CHECK, "it", Some("8.1.0")).verdict, Verdict::Notice);
-        assert_eq!(judge_version(CHECK, "it", Some("6.0.16")).verdict, Verdict::Problem);
-        assert_eq!(judge_version(CHECK, "it", None).verdict, Verdict::Notice);
+        for (kind, version, verdict) in [
+            (&REDIS, Some("7.0.15"), Verdict::Ok),
+            (&REDIS, Some("6.2.1"), Verdict::Notice),
+            (&REDIS, Some("8.1.0"), Verdict::Notice),
+            (&REDIS, Some("6.0.16"), Verdict::Problem),
+            (&REDIS, None, Verdict::Notice),
+            (&postgres(), Some("15.18"), Verdict::Ok),
+            (&postgres(), Some("13.0"), Verdict::Notice),
+            (&postgres(), Some("12.22"), Verdict::Problem),
+        ] {
+            assert_eq!(judge_version(known(kind), CHECK, "it", version).verdict, verdict, "{kind:?} {version:?}");
+        }
     }
 
     #[test]
     fn an_engine_that_nobody_started_yet_is_fine_only_where_baton_starts_it() {
         let missing = ConnectError::Missing { endpoint: "h:1".into(), what: "refused".into() };
-        assert_eq!(refused(&missing, true, false).verdict, Verdict::Ok);
-        assert_eq!(refused(&missing, true, true).verdict, Verdict::Problem);
-        assert_eq!(refused(&missing, false, false).verdict, Verdict::Problem);
+        let found = |supervised, running| refused(known(&REDIS), &missing, supervised, running).verdict;
+        assert_eq!(found(true, false), Verdict::Ok);
+        assert_eq!(found(true, true), Verdict::Problem);
+        assert_eq!(found(false, false), Verdict::Problem);
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_a_problem() {
         let command = ["/no/such/redis-server".to_owned(), "/etc/redis/a1.conf".to_owned()];
-        assert_eq!(program(&command).await.verdict, Verdict::Problem);
-        assert_eq!(program(&["sh".to_owned()]).await.verdict, Verdict::Ok);
+        assert_eq!(program(known(&REDIS), &command).await.verdict, Verdict::Problem);
+        assert_eq!(program(known(&REDIS), &["sh".to_owned()]).await.verdict, Verdict::Ok);
     }
 }

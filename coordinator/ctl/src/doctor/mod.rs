@@ -12,6 +12,7 @@ mod disk;
 mod engine;
 mod files;
 mod host;
+mod kinds;
 mod ports;
 mod provider;
 mod tool;

@@ -75,11 +75,7 @@ fn engine(
     if !given {
         return None;
     }
-    let kind = required(&mut section, "kind", |text| match text {
-        "redis" => Ok(EngineKind::Redis),
-        "tarantool" | "postgres" | "mariadb" | "command" => Err(format!("{NOT_YET}; it must be \"redis\"")),
-        _ => Err("must be \"redis\"".to_owned()),
-    });
+    let kind = kind(&mut section);
     let public = required(&mut section, "endpoint", endpoint);
     let connect = section.parsed("connect", endpoint);
     if let Some(read) = &public
@@ -100,11 +96,14 @@ fn engine(
         section.problem_with(read, Some("[]".to_owned()), rule);
     }
     let data_dir = path(&mut section, "data_dir");
+    if matches!(kind, Some(EngineKind::Postgres { .. })) && !section.has("data_dir") {
+        section.problem("data_dir", "must be given: how a PostgreSQL ended is read from its control file");
+    }
     let log_file = path(&mut section, "log_file").or(default_log);
     section.finish();
     let public = public?.value;
     Some(EngineConfig {
-        kind: kind?.value,
+        kind: kind?,
         connect: connect.map_or_else(|| public.clone(), |read| read.value),
         endpoint: public,
         password_file,
@@ -114,4 +113,25 @@ fn engine(
         data_dir,
         log_file: log_file?,
     })
+}
+
+/// What it is, and the keys that only such a one has.
+fn kind(section: &mut Section) -> Option<EngineKind> {
+    const KINDS: &str = "must be \"redis\" or \"postgres\"";
+    let read = required(section, "kind", |text| match text {
+        "redis" | "postgres" => Ok(text.to_owned()),
+        "tarantool" | "mariadb" | "command" => Err(format!("{NOT_YET}; it {KINDS}")),
+        _ => Err(KINDS.to_owned()),
+    })?;
+    if read.value == "redis" {
+        return Some(EngineKind::Redis);
+    }
+    let mut name = |key, default: &str| {
+        let read = section.parsed(key, |text| match text {
+            "" => Err("must not be empty".to_owned()),
+            name => Ok(name.to_owned()),
+        });
+        read.map_or_else(|| default.to_owned(), |read| read.value)
+    };
+    Some(EngineKind::Postgres { user: name("user", "baton"), database: name("database", "postgres") })
 }

@@ -179,12 +179,22 @@ fn each_mistake_of_an_instance_too() {
         (
             "kind = \"redis\"",
             "kind = \"tarantool\"",
-            r#"c.toml:12: instance[1].engine.kind = "tarantool": not yet supported in this version; it must be "redis""#,
+            r#"c.toml:12: instance[1].engine.kind = "tarantool": not yet supported in this version; it must be "redis" or "postgres""#,
         ),
         (
             "kind = \"redis\"",
             "kind = \"oracle\"",
-            r#"c.toml:12: instance[1].engine.kind = "oracle": must be "redis""#,
+            r#"c.toml:12: instance[1].engine.kind = "oracle": must be "redis" or "postgres""#,
+        ),
+        (
+            "kind = \"redis\"",
+            "kind = \"postgres\"",
+            "c.toml:11: instance[1].engine.data_dir: must be given: how a PostgreSQL ended is read from its control file",
+        ),
+        (
+            "kind = \"redis\"",
+            "kind = \"redis\"\nuser = \"baton\"",
+            "c.toml:13: instance[1].engine.user: unknown key; known here: kind, endpoint, connect, password_file, command, data_dir, log_file",
         ),
         (
             "name = \"a1\"",

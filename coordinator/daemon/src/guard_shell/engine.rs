@@ -89,6 +89,7 @@ fn is_unusable(error: &ConnectError) -> bool {
         | ConnectError::Forbidden { .. }
         | ConnectError::TooOld { .. }
         | ConnectError::WrongMode { .. }
+        | ConnectError::Overridden { .. }
         | ConnectError::NotThisKind { .. } => true,
     }
 }

@@ -21,11 +21,10 @@ use tokio_postgres::NoTls;
 const PASSWORD: &str = "se:cr\\et'";
 
 /// What an operator gives the coordinator's user, and no more.
-const GRANTS: &str = "CREATE ROLE baton LOGIN REPLICATION PASSWORD 'se:cr\\et''';
-GRANT pg_monitor TO baton;
-GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf() TO baton;
-GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, synchronous_standby_names TO baton;
-CREATE SCHEMA baton AUTHORIZATION baton;
+const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
+
+/// The roles' passwords, and a client's role.
+const ROLES: &str = "ALTER ROLE baton PASSWORD 'se:cr\\et''';
 CREATE ROLE app LOGIN PASSWORD 'app';
 GRANT CREATE ON SCHEMA public TO app;
 ";
@@ -88,7 +87,7 @@ fn template() -> &'static Path {
         let initdb = [program("initdb").display().to_string(), "-D".into(), data.clone()];
         run(&initdb.into_iter().chain(auth.map(str::to_owned)).collect::<Vec<_>>(), None);
         let grants = folder.path().join("grants.sql");
-        fs::write(&grants, GRANTS.replace(";\n", ";\n\n")).expect("writable");
+        fs::write(&grants, [GRANTS, ROLES].concat().replace(";\n", ";\n\n")).expect("writable");
         let single = ["--single", "-j", "-D", &data, "postgres"].map(str::to_owned);
         let single: Vec<_> = [program("postgres").display().to_string()].into_iter().chain(single).collect();
         run(&single, Some(&grants));

@@ -74,7 +74,8 @@ fn judge_data(engine: &EngineConfig, electable: bool) -> Finding {
     if folder.join("standby.signal").exists() {
         return Finding::ok(CHECK, format!("adopted; {shown}/standby.signal starts it as a standby"));
     }
-    let evidence = format!("adopted, and {shown} has no standby.signal: its own restart brings it up writable");
+    let evidence =
+        format!("adopted, and {shown} has no standby.signal: its own restart brings it up writable");
     Finding::new(CHECK, verdict(electable), evidence, "let Baton start it: name its command")
 }
 
@@ -125,9 +126,8 @@ fn judge_units<'a>(
     let mut findings = Vec::new();
     for (name, text) in units {
         let starts = starts(text);
-        let is_named = starts
-            .iter()
-            .any(|line| line.split_whitespace().any(|word| own.contains(&Path::new(word))));
+        let is_named =
+            starts.iter().any(|line| line.split_whitespace().any(|word| own.contains(&Path::new(word))));
         let is_like = starts.iter().any(|line| known.unit_words.iter().any(|word| line.contains(word)));
         if is_named {
             let evidence = format!("{name} starts this engine at boot, outside of Baton");

@@ -151,7 +151,11 @@ mod tests {
             (&postgres(), Some("13.0"), Verdict::Notice),
             (&postgres(), Some("12.22"), Verdict::Problem),
         ] {
-            assert_eq!(judge_version(known(kind), CHECK, "it", version).verdict, verdict, "{kind:?} {version:?}");
+            assert_eq!(
+                judge_version(known(kind), CHECK, "it", version).verdict,
+                verdict,
+                "{kind:?} {version:?}"
+            );
         }
     }
 

@@ -52,10 +52,10 @@ pub enum Command {
 const MEANING: &str = "\
 What is counted:
   write gap    the longest time between two writes that the master acknowledged to a client which follows
-               the directory and writes every 2 ms (the engine's own answer, without WAIT: that would also
-               measure how fast a replica finds its new master)
+               the directory and writes every 2 ms (the engine's own answer, without waiting for a replica: that
+               would also measure how fast a replica finds its new master)
   lost         acknowledged and absent from the master when all is healthy again; a write counts as
-               promised when the engine confirmed by WAIT 1 that a replica has it (--async: when the master
+               promised when the engine confirmed (WAIT 1, pg_stat_replication) that a replica has it (--async: when the master
                acknowledged it)
   unconfirmed  acknowledged by a master alone, and gone with it; no promise is broken, counted apart
   stale        accepted by an instance for a request that was sent after an acknowledgement at a higher term
@@ -253,6 +253,8 @@ pub enum ClientKind {
 pub enum EngineKind {
     /// Redis 7.
     Redis,
+    /// PostgreSQL 15.
+    Postgres,
 }
 
 impl EngineKind {
@@ -261,6 +263,16 @@ impl EngineKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// As people call it.
+    #[must_use]
+    pub fn called(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
         }
     }
 }

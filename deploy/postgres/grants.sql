@@ -19,3 +19,10 @@ GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, synchronous_standby_names TO b
 
 -- The mark: which data set this is, and at which term it was written last.
 CREATE SCHEMA baton AUTHORIZATION baton;
+
+-- An old master that comes home: what it holds beyond the new one is found and taken back (pg_rewind), which needs the new one's
+-- control file up to date (before version 15 only a superuser can order that).
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean) TO baton;
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text) TO baton;
+GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO baton;
+GRANT pg_checkpoint TO baton;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::ProviderKind;
+use super::engine::Server;
+use crate::cli::{EngineKind, ProviderKind};
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -13,21 +14,38 @@ pub struct Binaries {
     pub stateboard: PathBuf,
     /// `batonctl`.
     pub ctl: PathBuf,
-    /// `redis-server`.
-    pub redis: PathBuf,
+    /// The engine's server.
+    pub server: Server,
     /// `etcd`, where it is the provider.
     pub etcd: Option<PathBuf>,
 }
 
 impl Binaries {
-    /// Baton's programs lie beside this one (one build makes them all); Redis and etcd are found as a shell would.
+    /// Baton's programs lie beside this one (one build makes them all); engine and etcd are found as a shell would, and where Debian puts them.
     ///
     /// # Errors
     /// Names every program that is missing and how to get it.
-    pub fn find(provider: ProviderKind) -> anyhow::Result<Self> {
+    pub fn find(engine: EngineKind, provider: ProviderKind) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let folder = own.parent().unwrap_or(Path::new("."));
-        Self::find_in(folder, &std::env::var_os("PATH").unwrap_or_default(), provider)
+        let mut search = std::env::var_os("PATH").unwrap_or_default();
+        if engine == EngineKind::Postgres {
+            // Not in PATH on Debian, since several versions may stand beside each other; the last one counts.
+            for folder in postgres_folders(Path::new("/usr/lib/postgresql")) {
+                search.push(":");
+                search.push(folder);
+            }
+        }
+        Self::find_in(folder, &search, engine, provider)
+    }
+
+    /// What the engine is.
+    #[must_use]
+    pub fn engine(&self) -> EngineKind {
+        match self.server {
+            Server::Redis(_) => EngineKind::Redis,
+            Server::Postgres(_) => EngineKind::Postgres,
+        }
     }
 
     /// The same with the coordinator and the stateboard of an earlier build, which lie in this folder.
@@ -47,7 +65,12 @@ impl Binaries {
         Ok(Self { coordinator, stateboard, ..self.clone() })
     }
 
-    fn find_in(folder: &Path, search: &std::ffi::OsStr, provider: ProviderKind) -> anyhow::Result<Self> {
+    fn find_in(
+        folder: &Path,
+        search: &std::ffi::OsStr,
+        engine: EngineKind,
+        provider: ProviderKind,
+    ) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
         let mut ours = |name: &str| {
             let path = folder.join(name);
@@ -66,16 +89,32 @@ impl Binaries {
             }
             found
         };
-        let redis = installed("redis-server", "redis-server");
+        let server = match engine {
+            EngineKind::Redis => installed("redis-server", "redis-server").map(Server::Redis),
+            EngineKind::Postgres => installed("postgres", "postgresql").map(Server::Postgres),
+        };
         let etcd = match provider {
             ProviderKind::Stateboard => None,
             ProviderKind::Etcd => installed("etcd", "etcd-server"),
         };
-        match redis {
-            Some(redis) if missing.is_empty() => Ok(Self { coordinator, stateboard, ctl, redis, etcd }),
+        match server {
+            Some(server) if missing.is_empty() => Ok(Self { coordinator, stateboard, ctl, server, etcd }),
             Some(_) | None => anyhow::bail!("{}", missing.join("\n")),
         }
     }
+}
+
+/// Where Debian has the servers' programs, the latest version first.
+fn postgres_folders(root: &Path) -> Vec<PathBuf> {
+    let versions = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, folder)| folder).collect()
 }
 
 #[cfg(test)]
@@ -87,7 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("baton-stateboard"), "").expect("writable");
         let missing = |provider| {
-            Binaries::find_in(folder.path(), "/no/such/folder".as_ref(), provider)
+            Binaries::find_in(folder.path(), "/no/such/folder".as_ref(), EngineKind::Redis, provider)
                 .expect_err("missing")
                 .to_string()
         };

@@ -65,7 +65,7 @@ struct Instance<'a> {
 struct Engine<'a> {
     kind: &'a str,
     endpoint: String,
-    command: [&'a Path; 2],
+    command: &'a [String],
     data_dir: &'a Path,
 }
 
@@ -105,8 +105,10 @@ pub struct HostFacts<'a> {
     pub state_dir: &'a Path,
     /// What the engine keeps.
     pub data_dir: &'a Path,
-    /// The engine's program and its configuration.
-    pub command: [&'a Path; 2],
+    /// What the engine is, by its name in the configuration.
+    pub kind: &'a str,
+    /// The engine's program and its arguments.
+    pub command: &'a [String],
     /// What keeps the record, by its name in the configuration.
     pub provider: &'a str,
     /// Where that is.
@@ -151,7 +153,7 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
             bootstrap_members: facts.bootstrap_members,
             zone: facts.zone,
             engine: Engine {
-                kind: "redis",
+                kind: facts.kind,
                 endpoint: engine,
                 command: facts.command,
                 data_dir: facts.data_dir,
@@ -212,7 +214,8 @@ mod tests {
             secret_file: Path::new("/d/secret"),
             state_dir: Path::new("/d/host-a/state"),
             data_dir: Path::new("/d/host-a/data"),
-            command: [Path::new("/usr/bin/redis-server"), Path::new("/d/host-a/redis.conf")],
+            kind: "redis",
+            command: &["/usr/bin/redis-server".to_owned(), "/d/host-a/redis.conf".to_owned()],
             provider: "etcd",
             endpoints: &["http://127.0.0.1:11000".to_owned()],
             seed_settings: Some(Path::new("/d/settings.toml")),

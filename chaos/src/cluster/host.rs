@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::process::Process;
+use crate::cli::EngineKind;
 use crate::procfs::{self, ProcessView};
 use crate::workload::history::{Instance, Moment, Recorder};
 
@@ -23,6 +24,8 @@ pub struct Host {
     pub address: String,
     /// The engine's address, host:port.
     pub endpoint: String,
+    /// What its engine is.
+    pub engine: EngineKind,
     pub(super) folder: PathBuf,
     pub(super) program: PathBuf,
     pub(super) sidecar: Option<Process>,
@@ -35,8 +38,10 @@ pub struct Family {
     pub sidecar: Process,
     /// What holds the engine when the coordinator does not.
     pub deadman: Process,
-    /// The engine.
+    /// The engine's main process.
     pub engine: Process,
+    /// What that one has begun, as far as it was seen.
+    pub children: Vec<Process>,
 }
 
 impl Host {
@@ -71,11 +76,11 @@ impl Host {
     pub fn family(&self) -> anyhow::Result<Family> {
         let sidecar = self.sidecar.as_ref().filter(|sidecar| sidecar.alive());
         let sidecar = sidecar.with_context(|| format!("the coordinator of {} does not run", self.name))?;
-        Ok(Family {
-            sidecar: Process::open(sidecar.pid())?,
-            deadman: self.deadman()?,
-            engine: self.engine()?,
-        })
+        let engine = self.engine()?;
+        // It may begin and end some at any moment.
+        let below = procfs::descendants(engine.pid());
+        let children = below.iter().filter_map(|child| Process::open(child.pid).ok()).collect();
+        Ok(Family { sidecar: Process::open(sidecar.pid())?, deadman: self.deadman()?, engine, children })
     }
 
     /// Finds the engine.
@@ -84,10 +89,16 @@ impl Host {
     /// It does not run.
     pub fn engine(&self) -> anyhow::Result<Process> {
         self.find("engine", |process| {
-            // Redis writes its own title: the program and the address on which it listens. Before that, as it was started.
             let program = process.command.split(' ').next().unwrap_or_default();
-            let ours = process.command.contains(&self.endpoint) || self.names_folder(process);
-            program.ends_with("redis-server") && ours
+            match self.engine {
+                // It writes its own title: the program and the address on which it listens. Before that, as it was started.
+                EngineKind::Redis => {
+                    let ours = process.command.contains(&self.endpoint) || self.names_folder(process);
+                    program.ends_with("redis-server") && ours
+                }
+                // Its main process; the others call themselves `postgres: …`.
+                EngineKind::Postgres => program.ends_with("/postgres") && self.names_folder(process),
+            }
         })
     }
 
@@ -123,6 +134,13 @@ impl Family {
         self.sidecar.freeze();
         self.deadman.freeze();
         self.engine.freeze();
+        self.children.iter().chain(&self.later_children()).for_each(Process::freeze);
+    }
+
+    /// What the engine's main process began since it was looked at; stopped, it begins no more.
+    fn later_children(&self) -> Vec<Process> {
+        let below = procfs::descendants(self.engine.pid());
+        below.iter().filter_map(|child| Process::open(child.pid).ok()).collect()
     }
 
     /// Continues all three, in an order that the seed decides, with nothing between. Returns the order in words and the
@@ -135,6 +153,7 @@ impl Family {
         for (name, process) in order {
             process.thaw();
             if name == "engine" {
+                self.children.iter().chain(&self.later_children()).for_each(Process::thaw);
                 engine_woke = recorder.now();
             }
         }
@@ -147,6 +166,8 @@ impl Family {
         self.freeze();
         self.sidecar.kill();
         self.deadman.kill();
+        let children = self.later_children();
         self.engine.kill();
+        children.iter().for_each(Process::kill);
     }
 }

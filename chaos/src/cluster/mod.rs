@@ -1,9 +1,10 @@
 //! A whole cluster on loopback, in one temporary folder: a state provider and three hosts, each a coordinator as the sidecar
-//! of a Redis. Starts it, watches its health from outside, and ends it with everything below. It knows programs, files
+//! of an engine. Starts it, watches its health from outside, and ends it with everything below. It knows programs, files
 //! and the wire.
 
 pub mod binaries;
 pub mod config;
+pub mod engine;
 pub mod host;
 pub mod operator;
 pub mod ports;
@@ -27,9 +28,9 @@ use self::host::Host;
 use self::operator::Operator;
 use self::ports::Ports;
 use self::provider::Provider;
-use crate::cli::ProviderKind;
+use crate::cli::{EngineKind, ProviderKind};
 use crate::workload::history::Instance;
-use crate::workload::link::{self, Reply};
+use crate::workload::link::{self, Reply, Request};
 
 /// How many hosts, each with one instance of the set.
 const HOSTS: [(&str, &str); 3] = [("host-a", "a1"), ("host-b", "b1"), ("host-c", "c1")];
@@ -45,6 +46,7 @@ pub struct Cluster {
     pub operator: Operator,
     folder: Option<TempDir>,
     path: PathBuf,
+    engine: EngineKind,
     /// What keeps the record.
     pub provider: Provider,
 }
@@ -60,6 +62,7 @@ impl Cluster {
         lease_ttl: Duration,
         random: &mut StdRng,
     ) -> anyhow::Result<Self> {
+        let engine = binaries.engine();
         process::adopt_descendants().context("become the reaper of all descendants")?;
         let folder =
             tempfile::Builder::new().prefix("baton-demo-").tempdir().context("make a temporary folder")?;
@@ -75,7 +78,7 @@ impl Cluster {
         }
         let addresses = hosts.iter().map(|host| host.address.clone()).collect();
         let operator = Operator::new(addresses, REPLICASET);
-        let mut cluster = Self { hosts, operator, folder: Some(folder), path, provider };
+        let mut cluster = Self { hosts, operator, folder: Some(folder), path, engine, provider };
         cluster.provider.start_what_is_down()?;
         for host in &mut cluster.hosts {
             host.start()?;
@@ -87,6 +90,12 @@ impl Cluster {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the engines are.
+    #[must_use]
+    pub fn engine(&self) -> EngineKind {
+        self.engine
     }
 
     /// Keeps the folder with all logs when the cluster ends.
@@ -143,7 +152,7 @@ impl Cluster {
             return Some(missing);
         }
         let endpoint = set.record.as_ref().map(|record| record.endpoint.clone()).unwrap_or_default();
-        match replicas_that_follow(&endpoint).await {
+        match replicas_that_follow(self.engine, &endpoint).await {
             Ok(replicas) if replicas >= 2 => None,
             Ok(replicas) => Some(format!("{replicas} of 2 replicas have a fresh write")),
             Err(error) => Some(format!("the master at {endpoint}: {error}")),
@@ -193,11 +202,14 @@ pub(crate) fn missing_in(set: &ReplicaSetStatus, names: &BTreeSet<&str>) -> Opti
 }
 
 /// How many replicas have a write that was just made, waiting for them a moment.
-pub(crate) async fn replicas_that_follow(endpoint: &str) -> std::io::Result<i64> {
+pub(crate) async fn replicas_that_follow(engine: EngineKind, endpoint: &str) -> std::io::Result<i64> {
     let limit = Duration::from_secs(1);
-    let (mut asker, mut listener) = link::connect(endpoint, limit).await?;
-    let mut requests = link::request(&["SET", "chaos:healthy", "1"]);
-    requests.extend(link::request(&["WAIT", "2", "500"]));
+    link::prepare(engine, endpoint, limit).await?;
+    let (mut asker, mut listener) = link::connect(engine, endpoint, limit).await?;
+    let requests = [
+        Request::Set { key: "chaos:healthy", value: 1 },
+        Request::Held { replicas: 2, within: Duration::from_millis(500) },
+    ];
     let exchange = async {
         asker.ask(&requests).await?;
         match (listener.reply().await?, listener.reply().await?) {
@@ -231,13 +243,11 @@ fn prepare_host(
     random: &mut StdRng,
 ) -> anyhow::Result<Host> {
     let folder = path.join(name);
-    let (data_dir, state_dir, redis_conf) =
-        (folder.join("data"), folder.join("state"), folder.join("redis.conf"));
-    for folder in [&data_dir, &state_dir] {
-        std::fs::create_dir_all(folder)?;
-    }
+    let state_dir = folder.join("state");
+    std::fs::create_dir_all(&state_dir)?;
     let ports = [ports.free(random)?, ports.free(random)?, ports.free(random)?];
-    std::fs::write(&redis_conf, config::redis(SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports[2]), &data_dir))?;
+    let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports[2]);
+    let prepared = engine::prepare(&binaries.server, listen, &folder)?;
     let seed_settings = provider.seeded_by_coordinators();
     let endpoints = provider.endpoints();
     let facts = HostFacts {
@@ -249,8 +259,9 @@ fn prepare_host(
         zone: None,
         secret_file,
         state_dir: &state_dir,
-        data_dir: &data_dir,
-        command: [&binaries.redis, &redis_conf],
+        kind: binaries.engine().name(),
+        data_dir: &prepared.data_dir,
+        command: &prepared.command,
         provider: provider.kind().name(),
         endpoints: &endpoints,
         seed_settings: seed_settings.as_deref(),
@@ -262,6 +273,7 @@ fn prepare_host(
         instance: instance.into(),
         address: loopback(ports[0]),
         endpoint: loopback(ports[2]),
+        engine: binaries.engine(),
         folder,
         program: binaries.coordinator.clone(),
         sidecar: None,

@@ -152,9 +152,10 @@ impl Stage {
     }
 
     fn kill_engine(&self, before: &Standing, struck: &mut Struck) -> anyhow::Result<()> {
+        let called = self.cluster.engine().called();
         let engine = &struck.family.as_ref().context("no family was found")?.engine;
         engine.kill();
-        let what = format!("SIGKILL to the Redis of {} (process {})", before.master, engine.pid());
+        let what = format!("SIGKILL to the {called} of {} (process {})", before.master, engine.pid());
         self.event(struck, "fault", what);
         Ok(())
     }

@@ -32,7 +32,7 @@ pub async fn run<T>(
     narrator: &Narrator,
     with_stage: impl AsyncFnOnce(&Stage) -> anyhow::Result<T>,
 ) -> anyhow::Result<(Report, Option<T>)> {
-    let binaries = Binaries::find(common.provider)?;
+    let binaries = Binaries::find(common.engine, common.provider)?;
     let random = StdRng::seed_from_u64(seed);
     let mut stage = Stage::open(&binaries, common.provider, lease_ttl, random, narrator).await?;
     narrator.say(&timeline::opening(&stage));

@@ -89,8 +89,8 @@ impl Stage {
         let recorder = Recorder::new();
         let addresses: Vec<String> = cluster.hosts.iter().map(|host| host.address.clone()).collect();
         let follower = Follower::start(&addresses, REPLICASET, &recorder)?;
-        let writer = Writer::start(follower.watch(), &recorder);
-        let probers = Probers::start(&cluster.instances(), &recorder);
+        let writer = Writer::start(cluster.engine(), follower.watch(), &recorder);
+        let probers = Probers::start(cluster.engine(), &cluster.instances(), &recorder);
         Ok(Self {
             cluster,
             recorder,
@@ -162,7 +162,9 @@ impl Stage {
     pub async fn newly_lost(&mut self, history: &History) -> anyhow::Result<Lost> {
         let master = self.follower.newest().context("no master is known")?;
         let keys: Vec<String> = history.written.iter().map(|write| key(write.sequence)).collect();
-        let found = link::exist(&master.endpoint, &keys, LOOK_UP).await.context("look the writes up")?;
+        let found = link::exist(self.cluster.engine(), &master.endpoint, &keys, LOOK_UP)
+            .await
+            .context("look the writes up")?;
         let written = history.written.iter().zip(found);
         let present: BTreeSet<u64> =
             written.filter(|(_, there)| *there).map(|(write, _)| write.sequence).collect();

@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use crate::cluster::config;
 use crate::procfs::ProcessView;
-use crate::workload::link;
+use crate::workload::resp;
 
 /// How long a person's command to an engine may take.
 const BY_HAND: Duration = Duration::from_secs(1);
@@ -67,13 +67,13 @@ impl Engine for Redis {
     }
 
     fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String> {
-        let mut requests = link::request(&["REPLICAOF", "NO", "ONE"]);
-        requests.extend(link::request(&["CONFIG", "SET", "min-replicas-to-write", "0"]));
+        let mut requests = resp::request(&["REPLICAOF", "NO", "ONE"]);
+        requests.extend(resp::request(&["CONFIG", "SET", "min-replicas-to-write", "0"]));
         ask(at, &requests)
     }
 
     fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64> {
-        let answer = ask(at, &link::request(&["TIME"]))?;
+        let answer = ask(at, &resp::request(&["TIME"]))?;
         // An array of two: `*2`, the length of the seconds, the seconds, and the microseconds likewise.
         let seconds = answer.lines().nth(2).with_context(|| format!("it said {answer:?}"))?;
         Ok(seconds.trim().parse()?)

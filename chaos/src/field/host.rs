@@ -91,10 +91,13 @@ impl Host {
             fs::create_dir_all(made).with_context(|| format!("make {}", made.display()))?;
         }
         let command = engine.prepare(machine.at(PORTS[2]), folder, &data)?;
-        let [program, file] = command.as_slice() else {
-            anyhow::bail!("an engine is a program and its file")
+        let Some((program, rest)) = command.split_first() else {
+            anyhow::bail!("an engine is a program and its arguments")
         };
-        let program = &machine.with_own_clock(program)?;
+        let words = std::iter::once(&machine.with_own_clock(program)?)
+            .chain(rest)
+            .map(|word| word.display().to_string())
+            .collect::<Vec<_>>();
         let text = config::coordinator(&HostFacts {
             host: &machine.name,
             instance: plan.instance,
@@ -105,7 +108,8 @@ impl Host {
             secret_file: plan.secret_file,
             state_dir: &state,
             data_dir: &data,
-            command: [program, file],
+            kind: engine.name(),
+            command: &words,
             provider: plan.provider,
             endpoints: plan.endpoints,
             seed_settings: plan.seed_settings,

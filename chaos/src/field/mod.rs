@@ -182,7 +182,8 @@ impl Field {
         let mut provider =
             Provider::prepare(plan.provider, machines, binaries, &secret_file, &settings, token)?;
         let engine: Arc<dyn Engine> = match plan.engine {
-            EngineKind::Redis => Arc::new(Redis { program: binaries.redis.clone() }),
+            EngineKind::Redis => Arc::new(Redis { program: binaries.server.program().to_owned() }),
+            EngineKind::Postgres => anyhow::bail!("scenarios are played on Redis so far: --engine redis"),
         };
         let endpoints = provider.endpoints();
         let mut hosts = Vec::new();
@@ -312,7 +313,7 @@ impl Field {
             return Err(missing);
         }
         let endpoint = set.record.as_ref().map(|record| record.endpoint.clone()).unwrap_or_default();
-        match replicas_that_follow(&endpoint).await {
+        match replicas_that_follow(self.plan.engine, &endpoint).await {
             Ok(replicas) if replicas >= 2 => Ok(status),
             Ok(replicas) => Err(format!("{replicas} of 2 replicas have a fresh write")),
             Err(error) => Err(format!("the master at {endpoint}: {error}")),

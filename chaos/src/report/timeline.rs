@@ -20,7 +20,8 @@ pub fn opening(stage: &Stage) -> String {
         ProviderKind::Etcd => "three members of etcd",
     };
     format!(
-        "{provider} and three Redis with their sidecars ({}), lease_ttl {}",
+        "{provider} and three {} with their sidecars ({}), lease_ttl {}",
+        stage.cluster.engine().called(),
         hosts.join(", "),
         humantime::format_duration(stage.lease_ttl)
     )

@@ -65,7 +65,7 @@ pub struct Played {
 /// could not strike.
 pub async fn play(order: &Order, ground: Ground, narrator: &Narrator) -> anyhow::Result<Played> {
     let mut random = StdRng::seed_from_u64(order.seed);
-    let binaries = Binaries::find(order.plan.provider)?;
+    let binaries = Binaries::find(order.plan.engine, order.plan.provider)?;
     narrator.doing(&format!("{}: starting a cluster", order.scenario.name));
     let first = match &order.previous {
         Some(folder) => binaries.before(folder)?,

@@ -65,7 +65,7 @@ pub async fn work(arguments: &Client, stop: watch::Receiver<bool>) -> anyhow::Re
         let instances =
             arguments.instances.iter().map(|text| named(text)).collect::<anyhow::Result<Vec<_>>>()?;
         anyhow::ensure!(!instances.is_empty(), "a direct client needs --instances NAME=HOST:PORT,…");
-        return direct::run(&instances, &pen, pace(PACE), &stop).await;
+        return direct::run(arguments.engine, &instances, &pen, pace(PACE), &stop).await;
     }
     anyhow::ensure!(!arguments.coordinators.is_empty(), "a client needs --coordinators HOST:PORT,…");
     let tell = match &arguments.masters {

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::history::Instance;
-use super::link::{self, Asker, Listener, Reply};
+use super::link::{self, Asker, Listener, Reply, Request};
 use super::router::{CONNECT, Pen};
+use crate::cli::EngineKind;
 use crate::evidence::{Asked, Micros, Operation, Outcome};
 
 /// Most requests without an answer; above it the client waits.
@@ -33,6 +34,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(300);
 /// # Errors
 /// A line cannot be written.
 pub async fn run(
+    engine: EngineKind,
     instances: &[(Instance, String)],
     pen: &Pen,
     pace: Duration,
@@ -41,6 +43,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     for (instance, endpoint) in instances {
         let node = Node {
+            engine,
             instance: instance.clone(),
             endpoint: endpoint.clone(),
             pen: pen.clone(),
@@ -59,6 +62,7 @@ pub async fn run(
 }
 
 struct Node {
+    engine: EngineKind,
     instance: Instance,
     endpoint: String,
     pen: Pen,
@@ -94,7 +98,7 @@ impl Node {
         while !*self.stop.borrow() {
             self.session += 1;
             let sent = self.pen.now();
-            match link::connect(&self.endpoint, CONNECT).await {
+            match link::connect(self.engine, &self.endpoint, CONNECT).await {
                 Ok((asker, listener)) => self.write_on(asker, listener).await?,
                 Err(error) => {
                     self.value += 1;
@@ -136,7 +140,7 @@ impl Node {
                 }
                 value += 1;
                 written.store(value, Ordering::SeqCst);
-                let request = link::request(&["SET", &key, &value.to_string()]);
+                let request = [Request::Set { key: &key, value }];
                 // Noted before it leaves: the answer may be here before `ask` has returned.
                 queue().push_back((value, pen.now()));
                 // After a cut the queue of the system itself is full before anybody is silent for too long.

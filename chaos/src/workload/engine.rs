@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::link;
 use super::redis::RedisSession;
+use super::resp;
 use crate::cli::EngineKind;
 
 /// How a request ended.
@@ -49,8 +49,11 @@ pub trait Session: Send {
 pub async fn connect(engine: EngineKind, endpoint: &str, limit: Duration) -> io::Result<Box<dyn Session>> {
     match engine {
         EngineKind::Redis => {
-            let (asker, listener) = link::connect(endpoint, limit).await?;
+            let (asker, listener) = resp::connect(endpoint, limit).await?;
             Ok(Box::new(RedisSession::new(asker, listener)))
+        }
+        EngineKind::Postgres => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "scenarios are played on Redis so far"))
         }
     }
 }

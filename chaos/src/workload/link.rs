@@ -1,73 +1,79 @@
-//! One connection to a Redis, of which both halves are used apart: requests can be queued at an engine that does not
-//! answer. Knows single-line replies, texts and lists of texts, which is all that the workloads ask for.
+//! One connection to an engine, of which both halves are used apart: requests can be queued at an engine that does not answer, and
+//! their answers are heard in the same order.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use super::{postgres, resp};
+use crate::cli::EngineKind;
 
-/// Longest reply line that is read.
-const REPLY_LIMIT: u64 = 64 * 1024;
-/// Longest text that is read, in bytes.
-const TEXT_LIMIT: u64 = 1024 * 1024;
-/// Longest list that is read.
-const LIST_LIMIT: u64 = 4 * 1024 * 1024;
+/// Longest time that an engine may take for what is asked of a thousand keys.
+const BATCH: usize = 1_000;
 
-/// A reply of one line.
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Let the key hold the value.
+    Set {
+        /// The key.
+        key: &'a str,
+        /// The value.
+        value: u64,
+    },
+    /// How many replicas hold all that this connection wrote; waited for until so many do, and not for longer than this.
+    Held {
+        /// So many are enough.
+        replicas: u32,
+        /// Longest wait.
+        within: Duration,
+    },
+}
+
+/// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// `+OK` and the like.
+    /// It is done.
     Yes,
-    /// `:N`.
+    /// A number.
     Number(i64),
-    /// `-ERR …`: the engine refused; the text is its own.
+    /// The engine refused; the text is its own.
     No(String),
 }
 
-/// A reply of any kind that is known here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// One line.
-    Line(Reply),
-    /// There is no such text.
-    Nothing,
-    /// A text.
-    Text(Vec<u8>),
-    /// A list of texts.
-    List(Vec<Vec<u8>>),
-}
-
-/// The half that sends.
+/// The half that asks.
 #[derive(Debug)]
-pub struct Asker(OwnedWriteHalf);
+pub enum Asker {
+    /// Of a Redis.
+    Redis(resp::Asker),
+    /// Of a PostgreSQL.
+    Postgres(postgres::Asker),
+}
 
 /// The half that hears.
 #[derive(Debug)]
-pub struct Listener(BufReader<OwnedReadHalf>);
+pub enum Listener {
+    /// Of a Redis.
+    Redis(resp::Listener),
+    /// Of a PostgreSQL.
+    Postgres(postgres::Listener),
+}
 
 /// Connects, within `limit`.
 ///
 /// # Errors
 /// Nobody listens there, or nobody answered in time.
-pub async fn connect(endpoint: &str, limit: Duration) -> io::Result<(Asker, Listener)> {
-    let stream = tokio::time::timeout(limit, TcpStream::connect(endpoint))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
-    Ok((Asker(writer), Listener(BufReader::new(reader))))
-}
-
-/// A request as it goes over the wire.
-#[must_use]
-pub fn request(words: &[&str]) -> Vec<u8> {
-    let mut command = redis::Cmd::new();
-    for word in words {
-        command.arg(*word);
+pub async fn connect(engine: EngineKind, endpoint: &str, limit: Duration) -> io::Result<(Asker, Listener)> {
+    match engine {
+        EngineKind::Redis => {
+            let (asker, listener) = resp::connect(endpoint, limit).await?;
+            Ok((Asker::Redis(asker), Listener::Redis(listener)))
+        }
+        EngineKind::Postgres => {
+            let (asker, listener) = postgres::connect(endpoint, limit).await?;
+            Ok((Asker::Postgres(asker), Listener::Postgres(listener)))
+        }
     }
-    command.get_packed_command()
 }
 
 impl Asker {
@@ -75,8 +81,14 @@ impl Asker {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn ask(&mut self, requests: &[u8]) -> io::Result<()> {
-        self.0.write_all(requests).await
+    pub async fn ask(&mut self, requests: &[Request<'_>]) -> io::Result<()> {
+        match self {
+            Self::Redis(asker) => {
+                let bytes: Vec<u8> = requests.iter().flat_map(redis_words).collect();
+                asker.ask(&bytes).await
+            }
+            Self::Postgres(asker) => asker.ask(requests),
+        }
     }
 }
 
@@ -84,71 +96,32 @@ impl Listener {
     /// The next reply, in the order of the requests.
     ///
     /// # Errors
-    /// The connection is gone, or what came is no single-line reply.
+    /// The connection is gone, or what came is no such reply.
     pub async fn reply(&mut self) -> io::Result<Reply> {
-        let text = self.line().await?;
-        parse_line(&text).ok_or_else(|| foreign("no single-line reply", &text))
-    }
-
-    /// The next reply of any kind.
-    ///
-    /// # Errors
-    /// The connection is gone, or what came is too long or of a kind that is not known here.
-    pub async fn value(&mut self) -> io::Result<Value> {
-        let head = self.line().await?;
-        if let Some(length) = head.strip_prefix('$') {
-            return Ok(self.text(length, &head).await?.map_or(Value::Nothing, Value::Text));
+        match self {
+            Self::Redis(listener) => listener.reply().await,
+            Self::Postgres(listener) => listener.reply().await,
         }
-        let Some(count) = head.strip_prefix('*') else {
-            return parse_line(&head).map(Value::Line).ok_or_else(|| foreign("no reply", &head));
-        };
-        let count = count.trim_end().parse().ok().filter(|count: &u64| *count <= LIST_LIMIT);
-        let count = count.ok_or_else(|| foreign("no list that is read", &head))?;
-        let mut list = Vec::new();
-        for _ in 0..count {
-            let item = self.line().await?;
-            let length = item.strip_prefix('$').ok_or_else(|| foreign("no text in a list", &item))?;
-            list.push(self.text(length, &item).await?.ok_or_else(|| foreign("a gap in a list", &item))?);
-        }
-        Ok(Value::List(list))
-    }
-
-    async fn line(&mut self) -> io::Result<String> {
-        let mut line = Vec::new();
-        let size = (&mut self.0).take(REPLY_LIMIT).read_until(b'\n', &mut line).await?;
-        if size == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(String::from_utf8_lossy(&line).into_owned())
-    }
-
-    /// What follows a text's head; `None` where the head says that there is none.
-    async fn text(&mut self, length: &str, head: &str) -> io::Result<Option<Vec<u8>>> {
-        if length == "-1\r\n" {
-            return Ok(None);
-        }
-        let length = length.trim_end().parse().ok().filter(|length: &u64| *length <= TEXT_LIMIT);
-        let length = length.ok_or_else(|| foreign("no text that is read", head))?;
-        let mut text = Vec::new();
-        let size = (&mut self.0).take(length + 2).read_to_end(&mut text).await?;
-        if size as u64 != length + 2 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        text.truncate(size - 2);
-        Ok(Some(text))
     }
 }
 
-fn foreign(what: &str, text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {text:?}"))
+fn redis_words(request: &Request<'_>) -> Vec<u8> {
+    match request {
+        Request::Set { key, value } => resp::request(&["SET", key, &value.to_string()]),
+        Request::Held { replicas, within } => {
+            resp::request(&["WAIT", &replicas.to_string(), &within.as_millis().to_string()])
+        }
+    }
 }
 
-fn parse_line(text: &str) -> Option<Reply> {
-    match text.strip_suffix("\r\n")?.split_at_checked(1) {
-        Some(("+", _)) => Some(Reply::Yes),
-        Some(("-", refusal)) => Some(Reply::No(refusal.to_owned())),
-        Some((":", number)) => number.parse().map(Reply::Number).ok(),
-        Some(_) | None => None,
+/// Makes the clients' place in a new master, where its kind needs one.
+///
+/// # Errors
+/// The engine is not there, or refuses.
+pub async fn prepare(engine: EngineKind, endpoint: &str, limit: Duration) -> io::Result<()> {
+    match engine {
+        EngineKind::Redis => Ok(()),
+        EngineKind::Postgres => postgres::prepare(endpoint, limit).await,
     }
 }
 
@@ -156,11 +129,26 @@ fn parse_line(text: &str) -> Option<Reply> {
 ///
 /// # Errors
 /// The engine is not there, refuses, or takes longer than `limit` for a thousand of them.
-pub async fn exist(endpoint: &str, keys: &[String], limit: Duration) -> io::Result<Vec<bool>> {
-    let (mut asker, mut listener) = connect(endpoint, limit).await?;
+pub async fn exist(
+    engine: EngineKind,
+    endpoint: &str,
+    keys: &[String],
+    limit: Duration,
+) -> io::Result<Vec<bool>> {
+    match engine {
+        EngineKind::Redis => exist_in_redis(endpoint, keys, limit).await,
+        EngineKind::Postgres => {
+            let there: BTreeSet<String> = postgres::keys(endpoint, limit).await?;
+            Ok(keys.iter().map(|key| there.contains(key)).collect())
+        }
+    }
+}
+
+async fn exist_in_redis(endpoint: &str, keys: &[String], limit: Duration) -> io::Result<Vec<bool>> {
+    let (mut asker, mut listener) = resp::connect(endpoint, limit).await?;
     let mut found = Vec::with_capacity(keys.len());
-    for batch in keys.chunks(1_000) {
-        let requests: Vec<u8> = batch.iter().flat_map(|key| request(&["EXISTS", key])).collect();
+    for batch in keys.chunks(BATCH) {
+        let requests: Vec<u8> = batch.iter().flat_map(|key| resp::request(&["EXISTS", key])).collect();
         let exchange = async {
             asker.ask(&requests).await?;
             for _ in batch {
@@ -182,63 +170,12 @@ pub async fn exist(endpoint: &str, keys: &[String], limit: Duration) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
 
     #[test]
-    fn a_request_is_an_array_of_bulk_strings() {
-        assert_eq!(request(&["SET", "k", "12"]), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\n12\r\n");
-    }
-
-    async fn answered(bytes: &'static [u8]) -> Listener {
-        let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = server.local_addr().expect("bound").to_string();
-        let (_asker, listener) = connect(&endpoint, Duration::from_secs(5)).await.expect("it listens");
-        let (mut peer, _) = server.accept().await.expect("it came");
-        peer.write_all(bytes).await.expect("it reads");
-        listener
-    }
-
-    #[tokio::test]
-    async fn replies_are_told_apart() {
-        let mut listener = answered(b"+OK\r\n:2\r\n-READONLY no\r\n").await;
-        assert_eq!(listener.reply().await.expect("a line"), Reply::Yes);
-        assert_eq!(listener.reply().await.expect("a line"), Reply::Number(2));
-        assert_eq!(listener.reply().await.expect("a line"), Reply::No("READONLY no".to_owned()));
-        assert_eq!(listener.reply().await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    #[tokio::test]
-    async fn texts_and_lists_are_read_whole() {
-        let mut listener =
-            answered(b"$2\r\n\r\n\r\n$-1\r\n*2\r\n$1\r\n7\r\n$0\r\n\r\n*0\r\n:3\r\n$5\r\nab").await;
-        assert_eq!(listener.value().await.expect("a text"), Value::Text(b"\r\n".to_vec()));
-        assert_eq!(listener.value().await.expect("none"), Value::Nothing);
-        assert_eq!(listener.value().await.expect("a list"), Value::List(vec![b"7".to_vec(), Vec::new()]));
-        assert_eq!(listener.value().await.expect("a list"), Value::List(Vec::new()));
-        assert_eq!(listener.value().await.expect("a line"), Value::Line(Reply::Number(3)));
-        assert_eq!(listener.value().await.expect_err("cut off").kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    #[tokio::test]
-    async fn what_is_too_long_or_nested_is_an_error() {
-        for bytes in [
-            b"$1048577\r\n".as_slice(),
-            b"*4194305\r\n",
-            b"$-2\r\n",
-            b"*1\r\n*0\r\n",
-            b"*1\r\n$-1\r\n",
-            b"%1\r\n",
-        ] {
-            let mut listener = answered(bytes).await;
-            assert_eq!(listener.value().await.expect_err("foreign").kind(), io::ErrorKind::InvalidData);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_no_single_line_reply_is_an_error() {
-        for bytes in [b"$3\r\nabc\r\n".as_slice(), b":many\r\n", b"\r\n", b"+OK\n", b"\xff\xfe\r\n"] {
-            let mut listener = answered(bytes).await;
-            assert_eq!(listener.reply().await.expect_err("foreign").kind(), io::ErrorKind::InvalidData);
-        }
+    fn redis_has_a_word_for_each_request() {
+        let set = Request::Set { key: "k", value: 12 };
+        assert_eq!(redis_words(&set), resp::request(&["SET", "k", "12"]));
+        let held = Request::Held { replicas: 1, within: Duration::from_millis(500) };
+        assert_eq!(redis_words(&held), resp::request(&["WAIT", "1", "500"]));
     }
 }

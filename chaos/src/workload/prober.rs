@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::history::{Author, Instance, Moment, Operation, Outcome, Recorder};
-use super::link::{self, Asker, Listener, Reply};
+use super::link::{self, Asker, Listener, Reply, Request};
+use crate::cli::EngineKind;
 
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(2);
@@ -30,19 +31,19 @@ pub struct Probers {
 impl Probers {
     /// Starts one for each `(instance, endpoint)`.
     #[must_use]
-    pub fn start(instances: &[(Instance, String)], recorder: &Recorder) -> Self {
+    pub fn start(engine: EngineKind, instances: &[(Instance, String)], recorder: &Recorder) -> Self {
         let mut tasks = JoinSet::new();
         for (instance, endpoint) in instances {
-            tasks.spawn(probe(instance.clone(), endpoint.clone(), recorder.clone()));
+            tasks.spawn(probe(engine, instance.clone(), endpoint.clone(), recorder.clone()));
         }
         Self { _tasks: tasks }
     }
 }
 
-async fn probe(instance: Instance, endpoint: String, recorder: Recorder) {
+async fn probe(engine: EngineKind, instance: Instance, endpoint: String, recorder: Recorder) {
     let mut sequence = 0;
     loop {
-        if let Ok((asker, listener)) = link::connect(&endpoint, CONNECT).await {
+        if let Ok((asker, listener)) = link::connect(engine, &endpoint, CONNECT).await {
             probe_connection(&instance, asker, listener, &recorder, &mut sequence).await;
         }
         tokio::time::sleep(RETRY).await;
@@ -73,7 +74,7 @@ async fn probe_connection(
                 continue;
             }
             *sequence += 1;
-            let request = link::request(&["SET", &key, &sequence.to_string()]);
+            let request = [Request::Set { key: &key, value: *sequence }];
             // Noted before it leaves: the answer may be here before `ask` has returned.
             queue().push_back((*sequence, recorder.now()));
             if asker.ask(&request).await.is_err() {

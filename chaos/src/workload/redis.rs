@@ -6,7 +6,8 @@ use std::io;
 use async_trait::async_trait;
 
 use super::engine::{Answer, Session};
-use super::link::{self, Asker, Listener, Reply, Value};
+use super::link::Reply;
+use super::resp::{self, Asker, Listener, Value};
 
 /// What all keys of the clients begin with.
 const PREFIX: &str = "chaos:";
@@ -30,7 +31,7 @@ impl RedisSession {
     }
 
     async fn ask(&mut self, words: &[&str]) -> io::Result<Value> {
-        self.asker.ask(&link::request(words)).await?;
+        self.asker.ask(&resp::request(words)).await?;
         self.listener.value().await
     }
 

@@ -16,7 +16,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::follow::Master;
 use super::history::{Author, Moment, Operation, Outcome, Recorder, Session};
-use super::link::{self, Asker, Listener, Reply};
+use super::link::{self, Asker, Listener, Reply, Request};
+use crate::cli::EngineKind;
 
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(2);
@@ -26,8 +27,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_millis(50);
 /// Between two confirmations.
 const CONFIRM_PACE: Duration = Duration::from_millis(5);
-/// How long `WAIT` waits, in milliseconds.
-const CONFIRM_WAIT_MS: &str = "500";
+/// How long a confirmation is waited for.
+const CONFIRM_WAIT: Duration = Duration::from_millis(500);
 
 /// The running writer; it ends when this is dropped.
 #[derive(Debug)]
@@ -38,9 +39,13 @@ pub struct Writer {
 impl Writer {
     /// Starts to write to whoever `directory` names.
     #[must_use]
-    pub fn start(directory: watch::Receiver<Option<Master>>, recorder: &Recorder) -> Self {
+    pub fn start(
+        engine: EngineKind,
+        directory: watch::Receiver<Option<Master>>,
+        recorder: &Recorder,
+    ) -> Self {
         let mut task = JoinSet::new();
-        task.spawn(write_for_ever(directory, recorder.clone()));
+        task.spawn(write_for_ever(engine, directory, recorder.clone()));
         Self { _task: task }
     }
 }
@@ -62,6 +67,7 @@ enum Leave {
 }
 
 struct State {
+    engine: EngineKind,
     directory: watch::Receiver<Option<Master>>,
     recorder: Recorder,
     pace: Interval,
@@ -69,10 +75,10 @@ struct State {
     session: Session,
 }
 
-async fn write_for_ever(directory: watch::Receiver<Option<Master>>, recorder: Recorder) {
+async fn write_for_ever(engine: EngineKind, directory: watch::Receiver<Option<Master>>, recorder: Recorder) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut state = State { directory, recorder, pace, sequence: 0, session: 0 };
+    let mut state = State { engine, directory, recorder, pace, sequence: 0, session: 0 };
     loop {
         let Some(master) = state.directory.borrow_and_update().clone() else {
             if state.directory.changed().await.is_err() {
@@ -95,7 +101,7 @@ impl State {
         let connected = tokio::select! {
             biased;
             changed = self.directory.changed() => return redirected(&changed),
-            connected = connect_both(&master.endpoint) => connected,
+            connected = connect_both(self.engine, &master.endpoint) => connected,
         };
         let Ok(((asker, listener), confirmer)) = connected else {
             self.sequence += 1;
@@ -118,7 +124,8 @@ impl State {
     ) -> Leave {
         loop {
             self.sequence += 1;
-            let request = link::request(&["SET", &key(self.sequence), &self.sequence.to_string()]);
+            let key = key(self.sequence);
+            let request = [Request::Set { key: &key, value: self.sequence }];
             let sent = self.recorder.now();
             let exchange = timeout(PATIENCE, async {
                 asker.ask(&request).await?;
@@ -182,8 +189,11 @@ fn redirected(changed: &Result<(), watch::error::RecvError>) -> Leave {
 
 /// The writer's connection and the confirmer's. Both are there before the first write: a confirmer that came later could
 /// find the engine's next run, and take that one's replicas for a promise about writes of the run before.
-async fn connect_both(endpoint: &str) -> std::io::Result<((Asker, Listener), (Asker, Listener))> {
-    tokio::try_join!(link::connect(endpoint, CONNECT), link::connect(endpoint, CONNECT))
+async fn connect_both(
+    engine: EngineKind,
+    endpoint: &str,
+) -> std::io::Result<((Asker, Listener), (Asker, Listener))> {
+    tokio::try_join!(link::connect(engine, endpoint, CONNECT), link::connect(engine, endpoint, CONNECT))
 }
 
 /// Confirms what the stay has had acknowledged, as long as its own connection to the same run of the engine lives.
@@ -197,8 +207,10 @@ async fn confirm_for_ever(
     loop {
         let upto = acknowledged.load(Ordering::SeqCst);
         if upto > confirmed {
-            let mut requests = link::request(&["SET", "chaos:confirm", &upto.to_string()]);
-            requests.extend(link::request(&["WAIT", "1", CONFIRM_WAIT_MS]));
+            let requests = [
+                Request::Set { key: "chaos:confirm", value: upto },
+                Request::Held { replicas: 1, within: CONFIRM_WAIT },
+            ];
             if asker.ask(&requests).await.is_err() {
                 return;
             }

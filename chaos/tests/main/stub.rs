@@ -12,7 +12,8 @@ use baton_proto::v1::{
 use chaos::cluster::ports::Ports;
 use chaos::cluster::process::Process;
 use chaos::workload::history::Instance;
-use chaos::workload::link::{self, Reply};
+use chaos::workload::link::Reply;
+use chaos::workload::resp;
 use futures_util::StreamExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -65,8 +66,8 @@ impl Redis {
     }
 
     async fn try_ask(&self, words: &[&str]) -> std::io::Result<Reply> {
-        let (mut asker, mut listener) = link::connect(&self.endpoint, Duration::from_secs(1)).await?;
-        asker.ask(&link::request(words)).await?;
+        let (mut asker, mut listener) = resp::connect(&self.endpoint, Duration::from_secs(1)).await?;
+        asker.ask(&resp::request(words)).await?;
         tokio::time::timeout(PATIENCE, listener.reply()).await.map_err(std::io::Error::other)?
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chaos::checker::gap::{acknowledged_writes, write_gap};
 use chaos::checker::lost::{Lost, lost_writes};
 use chaos::checker::stale::{FirstAcknowledgements, Frozen, Stale, note_first, stale_writes};
+use chaos::cli::EngineKind;
 use chaos::procfs;
 use chaos::workload::follow::Follower;
 use chaos::workload::history::{Author, History, Moment, Outcome, Recorder, Reign};
@@ -34,10 +35,10 @@ impl World {
         let recorder = Recorder::new();
         let addresses = [directory.address.clone()];
         let follower = Follower::start(&addresses, SET, &recorder).expect("an address");
-        let writer = Writer::start(follower.watch(), &recorder);
+        let writer = Writer::start(EngineKind::Redis, follower.watch(), &recorder);
         let instances: Vec<_> =
             redis.iter().map(|redis| (redis.instance.clone(), redis.endpoint.clone())).collect();
-        let probers = Probers::start(&instances, &recorder);
+        let probers = Probers::start(EngineKind::Redis, &instances, &recorder);
         let world =
             Self { redis, directory, recorder, _follower: follower, _writer: writer, _probers: probers };
         world.confirmed_by_more(50).await;
@@ -90,7 +91,8 @@ impl World {
 
     async fn lost(&self, history: &History, master: usize) -> Lost {
         let keys: Vec<String> = history.written.iter().map(|write| key(write.sequence)).collect();
-        let found = link::exist(&self.redis[master].endpoint, &keys, Duration::from_secs(5)).await;
+        let found =
+            link::exist(EngineKind::Redis, &self.redis[master].endpoint, &keys, Duration::from_secs(5)).await;
         let found = found.expect("the master answers");
         let place = |sequence| history.written.iter().position(|write| write.sequence == sequence);
         lost_writes(&history.written, &history.confirmed, |sequence| {

@@ -4,6 +4,7 @@ use crate::config::{Config, DEFAULT_FILE, Overrides, ProviderConfig};
 use crate::logging::LogFormat;
 use baton_core::record::Settings;
 use baton_core::timing::{FailureClass, Timing};
+use baton_engine::postgres;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -67,10 +68,12 @@ pub enum Invocation {
     Deadman(Vec<OsString>),
     /// By a deadman: the step between the fork and the engine.
     EngineExec(Vec<OsString>),
+    /// By that step, where the engine is a PostgreSQL: what comes before the server.
+    PostgresStart(Vec<OsString>),
 }
 
 impl Invocation {
-    /// Looks for the two hidden names before anything is parsed: their arguments must not be taken for the daemon's,
+    /// Looks for the hidden names before anything is parsed: their arguments must not be taken for the daemon's,
     /// and these processes shall carry as little as possible.
     ///
     /// # Errors
@@ -81,6 +84,7 @@ impl Invocation {
         match arguments.get(1).and_then(|name| name.to_str()) {
             Some("deadman") => Ok(Self::Deadman(rest())),
             Some("engine-exec") => Ok(Self::EngineExec(rest())),
+            Some(postgres::START) => Ok(Self::PostgresStart(rest())),
             _ => Cli::try_parse_from(arguments).map(|cli| Self::Daemon(Box::new(cli))),
         }
     }

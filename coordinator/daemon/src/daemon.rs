@@ -362,7 +362,7 @@ fn start_guards(
             live: common.live.clone(),
             peers: Arc::clone(peers),
             provider: Arc::clone(&common.provider),
-            kind: engines::engine_of(instance),
+            kind: engines::engine_of(instance, &program),
             program: program.clone(),
             beats: beats.clone(),
             view,

@@ -4,11 +4,13 @@ use crate::config::{EngineKind as Kind, InstanceConfig};
 use baton_engine::EngineKind;
 use baton_engine::postgres::{self, Postgres};
 use baton_engine::redis::Redis;
+use std::path::Path;
 use std::sync::Arc;
 
-/// The engine of an instance. One value an instance: it remembers what a run was marked with.
+/// The engine of an instance. One value an instance: it remembers what a run was marked with. `program`: the coordinator's own, which
+/// some engines are started through.
 #[must_use]
-pub fn engine_of(instance: &InstanceConfig) -> Arc<dyn EngineKind> {
+pub fn engine_of(instance: &InstanceConfig, program: &Path) -> Arc<dyn EngineKind> {
     let engine = &instance.engine;
     let (address, password_file) = (engine.connect.to_string(), engine.password_file.clone());
     match &engine.kind {
@@ -20,6 +22,7 @@ pub fn engine_of(instance: &InstanceConfig) -> Arc<dyn EngineKind> {
             password_file,
             data_dir: engine.data_dir.clone().unwrap_or_default(),
             name: instance.name.to_string(),
+            program: program.to_owned(),
         })),
     }
 }

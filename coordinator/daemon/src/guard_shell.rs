@@ -7,6 +7,7 @@
 mod deadman;
 mod disk;
 mod engine;
+mod fences;
 mod hand_over;
 mod last_words;
 mod leave;
@@ -122,6 +123,7 @@ struct Shell {
     run: watch::Sender<Option<u64>>,
     writable: watch::Sender<bool>,
     desk: peers::PeerDesk,
+    fences: fences::Fences,
     /// How many hand-overs were taken in this home.
     taken: u64,
 }
@@ -174,8 +176,20 @@ pub fn start(parts: Parts, stop: CancellationToken) -> Result<Handle, FileError>
     let taken = start.taken();
     let disk = disk::spawn(dir, owner, start, events.clone());
     let desk = peers::PeerDesk::new(hello.clone(), Arc::clone(&parts.peers), events.clone());
-    let shell =
-        Shell { name, guard, parts, events, deadman: held.asks, engine, disk, run, writable, desk, taken };
+    let shell = Shell {
+        name,
+        guard,
+        parts,
+        events,
+        deadman: held.asks,
+        engine,
+        disk,
+        run,
+        writable,
+        desk,
+        fences: fences::Fences::default(),
+        taken,
+    };
     let task = tokio::spawn(shell.run(queue, link, stop, workers));
     Ok(Handle { inbox, hello, task })
 }
@@ -232,8 +246,10 @@ impl Shell {
                     None => std::future::pending().await,
                 }
             };
+            let ended = self.fences.due().and_then(|run| self.engine_ended(run));
             let input = tokio::select! {
                 biased;
+                input = std::future::ready(ended), if ended.is_some() => input,
                 () = stop.cancelled(), if !leave.is_asked() => {
                     let for_good = self.parts.for_good.is_cancelled();
                     leave.asked(for_good, &self.parts.live.borrow().timing)
@@ -282,21 +298,35 @@ impl Shell {
     /// What an event means to the machine; `None` where it is about a run of the engine that is not there any more.
     fn take(&mut self, event: Event) -> Option<Input> {
         match event {
-            Event::Machine(input) => Some(input),
-            Event::OfRun(run, input) => (*self.run.borrow() == Some(run)).then_some(input),
+            Event::Machine(input) => {
+                self.note_answer(&input);
+                Some(input)
+            }
+            Event::OfRun(run, input) => {
+                self.note_answer(&input);
+                (*self.run.borrow() == Some(run)).then_some(input)
+            }
             Event::RunStarted(run) => {
                 self.run.send_replace(Some(run));
                 self.parts.metrics.engine_started(&self.name);
                 None
             }
-            Event::RunEnded(run) => {
-                let known = *self.run.borrow();
-                (known.is_none() || known == Some(run)).then(|| {
-                    self.run.send_replace(None);
-                    Input::EngineEnded
-                })
-            }
+            Event::RunEnded(run) => self.fences.ended(run).and_then(|run| self.engine_ended(run)),
         }
+    }
+
+    fn note_answer(&mut self, input: &Input) {
+        if let Input::EngineDone { op, .. } = input {
+            self.fences.answered(*op);
+        }
+    }
+
+    fn engine_ended(&mut self, run: u64) -> Option<Input> {
+        let known = *self.run.borrow();
+        (known.is_none() || known == Some(run)).then(|| {
+            self.run.send_replace(None);
+            Input::EngineEnded
+        })
     }
 
     fn act(&mut self) {
@@ -324,12 +354,15 @@ impl Shell {
                 let _ = self.parts.beats.try_send(*beat);
             }
             Action::Engine { op, command, within } => {
-                if matches!(command, EngineCommand::Fence) {
+                let is_fence = matches!(command, EngineCommand::Fence);
+                if is_fence {
                     self.parts.metrics.fenced(&self.name, "asked");
                 }
                 let ask = engine::Ask { op, command, within: within.as_duration() };
                 if self.engine.try_send(ask).is_err() {
                     tracing::error!(instance = %self.name, "too many commands wait for the engine");
+                } else if is_fence {
+                    self.fences.asked(op);
                 }
             }
             Action::Arm { op, deadline } => {

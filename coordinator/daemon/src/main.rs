@@ -1,4 +1,4 @@
-//! The daemon `baton-coordinator`, and under two hidden names the processes that hold its engines.
+//! The daemon `baton-coordinator`, and under hidden names the processes that hold its engines.
 
 use std::process::ExitCode;
 

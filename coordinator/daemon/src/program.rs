@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use baton_engine::deadman;
+use baton_engine::{deadman, postgres};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +21,7 @@ pub fn main() -> ExitCode {
     match Invocation::parse(std::env::args_os()) {
         Ok(Invocation::Deadman(arguments)) => deadman::main(arguments),
         Ok(Invocation::EngineExec(arguments)) => deadman::exec::main(arguments),
+        Ok(Invocation::PostgresStart(arguments)) => postgres::start::main(arguments),
         Ok(Invocation::Daemon(cli)) => daemon_main(&cli),
         Err(error) => error.exit(),
     }

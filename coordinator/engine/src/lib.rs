@@ -21,6 +21,7 @@ pub mod redis;
 use async_trait::async_trait;
 use baton_core::engine::{EngineCommand, EngineOutcome};
 use baton_core::ids::EngineRun;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One engine as the configuration describes it: how to reach it and how to start it. One value an instance; it may
@@ -34,11 +35,25 @@ pub trait EngineKind: Send + Sync + std::fmt::Debug {
     /// read-only and follows nobody, whatever its own configuration file says (design, *Guards start fenced*).
     fn fenced_command(&self, command: &[String]) -> Vec<String>;
 
+    /// Where an engine with this data directory is started, and where the check of its disk writes its file.
+    fn folders(&self, data_dir: &Path) -> Folders {
+        Folders { working: data_dir.to_owned(), probed: data_dir.to_owned() }
+    }
+
     /// Opens a connection within `timeout` and makes sure that an engine answers on it that this kind can drive.
     ///
     /// # Errors
     /// [`ConnectError`] says what stands in the way, in words for an operator.
     async fn connect(&self, timeout: Duration) -> Result<Box<dyn EngineConnection>, ConnectError>;
+}
+
+/// Folders of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// Where its process begins.
+    pub working: PathBuf,
+    /// On the disk of its data.
+    pub probed: PathBuf,
 }
 
 /// One connection to one run of one engine (see the contract above).
@@ -78,7 +93,7 @@ pub struct About {
     /// Its version, if it tells.
     pub version: Option<String>,
     /// The configuration file that its next start would read again, if it has one.
-    pub config_file: Option<std::path::PathBuf>,
+    pub config_file: Option<PathBuf>,
 }
 
 /// How the check of the write path ended.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
-use crate::host::{HostPlan, InstancePlan};
+use crate::host::{Engine, HostPlan, InstancePlan};
+use crate::postgres;
 
 /// The cluster's name.
 pub const CLUSTER: &str = "e2e";
@@ -68,8 +69,12 @@ fn section(folder: &str, plan: &InstancePlan) -> String {
     let zone = plan.zone.map_or_else(String::new, |zone| format!("zone = \"{zone}\"\n"));
     let mut text = format!(
         "\n[[instance]]\nname = \"{name}\"\nreplicaset = \"{set}\"\npriority = {priority}\nelectable = {electable}\n\
-         bootstrap_members = {members}\n{zone}[instance.engine]\nkind = \"redis\"\nendpoint = \"{endpoint}\"\n"
+         bootstrap_members = {members}\n{zone}[instance.engine]\nendpoint = \"{endpoint}\"\n"
     );
+    if plan.engine == Engine::Postgres {
+        return text + &postgres::section(folder, plan);
+    }
+    text += "kind = \"redis\"\n";
     if plan.supervised {
         text += &format!("command = [\"redis-server\", \"{folder}/{name}/redis.conf\"]\n");
         text += &format!("data_dir = \"{folder}/{name}\"\n");

@@ -70,9 +70,20 @@ impl HostPlan {
     }
 }
 
+/// What engine an instance has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Redis.
+    Redis,
+    /// PostgreSQL.
+    Postgres,
+}
+
 /// What an instance is to be.
 #[derive(Clone, Debug)]
 pub struct InstancePlan {
+    /// Its engine.
+    pub engine: Engine,
     /// Its name.
     pub name: &'static str,
     /// Its replica set.
@@ -102,6 +113,7 @@ impl InstancePlan {
     #[must_use]
     pub fn new(name: &'static str, set: &'static str, members: u32) -> Self {
         Self {
+            engine: Engine::Redis,
             name,
             set,
             address: Ipv4Addr::LOCALHOST,
@@ -114,6 +126,13 @@ impl InstancePlan {
             password: None,
             engine_password: None,
         }
+    }
+
+    /// The same with another engine.
+    #[must_use]
+    pub fn on(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// The same, preferred to others.

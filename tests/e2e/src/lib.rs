@@ -1,4 +1,4 @@
-//! A stage for end-to-end tests: the real programs and real Redis servers in one temporary folder, driven and looked at
+//! A stage for end-to-end tests: the real programs and real servers in one temporary folder, driven and looked at
 //! only from outside (processes, files, ports, command lines). It knows nothing of what goes on inside them.
 
 pub mod confirmed;
@@ -11,6 +11,7 @@ pub mod logs;
 pub mod net;
 pub mod poll;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod stage;
 pub mod store;

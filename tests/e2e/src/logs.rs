@@ -26,6 +26,7 @@ pub const CHANGE_OF_MASTER: &[Allowed] = &[
 /// What the end of an engine says.
 pub const ENGINE_ENDS: &[Allowed] = &[
     ("the engine ended", "its deadman saw it"),
+    ("the engine's main process ended", "where it has others they end a moment later"),
     ("no connection to the engine", "it does not run for a moment"),
 ];
 

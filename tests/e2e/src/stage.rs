@@ -17,12 +17,12 @@ use tempfile::TempDir;
 
 use crate::ctl;
 use crate::files::{self, Ports, Provider};
-use crate::host::{Daemon, Host, HostPlan, InstancePlan};
+use crate::host::{Daemon, Engine, Host, HostPlan, InstancePlan};
 use crate::logs::{self, Allowed};
 use crate::net::{self, Network, Node};
 use crate::process::{self, Process};
 use crate::writer::Writer;
-use crate::{poll, ports};
+use crate::{poll, ports, postgres};
 use place::{Place, own_folder};
 
 /// The lease of most stages: short, so that tests are, and long enough for a busy machine.
@@ -181,7 +181,12 @@ impl Stage {
         for instance in &plan.instances {
             let own = folder.join(instance.name);
             fs::create_dir_all(&own).expect("writable");
-            fs::write(own.join("redis.conf"), files::redis(&folder, instance)).expect("writable");
+            match instance.engine {
+                Engine::Redis => {
+                    fs::write(own.join("redis.conf"), files::redis(&folder, instance)).expect("writable");
+                }
+                Engine::Postgres => postgres::prepare(&folder, instance),
+            }
             if let Some(password) = instance.password {
                 fs::write(own.join("password"), password).expect("writable");
             }
@@ -257,9 +262,18 @@ impl Stage {
     /// When it does not run.
     #[must_use]
     pub fn engine(&self, plan: &InstancePlan) -> Process {
-        // Redis writes its own title: the program and where it listens.
-        let title = format!("redis-server {}", plan.endpoint());
-        self.find("engine", |command| command.contains(&title))
+        match plan.engine {
+            Engine::Redis => {
+                // Redis writes its own title: the program and where it listens.
+                let title = format!("redis-server {}", plan.endpoint());
+                self.find("engine", |command| command.contains(&title))
+            }
+            Engine::Postgres => {
+                let data = self.path().join(plan.name).join("data").display().to_string();
+                let server = postgres::program("postgres").display().to_string();
+                self.find("engine", |command| command.starts_with(&server) && command.contains(&data))
+            }
+        }
     }
 
     /// The deadman of an instance.
@@ -282,15 +296,20 @@ impl Stage {
     /// A stateboard and three hosts with one supervised instance each of `orders`: `a1`, preferred and so the first
     /// master, on host 0; the arbiter, since it starts first, on host 1. Waits until all is well.
     pub fn trio(&mut self) -> ReplicaSetStatus {
+        self.trio_of(Engine::Redis)
+    }
+
+    /// The same with another engine.
+    pub fn trio_of(&mut self, engine: Engine) -> ReplicaSetStatus {
         self.start_board();
-        self.three()
+        self.three(engine)
     }
 
     /// The same with an etcd for the state.
     pub fn trio_on_etcd(&mut self) -> ReplicaSetStatus {
         self.start_etcd();
         self.on_etcd = true;
-        self.three()
+        self.three(Engine::Redis)
     }
 
     /// A stateboard, three hosts that never have the arbiter, and a fourth, without instances, that has it. `a1` on host 0
@@ -313,8 +332,8 @@ impl Stage {
         seen
     }
 
-    fn three(&mut self) -> ReplicaSetStatus {
-        let plan = |host, instance: InstancePlan| HostPlan::new(host, vec![instance]);
+    fn three(&mut self, engine: Engine) -> ReplicaSetStatus {
+        let plan = |host, instance: InstancePlan| HostPlan::new(host, vec![instance.on(engine)]);
         let a = self.prepare(plan("host-a", InstancePlan::new("a1", "orders", 3).preferred()));
         let b = self.prepare(plan("host-b", InstancePlan::new("b1", "orders", 3)));
         let c = self.prepare(plan("host-c", InstancePlan::new("c1", "orders", 3)));

@@ -27,7 +27,8 @@ pub(super) async fn check(instance: &InstanceConfig, running: bool, timeout: Dur
     if !engine.command.is_empty() {
         findings.push(program(known, &engine.command).await.about(name));
     }
-    let mut connected = engines::engine_of(instance).connect(timeout).await;
+    // Nothing is started here, so no program is named.
+    let mut connected = engines::engine_of(instance, Path::new("")).connect(timeout).await;
     let answered = connected
         .as_ref()
         .ok()

@@ -95,10 +95,10 @@ fn engine(
         let rule = "must name a program; leave it out for an engine that something else runs";
         section.problem_with(read, Some("[]".to_owned()), rule);
     }
-    let data_dir = path(&mut section, "data_dir");
     if matches!(kind, Some(EngineKind::Postgres { .. })) && !section.has("data_dir") {
         section.problem("data_dir", "must be given: how a PostgreSQL ended is read from its control file");
     }
+    let data_dir = path(&mut section, "data_dir");
     let log_file = path(&mut section, "log_file").or(default_log);
     section.finish();
     let public = public?.value;

@@ -173,9 +173,17 @@ fn each_mistake_has_its_place_its_key_and_its_rule() {
     }
 }
 
+/// Each line of an instance that is replaced, by what, and what is said of it.
+fn assert_said(cases: &[(&str, &str, &str)]) {
+    for (line, replacement, said) in cases {
+        let text = format!("{SMALL}{INSTANCE}").replace(line, replacement);
+        assert_eq!(problems(&text), *said);
+    }
+}
+
 #[test]
-fn each_mistake_of_an_instance_too() {
-    let cases = [
+fn each_mistake_about_the_kind_of_an_engine_is_named() {
+    assert_said(&[
         (
             "kind = \"redis\"",
             "kind = \"tarantool\"",
@@ -196,6 +204,12 @@ fn each_mistake_of_an_instance_too() {
             "kind = \"redis\"\nuser = \"baton\"",
             "c.toml:13: instance[1].engine.user: unknown key; known here: kind, endpoint, connect, password_file, command, data_dir, log_file",
         ),
+    ]);
+}
+
+#[test]
+fn each_mistake_of_an_instance_too() {
+    assert_said(&[
         (
             "name = \"a1\"",
             "name = \"a 1\"",
@@ -246,11 +260,20 @@ fn each_mistake_of_an_instance_too() {
             "replicaset = \"orders-1\"\nhealth_listen = \"127.0.0.1:4402\"",
             r#"c.toml:11: instance[1].health_listen = "127.0.0.1:4402": is the address of coordinator.listen too"#,
         ),
-    ];
-    for (line, replacement, said) in cases {
-        let text = format!("{SMALL}{INSTANCE}").replace(line, replacement);
-        assert_eq!(problems(&text), said);
-    }
+    ]);
+}
+
+#[test]
+fn a_postgres_has_a_user_and_a_database_of_its_own() {
+    let kind = |more: &str| {
+        let kind = format!("kind = \"postgres\"\ndata_dir = \"/d\"{more}");
+        let config = good(&format!("{SMALL}{INSTANCE}").replace("kind = \"redis\"", &kind));
+        config.instances.into_values().next().expect("one was given").engine.kind
+    };
+    let named =
+        |user: &str, database: &str| EngineKind::Postgres { user: user.into(), database: database.into() };
+    assert_eq!(kind(""), named("baton", "postgres"));
+    assert_eq!(kind("\nuser = \"fence\"\ndatabase = \"shop\""), named("fence", "shop"));
 }
 
 #[test]

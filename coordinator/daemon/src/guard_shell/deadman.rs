@@ -113,7 +113,7 @@ fn process(
     EngineProcess {
         argv: kind.fenced_command(command),
         env: Vec::new(),
-        cwd: data_dir.as_ref().map(|dir| dir.display().to_string()),
+        cwd: data_dir.as_ref().map(|dir| kind.folders(dir).working.display().to_string()),
         log_file: log_file.display().to_string(),
         log_bytes_max: 0,
     }

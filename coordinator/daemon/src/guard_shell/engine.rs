@@ -51,9 +51,10 @@ pub(super) fn spawn(
     stop: CancellationToken,
 ) -> mpsc::Sender<Ask> {
     let (asks, queue) = mpsc::channel(ASKS_MAX);
+    let data_dir = parts.instance.engine.data_dir.as_deref();
     let checker = write_path::Checker {
         kind: Arc::clone(&parts.kind),
-        disk: parts.instance.engine.data_dir.as_deref().map(DiskProbe::new),
+        disk: data_dir.map(|dir| DiskProbe::new(&parts.kind.folders(dir).probed)),
         live: parts.live.clone(),
         runs: runs.clone(),
         writables,

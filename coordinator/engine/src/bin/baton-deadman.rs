@@ -2,6 +2,7 @@
 //! the same code as hidden subcommands of the coordinator.
 
 use baton_engine::deadman::{self, Client, boottime_us, protocol::EngineProcess};
+use baton_engine::postgres;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
     match arguments.next().as_ref().and_then(|word| word.to_str()) {
         Some("deadman") => deadman::main(arguments),
         Some("engine-exec") => deadman::exec::main(arguments),
+        Some(postgres::START) => postgres::start::main(arguments),
         Some("arm") => arm(arguments.map(|word| word.to_string_lossy().into_owned()).collect()),
         _ => ExitCode::from(2),
     }

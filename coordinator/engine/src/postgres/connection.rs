@@ -3,6 +3,7 @@
 
 use super::mark::{self, Mark, Memory};
 use super::orders::{Failure, Orders};
+use super::place::Place;
 use super::probe::{LOOK, Look, MARK};
 use super::{Options, VERSION_MIN};
 use crate::{About, ConnectError, EngineConnection, WriteCheck};
@@ -51,23 +52,9 @@ pub(super) async fn open(
 ) -> Result<PostgresConnection, ConnectError> {
     let endpoint = &options.address;
     let password = password_of(&options)?;
-    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "5432"));
-    let mut config = Config::new();
-    config
-        .host(host.trim_start_matches('[').trim_end_matches(']'))
-        .port(port.parse().unwrap_or(5432))
-        .user(&options.user)
-        .dbname(&options.database)
-        .application_name(format!("baton {}", options.name))
-        .tcp_user_timeout(USER_TIMEOUT);
-    if let Some(password) = &password {
-        config.password(password);
-    }
-    let refused = |error: &tokio_postgres::Error| refusal(endpoint, password.is_some(), error);
-    let (client, carrier) = config.connect(NoTls).await.map_err(|error| refused(&error))?;
-    // How it ended is told by every later call on the client.
-    let carrier = tokio::spawn(async move { drop(carrier.await) });
-    let session = Session { client, carrier };
+    let session = Session::open(&options, password.as_deref(), endpoint).await?;
+    // One that we did not start has none yet. What it is needed for says so where it cannot be made.
+    let _ = Place::of(&options.data_dir).make();
     let look = session.look().await.map_err(|failure| match failure {
         Failure::Refused(what) => ConnectError::Forbidden { endpoint: endpoint.clone(), what },
         Failure::Broken(what) => ConnectError::NotThisKind { endpoint: endpoint.clone(), what },
@@ -149,6 +136,33 @@ fn sentence(error: &tokio_postgres::Error) -> String {
 }
 
 impl Session {
+    /// Connects to a server, this one or its master, and logs in.
+    pub(super) async fn open(
+        options: &Options,
+        password: Option<&str>,
+        endpoint: &str,
+    ) -> Result<Self, ConnectError> {
+        let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "5432"));
+        let mut config = Config::new();
+        config
+            .host(host.trim_start_matches('[').trim_end_matches(']'))
+            .port(port.parse().unwrap_or(5432))
+            .user(&options.user)
+            .dbname(&options.database)
+            .application_name(format!("baton {}", options.name))
+            // What is there already is no news for anybody's log.
+            .options("-c client_min_messages=warning")
+            .tcp_user_timeout(USER_TIMEOUT);
+        if let Some(password) = password {
+            config.password(password);
+        }
+        let connected = config.connect(NoTls).await;
+        let (client, carrier) = connected.map_err(|error| refusal(endpoint, password.is_some(), &error))?;
+        // How it ended is told by every later call on the client.
+        let carrier = tokio::spawn(async move { drop(carrier.await) });
+        Ok(Self { client, carrier })
+    }
+
     /// Runs statements; the rows and counts of all of them.
     pub(super) async fn run(&self, statements: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
         self.client.simple_query(statements).await.map_err(|error| {
@@ -250,7 +264,7 @@ impl EngineConnection for PostgresConnection {
     async fn execute(&mut self, command: &EngineCommand, timeout: Duration) -> EngineOutcome {
         let Some(session) = self.session.take() else { return EngineOutcome::Unknown(CLOSED.into()) };
         let memory = Arc::clone(&self.memory);
-        match within(timeout, self.orders.carry_out(&session, command, &memory)).await {
+        match within(timeout, self.orders.carry_out(&session, command, &memory, timeout)).await {
             Ok(probe) => {
                 self.session = Some(session).filter(|session| !session.is_closed());
                 EngineOutcome::Done(probe)

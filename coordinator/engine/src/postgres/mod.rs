@@ -2,8 +2,8 @@
 //! protocol is the guard's; here is only how PostgreSQL does it.
 //!
 //! # How it is fenced at boot
-//! A standby of nowhere: [`Postgres::fenced_command`] wraps the configured command so that, before the server runs,
-//! `standby.signal` lies in its data directory and the last word of `postgresql.auto.conf` is an empty `primary_conninfo`. The
+//! A standby of nowhere: [`Postgres::fenced_command`] puts a step of ours ([`start`]) before the configured command: when the server
+//! runs, `standby.signal` lies in its data directory and the last word of `postgresql.auto.conf` is an empty `primary_conninfo`. The
 //! server then replays what it has, answers reads and takes no writes, after a crash as a primary too. What stands on the
 //! server's own command line wins over that file, so `-c primary_conninfo=…` there is refused ([`ConnectError::Overridden`]).
 //!
@@ -16,13 +16,17 @@
 //! too long the deadman ends it like any other engine. Its next start is fenced.
 //!
 //! # The mark
-//! The one row of `baton.identity`: the term and the identity, the first write of each term. Clients must leave it alone; where
-//! a user removes it, the next check of the write path puts it back.
+//! The one row of `baton.identity`: the term and the identity, the first write of each term; `baton.terms` has a row for each term that
+//! the data went through. Clients must leave both alone; where a user removes them, the next check of the write path puts them back.
+//!
+//! # How it comes to follow
+//! A server whose data is a beginning of the master's follows by a reload. One that holds more (an old master after a crash), or that is
+//! new, cannot: what has to be done is written down beside its data (`place`), it is ended, and its next start does it before the server
+//! runs: pg_rewind, or a copy by pg_basebackup. What is taken back has a receipt first; what is replaced is kept until the new data
+//! replicates.
 //!
 //! # What the user that logs in must be allowed
-//! No superuser: `LOGIN REPLICATION`, membership in `pg_monitor`, `EXECUTE` on `pg_promote(boolean, integer)` and `pg_reload_conf()`,
-//! a schema `baton` of its own, and from version 15 on `ALTER SYSTEM` on `primary_conninfo` and `synchronous_standby_names`.
-//! Whoever runs the coordinator must be allowed to signal the server (the same system user, or root).
+//! No superuser: `deploy/postgres/grants.sql`, which the tests and the first start run. Whoever runs the coordinator must be allowed to signal the server (the same system user, or root).
 //!
 //! # Earlier connections
 //! A server has a process for each connection, and one that was stopped may carry out an old order long after it has answered over
@@ -32,26 +36,24 @@ mod connection;
 mod control;
 mod mark;
 mod orders;
+mod place;
 mod probe;
+mod reunite;
+pub mod start;
 mod text;
+mod timelines;
 
-use crate::{ConnectError, EngineConnection, EngineKind};
+use crate::{ConnectError, EngineConnection, EngineKind, Folders};
 use async_trait::async_trait;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The oldest version that is driven, as the server counts: from here on a reload changes whom a standby follows.
 const VERSION_MIN: u32 = 130_000;
 
-/// What makes a server come up as a standby of nowhere; see the module. `$1` is the data directory, the rest the command. The file
-/// belongs to whom the directory does, also where root starts the server by another program that gives its rights up.
-const START: &str = "set -e; dir=$1; shift; \
-    : > \"$dir/standby.signal\"; \
-    chown --reference=\"$dir\" \"$dir/standby.signal\"; \
-    rm -f \"$dir/recovery.signal\"; \
-    echo \"primary_conninfo = ''\" >> \"$dir/postgresql.auto.conf\"; \
-    exec \"$@\"";
+/// The hidden subcommand of [`Options::program`] that is [`start::main`].
+pub const START: &str = "postgres-start";
 
 /// One PostgreSQL instance as configured.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Under which name it replicates: the instance's.
     pub name: String,
+    /// The program that has [`START`] as a subcommand.
+    pub program: PathBuf,
 }
 
 /// See [`Options`].
@@ -92,9 +96,24 @@ impl EngineKind for Postgres {
     }
 
     fn fenced_command(&self, command: &[String]) -> Vec<String> {
-        let shell = ["/bin/sh", "-c", START, "baton-postgres"].map(str::to_owned);
-        let data_dir = self.options.data_dir.display().to_string();
-        shell.into_iter().chain([data_dir]).chain(command.iter().cloned()).collect()
+        let Options { program, data_dir, user, password_file, .. } = &*self.options;
+        let mut words = vec![program.display().to_string(), START.to_owned()];
+        words.extend([
+            "--data-dir".to_owned(),
+            data_dir.display().to_string(),
+            "--user".to_owned(),
+            user.clone(),
+        ]);
+        if let Some(file) = password_file {
+            words.extend(["--password-file".to_owned(), file.display().to_string()]);
+        }
+        words.push("--".to_owned());
+        words.into_iter().chain(command.iter().cloned()).collect()
+    }
+
+    /// Not in the data directory, which may not be there yet, and in which pg_rewind meets every file.
+    fn folders(&self, data_dir: &Path) -> Folders {
+        Folders { working: PathBuf::from("/"), probed: place::Place::of(data_dir).folder }
     }
 
     async fn connect(&self, timeout: Duration) -> Result<Box<dyn EngineConnection>, ConnectError> {
@@ -120,11 +139,15 @@ mod tests {
             password_file: None,
             data_dir: "/var/lib/postgresql/15/a1".into(),
             name: "a1".into(),
+            program: "/usr/bin/baton-coordinator".into(),
         });
         let command = ["postgres", "-D", "/var/lib/postgresql/15/a1"].map(str::to_owned);
         let fenced = postgres.fenced_command(&command);
         assert_eq!(fenced[fenced.len() - 3..], command);
-        assert_eq!(fenced[fenced.len() - 4], "/var/lib/postgresql/15/a1");
-        assert!(fenced[2].contains("standby.signal"));
+        assert_eq!(
+            fenced[..4],
+            ["/usr/bin/baton-coordinator", START, "--data-dir", "/var/lib/postgresql/15/a1"]
+        );
+        assert_eq!(fenced[fenced.len() - 4], "--");
     }
 }

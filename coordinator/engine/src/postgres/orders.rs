@@ -4,13 +4,15 @@ use super::Options;
 use super::connection::Session;
 use super::control::Control;
 use super::mark::{Mark, Memory};
+use super::place::{Order, OrderedWay, Place};
 use super::probe::Look;
+use super::reunite;
 use super::text::{Upstream, literal};
+use super::timelines::{self, Own, Way};
+use crate::ConnectError;
 use baton_core::engine::{EngineCommand, Probe};
 use baton_core::position::Position;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,8 +31,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn system(what: &str, error: &std::io::Error) -> Self {
+    pub(super) fn system(what: &str, error: &std::io::Error) -> Self {
         Self::Refused(format!("{what}: {error}"))
+    }
+
+    /// Of another server than the one that an order is for: that one was not asked anything yet.
+    fn of_another(self) -> Self {
+        let (Self::Refused(what) | Self::Broken(what)) = self;
+        Self::Refused(format!("the master: {what}"))
     }
 }
 
@@ -40,13 +48,15 @@ pub(super) struct Orders {
     password: Option<String>,
     /// No other connection of ours can carry out an order any more.
     alone: bool,
+    /// The data that was replaced is being removed.
+    old_is_dropped: bool,
     /// The round of the last question about a quorum, and what the replicas were to hold then.
     awaited: Option<(u32, u64, u64)>,
 }
 
 impl Orders {
     pub(super) fn new(options: Arc<Options>, password: Option<String>) -> Self {
-        Self { options, password, alone: false, awaited: None }
+        Self { options, password, alone: false, old_is_dropped: false, awaited: None }
     }
 
     pub(super) async fn carry_out(
@@ -54,6 +64,7 @@ impl Orders {
         session: &Session,
         command: &EngineCommand,
         memory: &Arc<Mutex<Memory>>,
+        timeout: Duration,
     ) -> Result<Probe, Failure> {
         match command {
             EngineCommand::Probe => {}
@@ -71,10 +82,23 @@ impl Orders {
                 let mark = Mark { id: data_id.clone(), term: *term };
                 self.promote(session, &mark, *ack_quorum, memory).await?;
             }
-            EngineCommand::Follow { endpoint } => self.follow(session, &endpoint.0).await?,
+            EngineCommand::Follow { endpoint } => self.follow(session, &endpoint.0, timeout / 2).await?,
         }
         let look = session.look().await?;
+        if look.standby && look.streaming {
+            self.drop_old();
+        }
         probe(session, &look, memory).await
+    }
+
+    /// What was replaced has been kept for the case that the new data would not do; it replicates, so it does. Beside everything else,
+    /// since it may be large.
+    fn drop_old(&mut self) {
+        if !std::mem::replace(&mut self.old_is_dropped, true) {
+            let place = Place::of(&self.options.data_dir);
+            // What cannot be removed now is tried again over the next connection.
+            tokio::task::spawn_blocking(move || place.drop_old());
+        }
     }
 
     /// Ends earlier connections that may still carry out an order; see the folder's page.
@@ -125,12 +149,7 @@ impl Orders {
         memory: &Arc<Mutex<Memory>>,
     ) -> Result<Probe, Failure> {
         let last = probe(session, look, memory).await?;
-        let server = parent_of(look.backend)
-            .ok_or_else(|| Failure::Refused("its main process is not to be seen from here".to_owned()))?;
-        let pid = i32::try_from(server).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| Failure::Refused("its main process has no number".to_owned()))?;
-        kill_process(pid, Signal::INT)
-            .map_err(|error| Failure::system("its main process cannot be told to end", &error.into()))?;
+        let server = tell_to_end(look.backend)?;
         while !session.is_closed() || is_running(server) {
             tokio::time::sleep(AGAIN).await;
         }
@@ -204,49 +223,99 @@ impl Orders {
         Ok(Probe { replicas_caught_up: seen.replicas_caught_up.max(held), ..seen })
     }
 
-    async fn follow(&mut self, session: &Session, master: &str) -> Result<(), Failure> {
+    /// Has it follow `master`, if its data is a beginning of the master's. Where it is not, the next start has to make it one: that is
+    /// ordered, the server ends, and the answer is `Refused`.
+    async fn follow(&mut self, session: &Session, master: &str, patience: Duration) -> Result<(), Failure> {
         let Some((host, port)) = master.rsplit_once(':') else {
             return Err(Failure::Refused(format!("{master:?} is no host:port")));
         };
-        if !session.look().await?.standby {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let look = session.look().await?;
+        if !look.standby {
             return Err(Failure::Refused("it is a primary, and has to be fenced first".to_owned()));
         }
         self.be_alone(session).await?;
-        let passfile = self.write_passfile()?;
-        let upstream = Upstream {
-            host: host.trim_start_matches('[').trim_end_matches(']'),
-            port,
-            user: &self.options.user,
-            passfile: passfile.as_deref(),
-            name: &self.options.name,
+        let place = Place::of(&self.options.data_dir);
+        let passfile = self.write_passfile(&place)?;
+        let term = session.mark(&look).await?.map_or(0, |mark| mark.term.0);
+        let own = reunite::own(&look, term, &self.options.data_dir).await?;
+        let asked = tokio::time::timeout(patience, self.ask(master, &own));
+        let way = asked.await.unwrap_or_else(|_| {
+            Err(Failure::Refused(format!("the master did not answer within {patience:?}")))
+        })?;
+        let (ordered, fork, why) = match way {
+            Way::Follow => {
+                let upstream = Upstream {
+                    host,
+                    port,
+                    user: &self.options.user,
+                    passfile: passfile.as_deref(),
+                    name: &self.options.name,
+                };
+                return self.set(session, "primary_conninfo", &upstream.to_conninfo()).await;
+            }
+            Way::Refuse(why) => return Err(Failure::Refused(why.to_owned())),
+            Way::Rewind { fork } => (OrderedWay::Rewind, fork, "it holds what the master does not"),
+            Way::Clone(why) => (OrderedWay::Clone, own.end, why),
         };
-        self.set(session, "primary_conninfo", &upstream.to_conninfo()).await
+        let order = Order {
+            way: ordered,
+            host: host.to_owned(),
+            port: port.to_owned(),
+            user: self.options.user.clone(),
+            database: self.options.database.clone(),
+            timeline: own.timeline.unwrap_or_default(),
+            end: own.end,
+            fork,
+            why: why.to_owned(),
+        };
+        place
+            .give_order(&order)
+            .map_err(|error| Failure::system("the next start cannot be ordered", &error))?;
+        tell_to_end(look.backend)?;
+        Err(Failure::Refused(format!("it cannot follow as it is: {why}; its next start sees to it")))
+    }
+
+    /// Asks the master, over a connection of its own. What goes wrong there is no failure of this server.
+    async fn ask(&self, master: &str, own: &Own) -> Result<Way, Failure> {
+        let session = self.session_to(master).await.map_err(|error| Failure::Refused(error.to_string()))?;
+        let asked = reunite::master(&session).await.map_err(Failure::of_another)?;
+        let way = timelines::way(own, &asked.master);
+        if matches!(way, Way::Rewind { .. }) && !asked.is_checkpointed {
+            session.run("CHECKPOINT").await.map_err(Failure::of_another)?;
+        }
+        Ok(way)
+    }
+
+    async fn session_to(&self, endpoint: &str) -> Result<Session, ConnectError> {
+        Session::open(&self.options, self.password.as_deref(), endpoint).await
     }
 
     /// The server reads the password itself, and nobody else may.
-    fn write_passfile(&self) -> Result<Option<PathBuf>, Failure> {
+    fn write_passfile(&self, place: &Place) -> Result<Option<PathBuf>, Failure> {
+        let failed = |error| Failure::system("the password file for the server cannot be written", &error);
+        place.make().map_err(failed)?;
         let Some(password) = &self.password else { return Ok(None) };
-        let file = self.options.data_dir.join("baton.pgpass");
+        let file = place.passfile();
         let escaped = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
         let line = format!("*:*:*:{}:{}\n", escaped(&self.options.user), escaped(password));
-        let write = || -> std::io::Result<()> {
-            let owner = std::fs::metadata(&self.options.data_dir)?;
-            let next = file.with_extension("pgpass.next");
-            let mut opened = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&next)?;
-            opened.write_all(line.as_bytes())?;
-            // Of no effect where it is ours anyway.
-            std::os::unix::fs::fchown(&opened, Some(owner.uid()), Some(owner.gid()))?;
-            std::fs::rename(&next, &file)
-        };
-        write()
-            .map_err(|error| Failure::system("the password file for the server cannot be written", &error))?;
+        if std::fs::read_to_string(&file).is_ok_and(|there| there == line) {
+            return Ok(Some(file));
+        }
+        place.write(&file, &line).map_err(failed)?;
         Ok(Some(file))
     }
+}
+
+/// Tells the server of this process to end, fast and in order.
+fn tell_to_end(backend: u32) -> Result<u32, Failure> {
+    let server = parent_of(backend)
+        .ok_or_else(|| Failure::Refused("its main process is not to be seen from here".to_owned()))?;
+    let pid = i32::try_from(server).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Failure::Refused("its main process has no number".to_owned()))?;
+    kill_process(pid, Signal::INT)
+        .map_err(|error| Failure::system("its main process cannot be told to end", &error.into()))?;
+    Ok(server)
 }
 
 fn standby_names(ack_quorum: u32) -> String {

@@ -30,6 +30,7 @@ pub(super) const LOOK: &str = "SELECT pg_is_in_recovery() AS standby, \
     current_setting('server_version_num') AS version, \
     current_setting('standard_conforming_strings') AS strings, \
     (SELECT source FROM pg_settings WHERE name = 'primary_conninfo') AS source, \
+    (SELECT bytes_per_wal_segment FROM pg_control_init()) AS segment, \
     pg_backend_pid() AS backend";
 
 /// The mark, where its table exists.
@@ -53,6 +54,8 @@ pub(super) struct Look {
     pub(super) used: bool,
     pub(super) version: u32,
     pub(super) backend: u32,
+    /// Size of a file of the log, in bytes.
+    pub(super) segment: u64,
     /// Literals end where the standard says.
     pub(super) plain_strings: bool,
     /// Somebody's command line says whom to follow, and nothing of ours would count.
@@ -78,9 +81,15 @@ impl Look {
             used: flag("used")?,
             version: column("version")?.parse().ok()?,
             backend: column("backend")?.parse().ok()?,
+            segment: column("segment")?.parse().ok().filter(|size| *size > 0)?,
             plain_strings: column("strings")? == "on",
             overridden: column("source") == Some("command line"),
         })
+    }
+
+    /// Which initdb made it.
+    pub(super) fn system(&self) -> &str {
+        self.run.split('.').next().unwrap_or_default()
     }
 
     /// The run of the server.

@@ -13,6 +13,7 @@ mod fence;
 mod moving;
 mod parts;
 mod pauses;
+mod postgres;
 mod provider;
 mod quorum;
 mod reach;

@@ -31,10 +31,9 @@ impl Binaries {
         let mut search = std::env::var_os("PATH").unwrap_or_default();
         if engine == EngineKind::Postgres {
             // Not in PATH on Debian, since several versions may stand beside each other; the last one counts.
-            for folder in postgres_folders(Path::new("/usr/lib/postgresql")) {
-                search.push(":");
-                search.push(folder);
-            }
+            let debian = postgres_folders(Path::new("/usr/lib/postgresql"));
+            let others = std::env::split_paths(&search).collect::<Vec<_>>();
+            search = std::env::join_paths(debian.into_iter().chain(others))?;
         }
         Self::find_in(folder, &search, engine, provider)
     }

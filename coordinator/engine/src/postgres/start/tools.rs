@@ -24,9 +24,12 @@ impl Tools {
             let name = Path::new(word).file_name().and_then(|name| name.to_str());
             name.is_some_and(|name| SERVERS.contains(&name))
         };
-        // `--reuid=postgres` names none; `runuser -u postgres -- …/postgres` has a user of that name before it.
-        let place = command.iter().rposition(|word| is_server(word) && word.contains('/'));
-        let place = place.or_else(|| command.iter().rposition(is_server)).unwrap_or(0);
+        // `--reuid=postgres` names none, and so does `…directories=/run/postgres`; `runuser -u postgres -- …/postgres` has a user of
+        // that name before it.
+        let path =
+            command.iter().position(|word| is_server(word) && word.contains('/') && !word.contains('='));
+        let options = command.iter().position(|word| word == "-D").unwrap_or(command.len());
+        let place = path.or_else(|| command.iter().take(options).rposition(is_server)).unwrap_or(0);
         let folder = command.get(place).map(Path::new).and_then(Path::parent);
         Self {
             prefix: command.iter().take(place).cloned().collect(),
@@ -98,6 +101,8 @@ mod tests {
             ("setpriv --reuid=postgres /x/postgres -D /d", "setpriv --reuid=postgres /x/initdb"),
             ("runuser -u postgres -- /x/postgres -D /d", "runuser -u postgres -- /x/initdb"),
             ("runuser -u postgres -- postgres -D /d", "runuser -u postgres -- initdb"),
+            ("/x/postgres -D /d -c unix_socket_directories=/run/postgres", "/x/initdb"),
+            ("postgres -D /d -c unix_socket_directories=/run/postgres", "initdb"),
         ] {
             assert_eq!(shown(&Tools::of(&words(command)).command("initdb")), initdb);
         }

@@ -134,6 +134,9 @@ impl Arbiter {
         let new_term = set.record.as_ref().is_none_or(|old| old.term < pending.record.term);
         let pinned = pending.record.pinned.map_or(Span::ZERO, |pin| pin.span);
         set.take_record(pending.record);
+        if let Some(end) = set.pin_end_written.take() {
+            set.pin_end = end;
+        }
         if new_term {
             // Nobody was ever granted anything at this term: its bound starts now. One whose record is written back leads
             // already, by promises that nobody here has seen.

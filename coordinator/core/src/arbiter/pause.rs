@@ -26,7 +26,7 @@ impl Arbiter {
     /// its pin up.
     pub(super) fn maintain_pin(&mut self, now: Time, set: &mut SetState) {
         let Some(record) = set.record.clone() else { return };
-        if record.pinned.is_some() && now >= set.pin_end {
+        if record.pinned.is_some() && now >= set.pin_end && set.pin_end_written.is_none() {
             set.ask_unpin();
         }
         if set.pin_wish.is_none() || set.pending.is_some() {
@@ -68,7 +68,7 @@ impl Arbiter {
             Some(PinWish::Pin(pin, end))
                 if record.pinned != Some(pin) || set.proposal == Some(Proposal::Unpin) =>
             {
-                set.pin_end = end;
+                set.pin_end_written = Some(end);
                 // A longer one may have been told: whoever takes the lock over has to wait for that.
                 let told = record.pinned.map_or(Span::ZERO, |before| before.span);
                 (Some(Pin { span: pin.span.max(told), ..pin }), "pause")

@@ -39,6 +39,8 @@ pub(super) struct SetState {
     pub(super) said: BTreeMap<InstanceName, Said>,
     /// A pause is in force until then.
     pub(super) pin_end: Time,
+    /// The same of the pause that is being recorded, and told by nobody yet.
+    pub(super) pin_end_written: Option<Time>,
     /// No pinned right, by whomever given, lives beyond this.
     pub(super) pin_bound: Time,
     pub(super) pin_wish: Option<PinWish>,
@@ -225,6 +227,7 @@ impl SetState {
             unsettled: false,
             said: BTreeMap::new(),
             pin_end: Time::default(),
+            pin_end_written: None,
             pin_bound: Time::default(),
             pin_wish: None,
             fenced: None,
@@ -275,7 +278,6 @@ impl SetState {
             self.succession = None;
             self.confirmed = false;
             self.refused = false;
-            self.cutting.clear();
             self.fencing = None;
             self.excused = false;
             self.reached.clear();
@@ -284,6 +286,8 @@ impl SetState {
                 guard.sound_since = None;
             }
         }
+        // Who was to be cut off was so by what the old one said of commits; while its master is not heard nobody looks again.
+        self.cutting.clear();
         self.proposal = None;
         self.raising = false;
         self.record = Some(Arc::new(record));
@@ -307,6 +311,7 @@ impl SetState {
         self.confirmed = false;
         self.refused = false;
         self.pin_wish = None;
+        self.pin_end_written = None;
         self.fenced = None;
         self.fencing = None;
         self.alarm = None;
@@ -341,6 +346,7 @@ impl SetState {
         shift(&mut self.leased_until);
         shift(&mut self.patience);
         shift(&mut self.pin_end);
+        self.pin_end_written.iter_mut().for_each(shift);
         shift(&mut self.pin_bound);
         shift(&mut self.fence_after);
         shift(&mut self.wish_after);

@@ -130,6 +130,38 @@ fn a_shorter_pause_keeps_the_span_of_a_longer_one_that_may_have_been_told() {
     assert_eq!(record.pinned, Some(Pin { span: Pin::FOR_GOOD, until_unix_millis: 9 }));
 }
 
+/// The record says four seconds; that somebody has asked for more is told once it is recorded, and not while nobody knows whether it
+/// is: whoever takes the lock over waits for what it reads.
+#[test]
+fn a_longer_pause_is_told_once_it_is_recorded() {
+    let short = Pin { span: Span::from_secs(4), until_unix_millis: 4_000 };
+    let mut arbiter = with_pinned_master(EPOCH, short);
+    let told = |arbiter: &mut Arbiter, at: Time| {
+        while arbiter.pop_action().is_some() {}
+        let beat = Beat { sent_at: at, ..pinned_leader(Term(3), Span::ZERO) };
+        arbiter.step(at, Input::Beat { session: SESSION, beat: Box::new(beat) });
+        let granted = std::iter::from_fn(|| arbiter.pop_action()).find_map(|action| match action {
+            Action::Send { message: ToGuard::Grant(grant), .. } => Some(grant.ttl),
+            _ => None,
+        });
+        granted.unwrap_or_else(|| panic!("a pinned master is granted: {at:?}"))
+    };
+    let pin = Pin { span: Pin::FOR_GOOD, until_unix_millis: 0 };
+    arbiter.step(Time(11), Input::Pause { replicaset: replicaset(), pin });
+    let (op, _) = last_written(&mut arbiter).expect("it is written");
+    assert!(told(&mut arbiter, Time(12)) <= short.span);
+    arbiter.step(Time(13), Input::Written { op, outcome: WriteOutcome::Unknown });
+    assert!(told(&mut arbiter, Time(14)) <= short.span);
+    // Nor is the shorter one ended meanwhile.
+    assert!(told(&mut arbiter, Time(2_000_000)) <= short.span);
+    let after = Time(4_500_000);
+    arbiter.step(after, Input::Tick);
+    let (op, record) = last_written(&mut arbiter).expect("an unknown write is repeated");
+    assert_eq!(record.pinned, Some(pin));
+    arbiter.step(after, Input::Written { op, outcome: WriteOutcome::Applied });
+    assert!(told(&mut arbiter, after + Span(1)) > Pin::FOR_GOOD / 2);
+}
+
 /// A beat that waited in the network while another member passed a later one on arrives after the pause is over.
 #[test]
 fn a_beat_that_was_overtaken_pins_nobody() {

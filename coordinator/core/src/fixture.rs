@@ -70,6 +70,7 @@ pub(crate) fn beat(instance: &str, incarnation: Incarnation, highest_term: Term)
         unpinned: None,
         pinned: Span::ZERO,
         ack_quorum: None,
+        greeted: None,
         hold: Span::ZERO,
         engine: EngineView {
             health: Health::Up,

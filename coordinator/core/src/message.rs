@@ -161,6 +161,8 @@ pub struct Beat {
     /// Of a master that is writable: how many replicas hold each write that it ever acknowledged, besides what a later
     /// master took over. `None`: it is none, or of an older build.
     pub ack_quorum: Option<u32>,
+    /// By which arbiter it was greeted last: this was sent later. `None`: by none, or it is of an older build.
+    pub greeted: Option<Epoch>,
     /// How long it may not lead yet (promises of an earlier run are waited out).
     pub hold: Span,
     /// Its engine.
@@ -174,6 +176,17 @@ pub enum ToGuard {
     Grant(Grant),
     /// What to do.
     Directive(Directive),
+    /// The arbiter waits for a beat that was sent after this.
+    Greeting(Greeting),
+}
+
+/// Beats may have been on their way for any time. One that names the epoch of a greeting was sent after that arbiter had its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Greeting {
+    /// The run of the guard that it is for.
+    pub incarnation: Incarnation,
+    /// The arbiter's epoch.
+    pub epoch: Epoch,
 }
 
 /// The right to accept writes at `term` until `beat + ttl - margin` on the guard's own clock.

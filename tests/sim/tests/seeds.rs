@@ -42,6 +42,15 @@ fn seeds_that_once_went_wrong_go_well() {
 
 const WENT_WRONG: &[(u64, &str)] = &[
     (
+        140116138,
+        "a longer pause is told before it is known to be recorded, and the next arbiter reads the shorter one",
+    ),
+    (140124882, "after a restore a beat comes that was sent before it, and its master leads no more"),
+    (
+        140169646,
+        "the quorum is lowered to nothing while a member is being cut off, and its master is heard through others only",
+    ),
+    (
         3003674,
         "a member is severed late by the order of an arbiter before, under a master that its successor lets lead",
     ),

@@ -147,6 +147,7 @@ impl Arbiter {
             set.resend(&instance, epoch);
         }
         self.drive(now, &name);
+        self.greet(session, &name, &instance);
     }
 
     /// An answer to what was asked before a restore of the provider says nothing of a record that has its version by

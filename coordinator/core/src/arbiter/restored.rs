@@ -9,13 +9,13 @@
 //! It must not know how a restore is made.
 
 use super::Arbiter;
-use super::io::{Action, TaskState};
+use super::io::{Action, SessionId, TaskState};
 use super::set::{GuardState, SetState};
 use super::succession::all_heard;
 use crate::decision::{Class, Evidence};
 use crate::engine::DataState;
-use crate::ids::{InstanceName, Term, Version};
-use crate::message::{Beat, Stand};
+use crate::ids::{InstanceName, ReplicaSetName, Term, Version};
+use crate::message::{Beat, Greeting, Stand, ToGuard};
 use crate::position::Position;
 use crate::record::{Pin, Record};
 use crate::rules::Rule;
@@ -110,15 +110,33 @@ impl Arbiter {
     }
 
     /// The guard that leads at the highest term that any member has seen. What it said long ago does not count: alone in
-    /// the in-sync set, a master that is gone by now could be replaced by nobody.
+    /// the in-sync set, a master that is gone by now could be replaced by nobody. Nor does what it said before it was greeted, which may
+    /// have been on its way since before the restore: somebody else may lead by now (P224).
     fn leader<'a>(&self, now: Time, set: &'a SetState) -> Option<&'a GuardState> {
         let highest = highest_term(set);
         let patience = self.timing.beat_master * 2;
         let heard = |guard: &&GuardState| guard.heard_at.is_some_and(|heard| now.since(heard) <= patience);
-        set.guards.values().filter(heard).find(|guard| {
+        let since = |guard: &&GuardState| self.was_greeted(guard);
+        set.guards.values().filter(heard).filter(since).find(|guard| {
             let stand = guard.beat.as_ref().map(|beat| beat.stand);
             matches!(stand, Some(Stand::Leading { term, writable: true }) if term >= highest)
         })
+    }
+
+    /// Whether its last beat was sent since this epoch began.
+    fn was_greeted(&self, guard: &GuardState) -> bool {
+        let greeted = guard.beat.as_ref().and_then(|beat| beat.greeted);
+        greeted.is_some() && greeted == self.epoch()
+    }
+
+    /// What is said to a guard whose word a held set waits for, until a beat answers it.
+    pub(super) fn greet(&mut self, session: SessionId, name: &ReplicaSetName, instance: &InstanceName) {
+        let Some(epoch) = self.epoch().filter(|epoch| epoch.generation > 1) else { return };
+        let Some(set) = self.sets.get(name).filter(|set| set.held || !set.has_master()) else { return };
+        let Some(guard) = set.guards.get(instance).filter(|guard| !self.was_greeted(guard)) else { return };
+        let greeting = Greeting { incarnation: guard.hello.incarnation, epoch };
+        let message = ToGuard::Greeting(greeting);
+        self.push(Action::Send { session, instance: instance.clone(), message });
     }
 
     /// What the master of the highest known term makes of the record. Alone in the in-sync set: by the time that this is

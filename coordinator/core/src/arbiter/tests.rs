@@ -24,7 +24,7 @@ use crate::ids::{
     DataId, Endpoint, Epoch, Incarnation, InstanceName, OpId, ReplicaSetName, Stamp, Term, Version,
 };
 use crate::message::{
-    Beat, EngineView, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
+    Beat, EngineView, Greeting, Health, Hello, Honoured, Order, Relinquished, Severed, Stand, ToGuard,
 };
 use crate::position::Position;
 use crate::record::{Pin, Record, Settings};
@@ -91,6 +91,7 @@ fn beat(highest: Term) -> Beat {
     Beat {
         known_master: Some((highest, instance())),
         relinquished: Some(Relinquished { term: highest, position: Position::at(1, 9), ended: false }),
+        greeted: Some(RESTORED),
         ..fixture::beat("a1", INCARNATION, highest)
     }
 }
@@ -248,6 +249,9 @@ fn a_thousand_quiet_sets_write_nothing() {
 }
 
 /// An arbiter of the next generation, whose provider knows term 3 of a set with one member, which has attached.
+/// The epoch of an arbiter after a restore.
+const RESTORED: Epoch = Epoch { generation: 2, number: 3 };
+
 fn after_a_restore(predecessor_bound: Time) -> Arbiter {
     after_a_restore_of(vec![recorded_at(Term(3))], predecessor_bound)
 }
@@ -255,7 +259,7 @@ fn after_a_restore(predecessor_bound: Time) -> Arbiter {
 fn after_a_restore_of(records: Vec<Record>, predecessor_bound: Time) -> Arbiter {
     let config = Config { coordinator: coordinator(), seed: 1, rules: Rules::default() };
     let mut arbiter = Arbiter::new(config, Settings::default()).expect("the defaults are safe");
-    let (epoch, valid_until) = (Epoch { generation: 2, number: 3 }, Time(9_000_000));
+    let (epoch, valid_until) = (RESTORED, Time(9_000_000));
     arbiter.step(Time(0), Input::LockAcquired { epoch, valid_until, predecessor_bound });
     load(&mut arbiter, records, Settings::default());
     arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });

@@ -257,6 +257,7 @@ impl Guard {
             persisted: _,
             persisting: _,
             unfit_until: _,
+            greeted: _,
             floor: _,
             attached: _,
             leaving: _,

@@ -69,6 +69,8 @@ pub struct Guard {
     attached: bool,
     /// The highest directive seen.
     seen: Stamp,
+    /// The last arbiter that greeted this run.
+    greeted: Option<Epoch>,
     lead: Option<Lead>,
     /// Given up, but the engine may still be writable.
     leaving: Option<(Term, GaveUp)>,
@@ -243,6 +245,7 @@ impl Guard {
             unfit_until: now,
             attached: false,
             seen: Stamp::default(),
+            greeted: None,
             lead: None,
             leaving: None,
             relinquished: None,
@@ -297,6 +300,7 @@ impl Guard {
             }
             Input::FromArbiter(ToGuard::Grant(grant)) => self.granted(now, grant),
             Input::FromArbiter(ToGuard::Directive(directive)) => self.directed(now, directive),
+            Input::FromArbiter(ToGuard::Greeting(greeting)) => self.greeted_by(now, greeting),
             Input::Asked { from, ask } => self.asked(now, from, *ask),
             Input::Answered { from, answer } => self.answered(now, from, *answer),
             Input::RelayAnswered { of, epoch, well, grant } => self.relay_answered(of, epoch, well, grant),

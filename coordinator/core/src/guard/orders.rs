@@ -5,7 +5,7 @@
 use super::io::{Action, GaveUp, Note};
 use super::{FollowOrder, Guard, Lead, Promotion, Proposal, Severance};
 use crate::ids::{InstanceName, Stamp, Term};
-use crate::message::{Directive, Honoured, Order, Severed};
+use crate::message::{Directive, Greeting, Honoured, Order, Severed};
 use crate::position::Position;
 use crate::rules::Rule;
 use crate::time::{Span, Time};
@@ -134,6 +134,14 @@ impl Guard {
         self.lead = Some(order);
         self.push(Action::Note(Note::Candidate(term)));
         self.next_beat = now.max(self.held_until());
+    }
+
+    /// An arbiter waits for a beat that was sent after this.
+    pub(super) fn greeted_by(&mut self, now: Time, greeting: Greeting) {
+        if greeting.incarnation == self.config.incarnation && self.admit_epoch(greeting.epoch) {
+            self.greeted = Some(greeting.epoch);
+            self.beat_soon(now);
+        }
     }
 
     fn follow_ordered(&mut self, now: Time, order: FollowOrder) {

@@ -40,6 +40,7 @@ impl Guard {
             unpinned: self.unpinned(),
             pinned: self.pinned_left(now),
             ack_quorum: self.sure_quorum(),
+            greeted: self.greeted,
             hold: held.since(now),
             engine: self.engine_view(),
         };

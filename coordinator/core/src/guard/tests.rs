@@ -15,7 +15,9 @@ use crate::engine::{DataState, EngineCommand, EngineOutcome, Probe};
 use crate::fixture;
 use crate::fixture::name as member;
 use crate::ids::{Epoch, Version};
-use crate::message::{Ask, Beat, Directive, Grant, Order, PeerAnswer, Promise, PromiseRefusal, Stand};
+use crate::message::{
+    Ask, Beat, Directive, Grant, Greeting, Order, PeerAnswer, Promise, PromiseRefusal, Stand,
+};
 use crate::record::Settings;
 
 const EPOCH: Epoch = Epoch { generation: 1, number: 1 };

@@ -94,6 +94,7 @@ impl Body {
             Self::Hello(..) | Self::Welcome(_) | Self::Bye(_) => "stream",
             Self::Beat(..) => "beat",
             Self::ToGuard(_, ToGuard::Grant(_)) => "grant",
+            Self::ToGuard(_, ToGuard::Greeting(_)) => "greeting",
             Self::ToGuard(_, ToGuard::Directive(directive)) => match directive.order {
                 Order::Lead { .. } => "lead",
                 Order::Follow { .. } => "follow",

@@ -228,6 +228,7 @@ impl World {
         let said = match &input {
             Input::FromArbiter(ToGuard::Grant(grant)) => Some((grant.incarnation, grant.epoch)),
             Input::FromArbiter(ToGuard::Directive(order)) => Some((order.incarnation, order.epoch)),
+            Input::FromArbiter(ToGuard::Greeting(greeting)) => Some((greeting.incarnation, greeting.epoch)),
             _ => None,
         };
         if let Input::ProviderRead { epoch, .. } = &input {

@@ -186,3 +186,15 @@ fn a_master_that_is_expelled_is_not_asked_to_leave_its_own_set() {
     arbiter.step(Time(13), Input::Detached { session: SESSION });
     assert_eq!(arbiter.sets[&replicaset()].proposal, None);
 }
+
+/// Found by the simulation (seed 140169646): a member was being cut off, since commits wait, as the quorum was lowered to 0 and its
+/// master was heard through others only. By the new record nothing waits, and what the master acknowledges must be with the member.
+#[test]
+fn nobody_is_cut_off_by_what_an_earlier_record_said_of_commits() {
+    let mut set = crate::arbiter::set::SetState::new(replicaset());
+    let record = Record { ack_quorum: 1, in_sync: [instance(), a2()].into(), ..recorded_at(Term(3)) };
+    set.take_record(record.clone());
+    set.cutting.insert(a2());
+    set.take_record(Record { ack_quorum: 0, version: record.version.next(), ..record });
+    assert!(set.cutting.is_empty(), "{:?}", set.cutting);
+}

@@ -319,3 +319,39 @@ fn what_the_recorded_master_once_gave_up_with_is_no_final_position_after_a_resto
         assert_eq!(written_terms(&mut arbiter), Vec::from_iter(appointed), "the report is whole: {whole}");
     }
 }
+
+/// What a master sent before the provider went back may be on its way for any time: by now another may lead at a term of which nobody
+/// says anything here.
+#[test]
+fn a_leader_is_written_back_by_what_it_sent_after_it_was_greeted() {
+    let earlier = Epoch { number: RESTORED.number - 1, ..RESTORED };
+    for greeted in [None, Some(earlier)] {
+        let mut arbiter = after_a_restore(Time(0));
+        let old = Beat { greeted, ..pinned_leader(Term(5), Span::ZERO) };
+        arbiter.step(Time(10), Input::Beat { session: SESSION, beat: Box::new(old.clone()) });
+        let mut greetings = Vec::new();
+        while let Some(action) = arbiter.pop_action() {
+            match action {
+                Action::Write { .. } => panic!("on an old word"),
+                Action::Send { message: ToGuard::Greeting(greeting), .. } => greetings.push(greeting),
+                _ => {}
+            }
+        }
+        assert_eq!(greetings, [Greeting { incarnation: INCARNATION, epoch: RESTORED }]);
+        let answer = Beat { sent_at: Time(20), greeted: Some(RESTORED), ..old };
+        arbiter.step(Time(20), Input::Beat { session: SESSION, beat: Box::new(answer) });
+        assert_eq!(written_terms(&mut arbiter), [Term(5)]);
+    }
+}
+
+/// Only a set that a restore has put in doubt needs it.
+#[test]
+fn nobody_is_greeted_whose_word_is_not_waited_for() {
+    let mut arbiter = with_lock(Time(9_000_000));
+    load(&mut arbiter, vec![recorded_at(Term(3))], Settings::default());
+    arbiter.step(Time(2), Input::Attached { session: SESSION, guards: vec![hello()] });
+    arbiter
+        .step(Time(10), Input::Beat { session: SESSION, beat: Box::new(pinned_leader(Term(3), Span::ZERO)) });
+    let greets = |action: Action| matches!(action, Action::Send { message: ToGuard::Greeting(_), .. });
+    assert!(!std::iter::from_fn(|| arbiter.pop_action()).any(greets));
+}

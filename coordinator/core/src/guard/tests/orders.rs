@@ -269,3 +269,25 @@ fn the_next_arbiters_order_to_lead_takes_back_what_was_answered_to_a_raise() {
         assert_eq!(said(&hand).is_some(), stands, "told by {number}");
     }
 }
+
+/// Only of an arbiter that is believed, and only to the run that it is for.
+#[test]
+fn a_beat_names_the_arbiter_that_greeted_this_run_last() {
+    let mut hand = directed(probe(false), lead());
+    let mut greeted = |at: u64, incarnation: Incarnation, number: u64| {
+        hand.actions.clear();
+        let epoch = Epoch { number, ..EPOCH };
+        let greeting = ToGuard::Greeting(Greeting { incarnation, epoch });
+        hand.step(Time(at), Input::FromArbiter(greeting));
+        hand.actions.iter().find_map(|action| match action {
+            Action::Beat(beat) => Some(beat.greeted.map(|epoch| epoch.number)),
+            _ => None,
+        })
+    };
+    let own = incarnation();
+    let other = Incarnation { run: own.run + 1, ..own };
+    assert_eq!(greeted(1_000, own, EPOCH.number + 1), Some(Some(EPOCH.number + 1)), "and at once");
+    assert_eq!(greeted(1_001, other, EPOCH.number + 2), None);
+    assert_eq!(greeted(1_002, own, EPOCH.number), None, "another has the lock");
+    assert_eq!(greeted(1_003, own, EPOCH.number + 2), Some(Some(EPOCH.number + 2)));
+}

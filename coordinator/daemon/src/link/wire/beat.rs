@@ -57,6 +57,7 @@ pub fn beat_from_wire(beat: v1::Beat) -> Result<Beat, Malformed> {
             .map(|it| (Epoch { generation: it.generation, number: it.number }, Version(it.version))),
         pinned: Span(beat.pinned_us.min(Pin::FOR_GOOD.0)),
         ack_quorum: beat.ack_quorum,
+        greeted: beat.greeted.map(|epoch| Epoch { generation: epoch.generation, number: epoch.number }),
         hold: Span(beat.hold_us),
         engine: engine_from_wire(beat.engine.ok_or(Malformed::Missing("engine"))?)?,
     })
@@ -179,6 +180,7 @@ pub fn beat_to_wire(beat: &Beat) -> v1::Beat {
         }),
         pinned_us: beat.pinned.0,
         ack_quorum: beat.ack_quorum,
+        greeted: beat.greeted.map(|epoch| v1::Epoch { generation: epoch.generation, number: epoch.number }),
         hold_us: beat.hold.0,
         engine: Some(engine_to_wire(&beat.engine)),
     }
@@ -221,6 +223,7 @@ mod tests {
             unpinned: Some((Epoch { generation: 2, number: 3 }, Version(8))),
             pinned: Span(11),
             ack_quorum: Some(0),
+            greeted: Some(Epoch { generation: 2, number: 9 }),
             hold: Span(5),
             engine: EngineView {
                 health: Health::Up,

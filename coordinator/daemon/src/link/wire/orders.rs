@@ -5,7 +5,7 @@ use super::{
     position_out, text,
 };
 use baton_core::ids::{DataId, InstanceName, Term, Version};
-use baton_core::message::{Directive, Grant, Order, ToGuard};
+use baton_core::message::{Directive, Grant, Greeting, Order, ToGuard};
 use baton_core::record::Pin;
 use baton_core::time::{Span, Time};
 use baton_proto::v1;
@@ -22,6 +22,11 @@ pub fn push_to_guard(messages: &mut v1::GuardMessages, instance: &InstanceName, 
             term: directive.term.0,
             order: Some(order_to_wire(&directive.order)),
         }),
+        ToGuard::Greeting(greeting) => messages.greetings.push(v1::Greeting {
+            instance: instance.to_string(),
+            incarnation: incarnation_out(greeting.incarnation),
+            epoch: epoch_out(greeting.epoch),
+        }),
     }
 }
 
@@ -31,7 +36,8 @@ pub fn push_to_guard(messages: &mut v1::GuardMessages, instance: &InstanceName, 
 /// # Errors
 /// [`Malformed`].
 pub fn to_guards_from_wire(messages: v1::GuardMessages) -> Result<Vec<(InstanceName, ToGuard)>, Malformed> {
-    if messages.grants.len() + messages.directives.len() > 4 * GUARDS_MAX {
+    let count = messages.grants.len() + messages.directives.len() + messages.greetings.len();
+    if count > 4 * GUARDS_MAX {
         return Err(Malformed::TooLong("a message to a host"));
     }
     let directives = messages.directives.into_iter().map(|directive| {
@@ -49,7 +55,12 @@ pub fn to_guards_from_wire(messages: v1::GuardMessages) -> Result<Vec<(InstanceN
         let (instance, grant) = grant_from_wire(grant)?;
         Ok((instance, ToGuard::Grant(grant)))
     });
-    directives.chain(grants).collect()
+    let greetings = messages.greetings.into_iter().map(|greeting| {
+        let instance = InstanceName::parse(&greeting.instance)?;
+        let (incarnation, epoch) = (incarnation(greeting.incarnation)?, epoch(greeting.epoch)?);
+        Ok((instance, ToGuard::Greeting(Greeting { incarnation, epoch })))
+    });
+    directives.chain(grants).chain(greetings).collect()
 }
 
 pub(super) fn grant_to_wire(instance: &InstanceName, grant: &Grant) -> v1::Grant {
@@ -212,7 +223,10 @@ mod tests {
             let mut messages = v1::GuardMessages::default();
             push_to_guard(&mut messages, &name("a1"), &grant);
             push_to_guard(&mut messages, &name("a1"), &directive);
-            assert_eq!(to_guards_from_wire(messages), Ok(vec![(name("a1"), directive), (name("a1"), grant)]));
+            let greeting = ToGuard::Greeting(Greeting { incarnation, epoch });
+            push_to_guard(&mut messages, &name("a1"), &greeting);
+            let heard = [directive, grant, greeting].map(|message| (name("a1"), message)).to_vec();
+            assert_eq!(to_guards_from_wire(messages), Ok(heard));
         }
     }
 

@@ -24,7 +24,7 @@ SUITES ?= format clippy tidy unit scenario sim model contract e2e chaos
 .PHONY: soak help deps build test nightly bench bench-stateboard bench-providers bench-load demo model sim chaos fmt fix clean
 
 help:
-	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis] [PROVIDER=stateboard] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
+	@echo 'make demo     watch a real master die and be replaced [ENGINE=redis|postgres] [PROVIDER=stateboard|etcd] [LEASE_TTL=3s] [SEED=n] [JSON=1]'
 	@echo 'make test     everything that CI runs [SUITES="tidy unit"]'
 	@echo 'make nightly  the tests that have a size, at theirs for a night: seeds, kills, minutes without the provider'
 	@echo 'make model    search one world of the model, or all: [WORLD=name|all] [BREAK=rule] [MOST=states] [JSON=1]'

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ use crate::host::InstancePlan;
 
 /// The password of the coordinators' role.
 pub const PASSWORD: &str = "se:cr\\et'";
+/// What a person runs on a primary.
+const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
 /// The password of the clients' role, `app`.
 const APP: &str = "only for this test";
 
@@ -77,11 +80,71 @@ pub(crate) fn section(folder: &str, plan: &InstancePlan) -> String {
     )
 }
 
+/// A primary as a person has one: made by initdb, its coordinators' role by the file of grants. Returns the command that runs it.
+///
+/// # Panics
+/// When a tool fails.
+#[must_use]
+pub fn make_primary(folder: &Path, plan: &InstancePlan) -> Command {
+    let data = folder.join(plan.name).join("data").display().to_string();
+    by_user(
+        "initdb",
+        &["-D", &data, "--data-checksums", "--no-sync", "--auth-host=scram-sha-256", "--auth-local=peer"],
+        "",
+    );
+    let password = PASSWORD.replace('\'', "''");
+    let grants = format!("{GRANTS}ALTER ROLE baton PASSWORD '{password}';\n").replace(";\n", ";\n\n");
+    by_user("postgres", &["--single", "-j", "-D", &data, "postgres"], &grants);
+    server(folder, plan)
+}
+
+fn by_user(tool: &str, arguments: &[&str], input: &str) {
+    let mut words: Vec<String> = as_user().iter().map(|word| (*word).to_owned()).collect();
+    words.push(program(tool).display().to_string());
+    let mut command = Command::new(&words[0]);
+    command
+        .args(&words[1..])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("ERROR"), "{tool}: {said}");
+}
+
+fn server(folder: &Path, plan: &InstancePlan) -> Command {
+    let own = folder.join(plan.name);
+    let mut words: Vec<String> = as_user().iter().map(|word| (*word).to_owned()).collect();
+    words.push(program("postgres").display().to_string());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg("-D").arg(own.join("data"));
+    for setting in [
+        format!("port={}", plan.port),
+        format!("listen_addresses={}", plan.address),
+        format!("unix_socket_directories={}", own.display()),
+        "fsync=off".to_owned(),
+    ] {
+        command.arg("-c").arg(setting);
+    }
+    command
+}
+
 /// Makes the clients' role, as the superuser of a running primary: it is the one whose system account owns the server.
 ///
 /// # Panics
 /// When it is refused.
 pub fn make_clients_role(folder: &Path, plan: &InstancePlan) {
+    try_make_clients_role(folder, plan).expect("the superuser may");
+}
+
+/// The same of a primary that may not answer yet.
+///
+/// # Errors
+/// What psql said.
+pub fn try_make_clients_role(folder: &Path, plan: &InstancePlan) -> Result<(), String> {
     let mut words: Vec<String> = as_user().iter().map(|word| (*word).to_owned()).collect();
     words.extend(
         ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname=postgres"].map(str::to_owned),
@@ -91,8 +154,7 @@ pub fn make_clients_role(folder: &Path, plan: &InstancePlan) {
     words.push(format!(
         "--command=CREATE ROLE app LOGIN PASSWORD '{APP}'; GRANT CREATE ON SCHEMA public TO app"
     ));
-    let said = run(&words[0], &words[1..], "").expect("the superuser may");
-    assert_eq!(said, "");
+    run(&words[0], &words[1..], "").map(|_| ())
 }
 
 /// What a client gets that knows these servers and wants whichever takes writes: the rows, a line each.

@@ -256,6 +256,27 @@ impl Stage {
         poll::until("the engine answers", || crate::store::info(plan.port, "run_id"));
     }
 
+    /// The same with any command, whose engine is waited for by the test.
+    pub fn start_engine_by(&mut self, plan: &InstancePlan, mut command: Command) {
+        let engine = self.spawn(None, &mut command, &format!("{}.engine", plan.name));
+        self.engines.retain(|(port, _)| *port != plan.port);
+        self.engines.push((plan.port, engine));
+    }
+
+    /// Ends such an engine in order.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end_engine(&mut self, plan: &InstancePlan) {
+        for (port, engine) in &mut self.engines {
+            if *port == plan.port {
+                engine.process().interrupt();
+                engine.ended_within(END);
+            }
+        }
+        self.engines.retain(|(port, _)| *port != plan.port);
+    }
+
     /// The engine of an instance, supervised or not.
     ///
     /// # Panics

@@ -4,7 +4,7 @@
 use super::engine::Answered;
 use super::kinds::{Known, known};
 use super::{Finding, Verdict};
-use baton_coordinator::config::{EngineConfig, EngineKind, InstanceConfig};
+use baton_coordinator::config::InstanceConfig;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,7 @@ pub(super) fn check(instance: &InstanceConfig, answered: Option<&Answered>, runn
         let evidence = "its deadman starts it as a replica of nowhere, whatever its own file says";
         Finding::ok(CHECK, evidence)
     } else {
-        match engine.kind {
-            EngineKind::Redis => judge_file(file.as_deref(), instance.electable),
-            EngineKind::Postgres { .. } => judge_data(engine, instance.electable),
-        }
+        judge_file(file.as_deref(), instance.electable)
     }];
     if supervised {
         let own = [file.as_deref(), engine.data_dir.as_deref()];
@@ -63,20 +60,6 @@ fn judge_file(file: Option<&Path>, electable: bool) -> Finding {
             Finding::new(CHECK, verdict(electable), evidence, "look whether it has a line `replicaof …`")
         }
     }
-}
-
-/// An adopted PostgreSQL: what its data directory says is what its next start will be.
-fn judge_data(engine: &EngineConfig, electable: bool) -> Finding {
-    let Some(folder) = &engine.data_dir else {
-        return Finding::skipped(CHECK, "no data_dir is configured");
-    };
-    let shown = folder.display();
-    if folder.join("standby.signal").exists() {
-        return Finding::ok(CHECK, format!("adopted; {shown}/standby.signal starts it as a standby"));
-    }
-    let evidence =
-        format!("adopted, and {shown} has no standby.signal: its own restart brings it up writable");
-    Finding::new(CHECK, verdict(electable), evidence, "let Baton start it: name its command")
 }
 
 /// One that is never appointed has nothing to lose but its own replicas' data.
@@ -166,7 +149,7 @@ fn judge_group(group: &str, running: bool) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_core::ids::Endpoint;
+    use baton_coordinator::config::EngineKind;
 
     #[test]
     fn a_file_without_a_master_comes_up_writable() {
@@ -188,24 +171,6 @@ mod tests {
         assert_eq!(judge_file(Some(&file), true).verdict, Verdict::Ok);
         assert_eq!(judge_file(Some(&folder.path().join("none")), true).verdict, Verdict::Warning);
         assert_eq!(judge_file(None, true).verdict, Verdict::Warning);
-    }
-
-    #[test]
-    fn an_adopted_postgres_is_judged_by_its_data_directory() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let engine = EngineConfig {
-            kind: EngineKind::Postgres { user: "baton".into(), database: "postgres".into() },
-            endpoint: Endpoint("h:5432".into()),
-            connect: Endpoint("h:5432".into()),
-            password_file: None,
-            command: Vec::new(),
-            data_dir: Some(folder.path().to_owned()),
-            log_file: folder.path().join("log"),
-        };
-        assert_eq!(judge_data(&engine, true).verdict, Verdict::Warning);
-        assert_eq!(judge_data(&engine, false).verdict, Verdict::Notice);
-        fs::write(folder.path().join("standby.signal"), "").expect("writable");
-        assert_eq!(judge_data(&engine, true).verdict, Verdict::Ok);
     }
 
     #[test]

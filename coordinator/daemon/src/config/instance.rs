@@ -76,6 +76,11 @@ fn engine(
         return None;
     }
     let kind = kind(&mut section);
+    if matches!(kind, Some(EngineKind::Postgres { .. })) && !section.has("command") {
+        let rule =
+            "must be given: a running PostgreSQL is fenced by ending it, so Baton has to be who starts it";
+        section.problem("command", rule);
+    }
     let public = required(&mut section, "endpoint", endpoint);
     let connect = section.parsed("connect", endpoint);
     if let Some(read) = &public

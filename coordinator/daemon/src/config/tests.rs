@@ -197,7 +197,8 @@ fn each_mistake_about_the_kind_of_an_engine_is_named() {
         (
             "kind = \"redis\"",
             "kind = \"postgres\"",
-            "c.toml:11: instance[1].engine.data_dir: must be given: how a PostgreSQL ended is read from its control file",
+            "c.toml:11: instance[1].engine.command: must be given: a running PostgreSQL is fenced by ending it, so Baton has to be who starts it\n\
+             c.toml:11: instance[1].engine.data_dir: must be given: how a PostgreSQL ended is read from its control file",
         ),
         (
             "kind = \"redis\"",
@@ -266,7 +267,7 @@ fn each_mistake_of_an_instance_too() {
 #[test]
 fn a_postgres_has_a_user_and_a_database_of_its_own() {
     let kind = |more: &str| {
-        let kind = format!("kind = \"postgres\"\ndata_dir = \"/d\"{more}");
+        let kind = format!("kind = \"postgres\"\ndata_dir = \"/d\"\ncommand = [\"postgres\"]{more}");
         let config = good(&format!("{SMALL}{INSTANCE}").replace("kind = \"redis\"", &kind));
         config.instances.into_values().next().expect("one was given").engine.kind
     };

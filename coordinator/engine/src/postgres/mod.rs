@@ -7,7 +7,7 @@
 //! server then replays what it has, answers reads and takes no writes, after a crash as a primary too. What stands on the
 //! server's own command line wins over that file, so `-c primary_conninfo=…` there is refused ([`ConnectError::Overridden`]).
 //!
-//! An adopted server (no `command`) has no boot-time fence of ours: whoever starts it must do the same.
+//! Only a server that the deadman starts can be driven: one that somebody else starts would come up as it was after each fence.
 //!
 //! # How it is fenced while it runs
 //! A standby is cut from its master by an empty `primary_conninfo` and a reload, which ends its receiver and needs no restart; the

@@ -7,6 +7,7 @@ use super::mark::{Mark, Memory};
 use super::place::{Order, OrderedWay, Place};
 use super::probe::Look;
 use super::reunite;
+use super::start;
 use super::text::{Upstream, literal};
 use super::timelines::{self, Own, Way};
 use crate::ConnectError;
@@ -158,6 +159,9 @@ impl Orders {
         if !control.clean {
             return Err(Failure::Broken("it did not end in order".to_owned()));
         }
+        // Whoever starts it next, it comes up as a standby.
+        start::fence(&self.options.data_dir)
+            .map_err(|error| Failure::Broken(format!("it cannot be made a standby: {error}")))?;
         let position = match last.position {
             Position::At { term, .. } => Position::At { term, offset: control.checkpoint },
             Position::Unknown => Position::Unknown,

@@ -3,10 +3,10 @@
 
 use e2e::host::Engine;
 use e2e::logs::{CHANGE_OF_MASTER, ENGINE_ENDS};
-use e2e::{Stage, play_slowly, poll, postgres};
+use e2e::{HostPlan, InstancePlan, Stage, play_slowly, poll, postgres};
 
 /// Three servers with a table `t` of one row.
-fn prepared(stage: &mut Stage) -> Vec<e2e::InstancePlan> {
+fn prepared(stage: &mut Stage) -> Vec<InstancePlan> {
     stage.trio_of(Engine::Postgres);
     let plans: Vec<_> = (0..3).map(|host| stage.instance(host)).collect();
     postgres::make_clients_role(stage.path(), &plans[0]);
@@ -49,5 +49,30 @@ fn a_postgres_master_is_moved_by_plan_and_keeps_everything() {
         stage.whole("orders", &["a1", "b1", "c1"]);
         let lost = stage.path().join("a1/data.baton/lost");
         assert!(!lost.exists(), "the old master had nothing that the new one has not");
+    });
+}
+
+/// A server that a person made and ran, with data, and stopped for Baton; and a host with nothing on it.
+#[test]
+fn a_server_that_was_there_before_leads_with_its_data() {
+    play_slowly(&[CHANGE_OF_MASTER, ENGINE_ENDS], |stage| {
+        stage.start_board();
+        let plan = |name| InstancePlan::new(name, "orders", 2).on(Engine::Postgres);
+        let a = stage.prepare(HostPlan::new("host-a", vec![plan("a1")]));
+        let b = stage.prepare(HostPlan::new("host-b", vec![plan("b1").preferred()]));
+        let plans = [stage.instance(a), stage.instance(b)];
+        let server = postgres::make_primary(stage.path(), &plans[0]);
+        stage.start_engine_by(&plans[0], server);
+        poll::until("it answers", || postgres::try_make_clients_role(stage.path(), &plans[0]));
+        let made = postgres::write(&plans, "CREATE TABLE t (i int); INSERT INTO t VALUES (1)");
+        assert_eq!(made.as_deref(), Ok(""));
+        stage.end_engine(&plans[0]);
+
+        stage.start(a);
+        stage.start(b);
+        let seen = stage.whole("orders", &["a1", "b1"]);
+        assert_eq!(seen.master.as_deref(), Some("a1"), "the other has nothing, however much it is preferred");
+        let there = || postgres::read(&plans[1..], "SELECT i FROM t");
+        assert_eq!(poll::until("the other has it too", there), "1");
     });
 }

@@ -105,7 +105,7 @@ impl Start {
 
 /// What a standby of nowhere has; the files belong to whom the data does, also where root starts the server by another program that
 /// gives its rights up.
-fn fence(data: &Path) -> io::Result<()> {
+pub(super) fn fence(data: &Path) -> io::Result<()> {
     const NOWHERE: &str = "primary_conninfo = ''\n";
     let owner = fs::metadata(data)?;
     let own = |file: &Path| std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid()));

@@ -24,17 +24,20 @@ const USER: &str = "baton";
 /// Between two looks at what standbys hold.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// Most answers that wait to be heard: twice as many requests as any client leaves without one.
+const ANSWERS_MAX: usize = 16_384;
+
 type Answer = Pin<Box<dyn Future<Output = io::Result<Reply>> + Send>>;
 
 /// The half that asks.
 pub struct Asker {
     client: Arc<Client>,
-    answers: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::Sender<Answer>,
 }
 
 /// The half that hears.
 pub struct Listener {
-    answers: mpsc::UnboundedReceiver<Answer>,
+    answers: mpsc::Receiver<Answer>,
     carrier: JoinHandle<()>,
 }
 
@@ -62,7 +65,7 @@ impl Drop for Listener {
 /// Nobody listens there, nobody answered in time, or it refuses.
 pub async fn connect(endpoint: &str, limit: Duration) -> io::Result<(Asker, Listener)> {
     let (client, carrier) = open(endpoint, limit).await?;
-    let (answers, heard) = mpsc::unbounded_channel();
+    let (answers, heard) = mpsc::channel(ANSWERS_MAX);
     Ok((Asker { client: Arc::new(client), answers }, Listener { answers: heard, carrier }))
 }
 
@@ -80,7 +83,7 @@ impl Asker {
     /// Lets requests leave, in this order.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is gone, or far too many answers were not heard.
     pub fn ask(&mut self, requests: &[Request<'_>]) -> io::Result<()> {
         for request in requests {
             let client = Arc::clone(&self.client);
@@ -99,7 +102,7 @@ impl Asker {
             if let std::task::Poll::Ready(ready) = answer.as_mut().poll(context) {
                 answer = Box::pin(std::future::ready(ready));
             }
-            self.answers.send(answer).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            self.answers.try_send(answer).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         }
         Ok(())
     }

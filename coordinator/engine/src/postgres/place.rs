@@ -55,13 +55,13 @@ impl Place {
     }
 
     /// Where a copy is made.
-    pub(super) fn new(&self) -> PathBuf {
-        self.folder.join("new")
+    pub(super) fn copy(&self) -> PathBuf {
+        self.folder.join("copy")
     }
 
     /// Lies there once the copy is whole.
     fn whole(&self) -> PathBuf {
-        self.folder.join("new-is-whole")
+        self.folder.join("copy-is-whole")
     }
 
     fn order_file(&self) -> PathBuf {
@@ -122,17 +122,17 @@ impl Place {
     }
 
     /// The copy is whole from now on.
-    pub(super) fn vouch_for_new(&self) -> io::Result<()> {
+    pub(super) fn vouch_for_copy(&self) -> io::Result<()> {
         self.write(&self.whole(), "")
     }
 
-    pub(super) fn new_is_whole(&self) -> bool {
+    pub(super) fn copy_is_whole(&self) -> bool {
         self.whole().exists()
     }
 
     /// Removes a copy that is not whole.
-    pub(super) fn drop_new(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.new()) {
+    pub(super) fn drop_copy(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.copy()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -156,10 +156,10 @@ impl Place {
     }
 
     /// Puts the whole copy in the place of the data, and the data aside. Interrupted anywhere, it goes on where it was.
-    pub(super) fn take_new(&self) -> io::Result<()> {
-        if self.new().exists() {
+    pub(super) fn take_copy(&self) -> io::Result<()> {
+        if self.copy().exists() {
             self.put_aside()?;
-            fs::rename(self.new(), &self.data)?;
+            fs::rename(self.copy(), &self.data)?;
             self.data.parent().map_or(Ok(()), sync)?;
         }
         remove(&self.whole())?;
@@ -202,10 +202,10 @@ mod tests {
         (folder, place)
     }
 
-    fn make_new(place: &Place) {
-        fs::create_dir(place.new()).expect("writable");
-        fs::write(place.new().join("PG_VERSION"), "16\n").expect("writable");
-        place.vouch_for_new().expect("writable");
+    fn make_copy(place: &Place) {
+        fs::create_dir(place.copy()).expect("writable");
+        fs::write(place.copy().join("PG_VERSION"), "16\n").expect("writable");
+        place.vouch_for_copy().expect("writable");
     }
 
     fn version(place: &Place) -> String {
@@ -237,13 +237,13 @@ mod tests {
     #[test]
     fn a_copy_takes_the_datas_place_and_nothing_is_gone() {
         let (_folder, place) = place();
-        make_new(&place);
-        place.take_new().expect("taken");
+        make_copy(&place);
+        place.take_copy().expect("taken");
         assert_eq!(version(&place), "16\n");
         assert_eq!(fs::read_to_string(place.folder.join("old/PG_VERSION")).expect("kept"), "15\n");
-        assert!(!place.new_is_whole());
-        make_new(&place);
-        place.take_new().expect("taken again");
+        assert!(!place.copy_is_whole());
+        make_copy(&place);
+        place.take_copy().expect("taken again");
         assert!(place.folder.join("old-2").exists(), "one that was kept is never overwritten");
         place.drop_old().expect("removed");
         assert!(!place.folder.join("old").exists() && !place.folder.join("old-2").exists());
@@ -252,13 +252,13 @@ mod tests {
     #[test]
     fn an_interrupted_change_goes_on_where_it_was() {
         let (_folder, place) = place();
-        make_new(&place);
+        make_copy(&place);
         place.put_aside().expect("aside");
-        place.take_new().expect("the rest");
+        place.take_copy().expect("the rest");
         assert_eq!(version(&place), "16\n");
         // And after the very last step but the file's removal.
-        place.vouch_for_new().expect("writable");
-        place.take_new().expect("nothing is left to do");
+        place.vouch_for_copy().expect("writable");
+        place.take_copy().expect("nothing is left to do");
         assert_eq!(version(&place), "16\n");
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Reads a history file, which begins each line with a timeline and where it ended, `1	0/3000148	…`.
+    /// Reads a history file, which begins each line with a timeline and where it ended (`1`, a tab, `0/3000148`).
     pub(super) fn read(current: u32, file: &str) -> Self {
         let ended = file.lines().filter_map(|line| {
             let mut words = line.split_whitespace();

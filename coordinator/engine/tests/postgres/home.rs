@@ -165,5 +165,5 @@ async fn a_copy_that_cannot_be_made_changes_nothing() {
     a.start_fenced();
     a.wait().await;
     assert_eq!(a.client("SELECT count(*) FROM t").await, Ok("1003".into()));
-    assert!(!a.dir.path().join("data.baton/new").exists());
+    assert!(!a.dir.path().join("data.baton/copy").exists());
 }

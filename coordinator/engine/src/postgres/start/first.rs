@@ -27,17 +27,17 @@ pub(super) fn make(start: &Start, place: &Place, tools: &Tools) -> Result<(), St
     let mut mkdir = tools.plain(Path::new("mkdir"));
     mkdir.args(["-p", "-m", "700"]).arg(&place.folder);
     run(mkdir)?;
-    place.drop_new().map_err(at("an unfinished copy cannot be removed"))?;
+    place.drop_copy().map_err(at("an unfinished copy cannot be removed"))?;
     let password = password(start)?;
     let mut initdb = tools.command("initdb");
     initdb.args(["--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=peer"]);
     initdb.arg(if password.is_some() { "--auth-host=scram-sha-256" } else { "--auth-host=trust" });
-    initdb.arg("-D").arg(place.new());
+    initdb.arg("-D").arg(place.copy());
     run(initdb)?;
-    configure(&place.new(), password.is_some()).map_err(at("its configuration cannot be written"))?;
+    configure(&place.copy(), password.is_some()).map_err(at("its configuration cannot be written"))?;
     make_role(start, place, tools, password.as_deref())?;
-    place.vouch_for_new().map_err(at("what was made cannot be called whole"))?;
-    place.take_new().map_err(at(
+    place.vouch_for_copy().map_err(at("what was made cannot be called whole"))?;
+    place.take_copy().map_err(at(
         "what was made cannot take the data's place (data_dir must be a folder below a mount point, not one itself)",
     ))
 }
@@ -89,7 +89,7 @@ fn make_role(start: &Start, place: &Place, tools: &Tools, password: Option<&str>
         statements += &format!("ALTER ROLE \"{}\" PASSWORD {};\n", start.user, literal(password));
     }
     let mut single = tools.command("postgres");
-    single.args(["--single", "-j", "-D"]).arg(place.new()).arg("postgres");
+    single.args(["--single", "-j", "-D"]).arg(place.copy()).arg("postgres");
     let mut child = single
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

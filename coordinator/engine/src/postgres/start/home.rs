@@ -23,10 +23,10 @@ pub(super) fn carry_out(place: &Place, tools: &Tools, order: &Order) -> Result<(
     }
     if let Err(why) = clone(place, tools, order) {
         say(&format!("no copy could be made, the server starts with what it has: {why}"));
-        place.drop_new().map_err(at("an unfinished copy cannot be removed"))?;
+        place.drop_copy().map_err(at("an unfinished copy cannot be removed"))?;
         return place.forget_order().map_err(at("the order cannot be forgotten"));
     }
-    place.take_new().map_err(at("the copy cannot take the data's place"))
+    place.take_copy().map_err(at("the copy cannot take the data's place"))
 }
 
 /// Whether it could be done. Tried without changing anything first, since one that fails halfway leaves data that is of no use.
@@ -63,12 +63,12 @@ fn rewind(place: &Place, tools: &Tools, order: &Order) -> Result<bool, String> {
 }
 
 fn clone(place: &Place, tools: &Tools, order: &Order) -> Result<(), String> {
-    place.drop_new().map_err(at("an unfinished copy cannot be removed"))?;
+    place.drop_copy().map_err(at("an unfinished copy cannot be removed"))?;
     let mut command = tools.command("pg_basebackup");
-    command.arg("--dbname").arg(upstream(order)).arg("--pgdata").arg(place.new());
+    command.arg("--dbname").arg(upstream(order)).arg("--pgdata").arg(place.copy());
     command.args(["--wal-method=stream", "--checkpoint=fast", "--progress", "--no-password"]);
     run(with_passfile(command, place))?;
-    place.vouch_for_new().map_err(at("the copy cannot be called whole"))
+    place.vouch_for_copy().map_err(at("the copy cannot be called whole"))
 }
 
 pub(super) fn upstream(order: &Order) -> String {

@@ -75,8 +75,8 @@ impl Start {
     fn prepare(&self) -> Result<(), String> {
         let place = Place::of(&self.data);
         let tools = Tools::of(&self.command);
-        if place.new_is_whole() {
-            place.take_new().map_err(at("a copy that was made cannot take the data's place"))?;
+        if place.copy_is_whole() {
+            place.take_copy().map_err(at("a copy that was made cannot take the data's place"))?;
         }
         if let Some(order) = place.order().map_err(at("the order of the last run cannot be read"))? {
             if order.way == OrderedWay::Rewinding {

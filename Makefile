@@ -50,9 +50,9 @@ test:
 	@scripts/test $(SUITES)
 
 # The same with the numbers that a gate has no time for: 3,000 seeds of random faults, other ones each day, 1,000 kills of a
-# stateboard, ten minutes without the provider under load.
+# stateboard, ten minutes without the provider under load, 200 failovers of PostgreSQL.
 nightly:
-	@BATON_FROM=$$(($$(date +%s) / 86400 * 1000000)) BATON_SEEDS=3000 BATON_KILLS=1000 BATON_OUTAGE=600 $(MAKE) --no-print-directory test SUITES='unit sim contract e2e'
+	@BATON_FROM=$$(($$(date +%s) / 86400 * 1000000)) BATON_SEEDS=3000 BATON_KILLS=1000 BATON_OUTAGE=600 BATON_FAILOVERS=200 $(MAKE) --no-print-directory test SUITES='unit sim contract e2e'
 
 # Standard output belongs to the demo alone: with JSON=1 it is exactly one line.
 demo:

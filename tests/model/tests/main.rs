@@ -34,7 +34,7 @@ const STATES: [(&str, usize); 30] = [
     ("remove", 363_163),
     ("pause", 1_058_559),
     ("pause-ends", 785_893),
-    ("pause-moves", 278_099),
+    ("pause-moves", 276_615),
     ("force", 1_405_099),
     ("promise", 1_732_641),
     ("relay", 184_580),

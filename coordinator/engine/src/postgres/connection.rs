@@ -1,6 +1,7 @@
 //! One connection to one server: the greeting, what stands in its way, and the time limits. It knows how PostgreSQL answers, not
 //! when anything may be asked.
 
+use super::door;
 use super::mark::{self, Mark, Memory};
 use super::orders::{Failure, Orders};
 use super::place::Place;
@@ -42,6 +43,7 @@ pub(super) struct PostgresConnection {
     run: EngineRun,
     process_id: Option<u32>,
     about: About,
+    options: Arc<Options>,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -65,7 +67,8 @@ pub(super) async fn open(
         run: look.engine_run(),
         process_id: super::orders::parent_of(look.backend),
         about: About { version: Some(version_text(look.version)), config_file: None },
-        orders: Orders::new(options, password),
+        orders: Orders::new(Arc::clone(&options), password),
+        options,
         memory,
     })
 }
@@ -280,7 +283,12 @@ impl EngineConnection for PostgresConnection {
     async fn check_write(&mut self, timeout: Duration) -> WriteCheck {
         let Some(session) = self.session.take() else { return WriteCheck::Unknown(CLOSED.into()) };
         let start = Instant::now();
-        match within(timeout, self.touch(&session)).await {
+        let Options { address, user, database, .. } = &*self.options;
+        let both = async {
+            let (touched, ()) = tokio::try_join!(self.touch(&session), door::knock(address, user, database))?;
+            Ok(touched)
+        };
+        match within(timeout, both).await {
             Ok(()) => {
                 self.session = Some(session);
                 WriteCheck::Done(start.elapsed())

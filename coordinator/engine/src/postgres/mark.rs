@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub(super) const TABLE: &str = "baton.identity";
 /// The terms that the data went through: a returning server finds out by them whether it shares all of its own.
 const TERMS: &str = "baton.terms";
+/// The timeline that a primary writes, in hexadecimal.
+pub(super) const TIMELINE: &str = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
 /// Longest identity that is believed, in bytes.
 const ID_BYTES_MAX: usize = 256;
 
@@ -43,8 +45,9 @@ impl Mark {
              CREATE TABLE IF NOT EXISTS {TABLE} (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), \
              term bigint NOT NULL, identity text NOT NULL, touched timestamptz NOT NULL DEFAULT now()); \
              INSERT INTO {TABLE} (term, identity) VALUES ({term}, {id}) ON CONFLICT (only_one) DO UPDATE SET {update}; \
-             CREATE TABLE IF NOT EXISTS {TERMS} (term bigint PRIMARY KEY, begun timestamptz NOT NULL DEFAULT now()); \
-             INSERT INTO {TERMS} (term) VALUES ({term}) ON CONFLICT DO NOTHING; \
+             CREATE TABLE IF NOT EXISTS {TERMS} (term bigint PRIMARY KEY, timeline text NOT NULL, \
+             begun timestamptz NOT NULL DEFAULT now()); \
+             INSERT INTO {TERMS} (term, timeline) VALUES ({term}, {TIMELINE}) ON CONFLICT DO NOTHING; \
              COMMIT"
         )
     }

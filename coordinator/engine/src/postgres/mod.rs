@@ -28,12 +28,16 @@
 //! # What the user that logs in must be allowed
 //! No superuser: `deploy/postgres/grants.sql`, which the tests and the first start run. Whoever runs the coordinator must be allowed to signal the server (the same system user, or root).
 //!
+//! # The check of its write path
+//! A tiny write over a connection that is there, and a knock at the door for a new one: each may fail alone.
+//!
 //! # Earlier connections
 //! A server has a process for each connection, and one that was stopped may carry out an old order long after it has answered over
 //! a new connection (docs/protocol.md, P228). So a connection ends all earlier ones that gave orders before it gives its first one.
 
 mod connection;
 mod control;
+mod door;
 mod mark;
 mod orders;
 mod place;

@@ -85,7 +85,13 @@ impl Orders {
             }
             EngineCommand::Follow { endpoint } => self.follow(session, &endpoint.0, timeout / 2).await?,
         }
-        let look = session.look().await?;
+        let look = loop {
+            let look = session.look().await?;
+            if !matches!(command, EngineCommand::Fence) || look.is_cut() {
+                break look;
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
         if look.standby && look.streaming {
             self.drop_old();
         }
@@ -125,21 +131,29 @@ impl Orders {
         // A statement of its own: it is refused in any transaction, and several statements are one.
         session.run(&format!("ALTER SYSTEM SET {name} TO {}", literal(value))).await?;
         session.run("SELECT pg_reload_conf()").await?;
-        let wanted = format!("SELECT WHERE current_setting('{name}') = {}", literal(value));
-        while rows(&session.run(&wanted).await?) == 0 {
-            tokio::time::sleep(AGAIN).await;
+        until(session, &format!("SELECT WHERE current_setting('{name}') = {}", literal(value))).await
+    }
+
+    /// For how many standbys a commit waits. Each change is synced to disk, so one that is none is spared: it is none where it counts now
+    /// and the file, which an order before us may have written without having it read, says so too.
+    async fn set_quorum(&self, session: &Session, ack_quorum: u32) -> Result<(), Failure> {
+        const NAME: &str = "synchronous_standby_names";
+        let value = standby_names(ack_quorum);
+        let counts = format!("SELECT WHERE current_setting('{NAME}') = {}", literal(&value));
+        let file = std::fs::read_to_string(self.options.data_dir.join("postgresql.auto.conf"));
+        let written = file.is_ok_and(|file| last_setting(&file, NAME).is_none_or(|there| there == value));
+        if written && rows(&session.run(&counts).await?) > 0 {
+            return Ok(());
         }
-        Ok(())
+        self.set(session, NAME, &value).await
     }
 
     /// Stops replication, and waits until everything that came is replayed: only then does the mark say whose it is.
     async fn cut(&mut self, session: &Session) -> Result<(), Failure> {
         self.be_alone(session).await?;
         self.set(session, "primary_conninfo", "").await?;
-        while !session.look().await?.is_cut() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        Ok(())
+        // Cheaper to ask than the whole look, which is what counts in the end.
+        until(session, CUT).await
     }
 
     /// Ends a primary, in order; its standbys get all of its log first. `Refused`: it cannot be ended from here.
@@ -176,30 +190,25 @@ impl Orders {
         ack_quorum: u32,
         memory: &Arc<Mutex<Memory>>,
     ) -> Result<(), Failure> {
-        let look = session.look().await?;
-        if !look.standby {
+        if rows(&session.run("SELECT WHERE pg_is_in_recovery()").await?) == 0 {
             return Err(Failure::Refused("it is a primary already, and was not fenced".to_owned()));
         }
         self.be_alone(session).await?;
-        self.set(session, "synchronous_standby_names", &standby_names(ack_quorum)).await?;
+        self.set_quorum(session, ack_quorum).await?;
         session.run("SELECT pg_promote(false)").await?;
-        let look = loop {
-            let look = session.look().await?;
-            if !look.standby {
-                break look;
-            }
-            tokio::time::sleep(AGAIN).await;
+        until(session, "SELECT WHERE NOT pg_is_in_recovery()").await?;
+        let why = match session.run_as_one(&mark.write()).await {
+            Ok(_) => return Ok(()),
+            Err(Failure::Refused(why)) => why,
+            Err(broken) => return Err(broken),
         };
-        match session.run_as_one(&mark.write()).await {
-            Ok(_) => Ok(()),
-            // A master without its mark must not stay one: its data would claim the last term.
-            Err(Failure::Refused(why)) => match self.shut_down(session, &look, memory).await {
-                Ok(_) => Err(Failure::Broken(why)),
-                Err(Failure::Refused(undo) | Failure::Broken(undo)) => {
-                    Err(Failure::Broken(format!("{why}; and it could not be ended: {undo}")))
-                }
-            },
-            Err(broken) => Err(broken),
+        // A master without its mark must not stay one: its data would claim the last term.
+        let look = session.look().await?;
+        match self.shut_down(session, &look, memory).await {
+            Ok(_) => Err(Failure::Broken(why)),
+            Err(Failure::Refused(undo) | Failure::Broken(undo)) => {
+                Err(Failure::Broken(format!("{why}; and it could not be ended: {undo}")))
+            }
         }
     }
 
@@ -212,7 +221,7 @@ impl Orders {
         memory: &Arc<Mutex<Memory>>,
     ) -> Result<Probe, Failure> {
         self.be_alone(session).await?;
-        self.set(session, "synchronous_standby_names", &standby_names(ack_quorum)).await?;
+        self.set_quorum(session, ack_quorum).await?;
         let look = session.look().await?;
         let target = match self.awaited {
             Some((asked, of, target)) if (asked, of) == (ack_quorum, round) => target,
@@ -242,7 +251,7 @@ impl Orders {
         let place = Place::of(&self.options.data_dir);
         let passfile = self.write_passfile(&place)?;
         let term = session.mark(&look).await?.map_or(0, |mark| mark.term.0);
-        let own = reunite::own(&look, term, &self.options.data_dir).await?;
+        let own = reunite::own(session, &look, term, &self.options.data_dir).await?;
         let asked = tokio::time::timeout(patience, self.ask(master, &own));
         let way = asked.await.unwrap_or_else(|_| {
             Err(Failure::Refused(format!("the master did not answer within {patience:?}")))
@@ -322,6 +331,27 @@ fn tell_to_end(backend: u32) -> Result<u32, Failure> {
     Ok(server)
 }
 
+/// Whether nothing is received any more, and everything that was is replayed, or is nothing that could be.
+const CUT: &str = "SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_wal_receiver) \
+    AND (coalesce(pg_last_wal_replay_lsn(), '0/0') >= coalesce(pg_last_wal_receive_lsn(), '0/0') \
+        OR EXISTS (SELECT FROM pg_stat_activity \
+            WHERE backend_type = 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval'))";
+
+/// Asks until there is a row.
+async fn until(session: &Session, asked: &str) -> Result<(), Failure> {
+    while rows(&session.run(asked).await?) == 0 {
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(())
+}
+
+/// What a file of settings says of one, as the server writes it: `name = 'value'`; the last line counts.
+fn last_setting(file: &str, name: &str) -> Option<String> {
+    let quoted = file.lines().rev().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    let text = quoted.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+    Some(text.replace("''", "'"))
+}
+
 fn standby_names(ack_quorum: u32) -> String {
     if ack_quorum == 0 { String::new() } else { format!("ANY {ack_quorum} (*)") }
 }
@@ -362,6 +392,15 @@ mod tests {
     fn commits_wait_for_nobody_or_for_any() {
         assert_eq!(standby_names(0), "");
         assert_eq!(standby_names(2), "ANY 2 (*)");
+    }
+
+    #[test]
+    fn the_last_line_of_a_setting_counts() {
+        let file = "# by ALTER SYSTEM\nsync = 'ANY 1 (*)'\nsync_more = 'x'\nsync = 'it''s'\nother = ''\n";
+        assert_eq!(last_setting(file, "sync").as_deref(), Some("it's"));
+        assert_eq!(last_setting(file, "other").as_deref(), Some(""));
+        assert_eq!(last_setting(file, "none"), None);
+        assert_eq!(last_setting("sync", "sync"), None);
     }
 
     #[test]

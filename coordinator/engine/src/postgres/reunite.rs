@@ -61,7 +61,12 @@ fn firsts(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &str> {
 }
 
 /// What a standby is itself. `term`: of its mark, 0 without one.
-pub(super) async fn own(look: &Look, term: u64, data: &Path) -> Result<Own, Failure> {
+pub(super) async fn own(session: &Session, look: &Look, term: u64, data: &Path) -> Result<Own, Failure> {
+    let mut begun = None;
+    if term != 0 {
+        let asked = session.run(&format!("SELECT timeline FROM baton.terms WHERE term = {term}")).await?;
+        begun = firsts(&asked).next().and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    }
     let log = data.join("pg_wal");
     // On a thread that may block: the disk may.
     let names = tokio::task::spawn_blocking(move || {
@@ -76,6 +81,8 @@ pub(super) async fn own(look: &Look, term: u64, data: &Path) -> Result<Own, Fail
         timeline: timeline_at(&names, look.offset(), look.segment),
         end: look.offset(),
         term,
+        begun,
+        replayed: look.replayed >= look.written || look.idle,
         empty: !look.used && term == 0,
     })
 }

@@ -31,6 +31,15 @@ impl History {
         }
         self.ended.iter().find(|(ended, _)| *ended == timeline).map(|(_, end)| *end)
     }
+
+    /// The timeline of the byte before `offset`, where a file of `timeline` holds it; of one that is not in this history nothing is known.
+    fn at(&self, timeline: u32, offset: u64) -> u32 {
+        if self.end_of(timeline).is_none() {
+            return timeline;
+        }
+        let earlier = self.ended.iter().filter(|(ended, _)| *ended < timeline);
+        earlier.filter(|(_, end)| offset <= *end).map(|(ended, _)| *ended).min().unwrap_or(timeline)
+    }
 }
 
 /// `0/3000148`.
@@ -70,6 +79,10 @@ pub(super) struct Own {
     pub(super) end: u64,
     /// The highest term that it is marked with, 0 for none.
     pub(super) term: u64,
+    /// The timeline that this term began.
+    pub(super) begun: Option<u32>,
+    /// Everything that it received is replayed, so that the mark is the last one in there.
+    pub(super) replayed: bool,
     /// Nobody has written into it yet.
     pub(super) empty: bool,
 }
@@ -110,7 +123,17 @@ pub(super) fn way(own: &Own, master: &Master) -> Way {
     let Some(timeline) = own.timeline else {
         return Way::Clone("its log has no file for the end of its data");
     };
+    // The file that a timeline begins in holds the end of the one before, too.
+    let timeline = master.history.at(timeline, own.end);
     let reach = master.history.end_of(timeline);
+    if own.begun.is_some_and(|begun| begun != timeline) && reach.is_some() {
+        // It holds a promotion without its term: that may be another one than the master went through, whatever its number.
+        return if own.replayed {
+            Way::Clone("it goes on behind a promotion whose term it does not hold")
+        } else {
+            Way::Refuse("it has not replayed yet what it received")
+        };
+    }
     if own.term != 0 && !master.terms.contains(&own.term) {
         // It was promoted, or followed one that was, and the master never heard of that.
         return match reach {
@@ -138,7 +161,8 @@ mod tests {
     use super::*;
 
     fn own(timeline: u32, end: u64, term: u64) -> Own {
-        Own { system: "7".into(), timeline: Some(timeline), end, term, empty: false }
+        let begun = (term != 0).then_some(timeline);
+        Own { system: "7".into(), timeline: Some(timeline), end, term, begun, replayed: true, empty: false }
     }
 
     fn master(current: u32, ended: &[(u32, u64)], terms: &[u64]) -> Master {
@@ -195,6 +219,19 @@ mod tests {
     fn the_same_number_is_not_the_same_timeline() {
         let found = way(&own(2, 150, 2), &master(2, &[(1, 100)], &[1, 3]));
         assert!(matches!(found, Way::Clone(_)), "{found:?}");
+    }
+
+    /// Two were promoted at the same point. One died before its first write; who had received that promotion, and nothing of its term,
+    /// is told to follow the other.
+    #[test]
+    fn a_promotion_without_its_term_is_nobodys() {
+        let behind = Own { begun: Some(1), ..own(2, 130, 1) };
+        let found = way(&behind, &master(2, &[(1, 100)], &[1, 3]));
+        assert!(matches!(found, Way::Clone(_)), "{found:?}");
+        let found = way(&Own { replayed: false, ..behind.clone() }, &master(2, &[(1, 100)], &[1, 3]));
+        assert!(matches!(found, Way::Refuse(_)), "{found:?}");
+        // The file of the new timeline is there, and its first byte is not.
+        assert_eq!(way(&Own { end: 100, ..behind }, &master(2, &[(1, 100)], &[1, 3])), Way::Follow);
     }
 
     #[test]

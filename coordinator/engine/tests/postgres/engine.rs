@@ -199,6 +199,21 @@ async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed()
     signal(stopped, Signal::CONT);
 }
 
+/// Connections that are there go on; but nobody new is let in, and nobody would notice an end of others.
+#[tokio::test]
+async fn a_stopped_main_process_is_seen_by_the_write_check_and_by_nothing_else() {
+    let server = Server::fenced("a1").await;
+    server.promote(1, 0).await;
+    let mut connection = server.connect().await;
+    assert!(matches!(connection.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    signal(server.pid(), Signal::STOP);
+    let probed = connection.execute(&EngineCommand::Probe, PATIENCE).await;
+    assert!(matches!(probed, EngineOutcome::Done(_)), "{probed:?}");
+    let check = connection.check_write(Duration::from_millis(300)).await;
+    assert!(matches!(check, WriteCheck::Unknown(_)), "{check:?}");
+    signal(server.pid(), Signal::CONT);
+}
+
 /// The processes of those connections of ours that were given orders; before any was, of the one that there is.
 async fn backends(server: &Server) -> Vec<u32> {
     let asked = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'baton orders %' \

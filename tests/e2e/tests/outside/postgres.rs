@@ -1,6 +1,9 @@
 //! PostgreSQL: three servers that Baton makes itself, a failover and a switchover of them, and a libpq client that only knows their
 //! addresses.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use e2e::host::Engine;
 use e2e::logs::{CHANGE_OF_MASTER, ENGINE_ENDS};
 use e2e::{HostPlan, InstancePlan, Stage, play_slowly, poll, postgres};
@@ -34,6 +37,22 @@ fn a_postgres_that_is_killed_is_replaced_and_comes_home_and_clients_follow() {
                 };
             poll::until(&format!("{} has both rows", plan.name), there);
         }
+    });
+}
+
+/// Its clients would go on writing for ever, and no new one could come.
+#[test]
+fn a_postgres_whose_main_process_is_stopped_is_replaced() {
+    play_slowly(&[CHANGE_OF_MASTER, ENGINE_ENDS], |stage| {
+        let plans = prepared(stage);
+        let stopped = stage.engine(&plans[0]);
+        stopped.freeze();
+        let after = stage.next_master("orders", 1);
+        assert_ne!(after.master.as_deref(), Some("a1"));
+        let inserted = || postgres::write(&plans[1..], "INSERT INTO t VALUES (2) RETURNING i");
+        assert_eq!(poll::until("a client finds the new master", inserted), "2");
+        poll::until("all of it was ended", || if stopped.runs() { Err("it runs".to_owned()) } else { Ok(()) });
+        stage.whole("orders", &["a1", "b1", "c1"]);
     });
 }
 
@@ -74,5 +93,49 @@ fn a_server_that_was_there_before_leads_with_its_data() {
         assert_eq!(seen.master.as_deref(), Some("a1"), "the other has nothing, however much it is preferred");
         let there = || postgres::read(&plans[1..], "SELECT i FROM t");
         assert_eq!(poll::until("the other has it too", there), "1");
+    });
+}
+
+/// I5: where each commit waits for a standby, whatever a client was told survives every failover. `BATON_FAILOVERS` asks for more of them.
+#[test]
+fn no_acknowledged_commit_is_lost_however_often_the_master_is_killed() {
+    let failovers = std::env::var("BATON_FAILOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    play_slowly(&[CHANGE_OF_MASTER, ENGINE_ENDS], |stage| {
+        let plans = prepared(stage);
+        let said = stage.ctl(&["settings", "set", "ack_quorum=1"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        poll::until("commits wait", || {
+            let names = postgres::write(&plans, "SHOW synchronous_standby_names")?;
+            if names == "ANY 1 (*)" { Ok(()) } else { Err(names) }
+        });
+        let over = AtomicBool::new(false);
+        let acknowledged = std::thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let mut acknowledged = Vec::new();
+                for number in 1_000.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if postgres::write(&plans, &format!("INSERT INTO t VALUES ({number})")).is_ok() {
+                        acknowledged.push(number);
+                    }
+                }
+                acknowledged
+            });
+            for _ in 0..failovers {
+                let before = stage.whole("orders", &["a1", "b1", "c1"]);
+                let master = stage.host_of(before.master.as_deref().expect("it is active"));
+                stage.engine(&stage.instance(master)).kill();
+                stage.next_master("orders", before.term);
+            }
+            over.store(true, Ordering::Relaxed);
+            client.join().expect("the client goes on")
+        });
+        stage.whole("orders", &["a1", "b1", "c1"]);
+        let there = postgres::write(&plans, "SELECT i FROM t").expect("the master answers");
+        let there: BTreeSet<u64> = there.lines().filter_map(|line| line.parse().ok()).collect();
+        let lost: Vec<_> = acknowledged.iter().filter(|number| !there.contains(number)).collect();
+        assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+        assert!(acknowledged.len() > 20 * failovers, "hardly anything was written: {}", acknowledged.len());
     });
 }

@@ -15,6 +15,8 @@
 pub mod deadman;
 pub mod disk;
 pub mod files;
+mod mark;
+mod password;
 pub mod postgres;
 pub mod redis;
 

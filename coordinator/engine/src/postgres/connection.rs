@@ -2,11 +2,12 @@
 //! when anything may be asked.
 
 use super::door;
-use super::mark::{self, Mark, Memory};
+use super::mark::{self, Memory};
 use super::orders::{Failure, Orders};
 use super::place::Place;
 use super::probe::{LOOK, Look, MARK};
 use super::{Options, VERSION_MIN};
+use crate::mark::Mark;
 use crate::{About, ConnectError, EngineConnection, WriteCheck};
 use async_trait::async_trait;
 use baton_core::engine::{EngineCommand, EngineOutcome};
@@ -53,7 +54,7 @@ pub(super) async fn open(
     memory: Arc<Mutex<Memory>>,
 ) -> Result<PostgresConnection, ConnectError> {
     let endpoint = &options.address;
-    let password = password_of(&options)?;
+    let password = crate::password::read(options.password_file.as_ref())?;
     let session = Session::open(&options, password.as_deref(), endpoint).await?;
     // One that we did not start has none yet. What it is needed for says so where it cannot be made.
     let _ = Place::of(&options.data_dir).make();
@@ -71,15 +72,6 @@ pub(super) async fn open(
         options,
         memory,
     })
-}
-
-fn password_of(options: &Options) -> Result<Option<String>, ConnectError> {
-    let Some(file) = &options.password_file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).map_err(|error| ConnectError::PasswordFile {
-        file: file.display().to_string(),
-        what: error.to_string(),
-    })?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// `15.18` of `150018`.

@@ -1,8 +1,8 @@
-//! The mark in the data: which data set it is, and the highest term whose beginning it holds; and the statements that keep it.
+//! The statements that keep the mark, and what a run is remembered to have been marked with.
 
 use super::text::literal;
-use baton_core::ids::{DataId, EngineRun, Term};
-use std::sync::Arc;
+use crate::mark::Mark;
+use baton_core::ids::EngineRun;
 
 /// The table; clients must leave it alone.
 pub(super) const TABLE: &str = "baton.identity";
@@ -10,24 +10,7 @@ pub(super) const TABLE: &str = "baton.identity";
 const TERMS: &str = "baton.terms";
 /// The timeline that a primary writes, in hexadecimal.
 pub(super) const TIMELINE: &str = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
-/// Longest identity that is believed, in bytes.
-const ID_BYTES_MAX: usize = 256;
-
-/// A mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) id: DataId,
-    pub(super) term: Term,
-}
-
 impl Mark {
-    /// As the row has it; `None` if nobody of ours wrote that.
-    pub(super) fn read(term: &str, id: &str) -> Option<Self> {
-        let sane = !id.is_empty() && id.len() <= ID_BYTES_MAX;
-        sane.then_some(())?;
-        Some(Self { id: DataId(Arc::from(id)), term: Term(term.parse().ok()?) })
-    }
-
     /// Puts it into the data. Commits of the mark wait for this server's disk alone: a new master's replicas are not there yet.
     pub(super) fn write(&self) -> String {
         self.put("term = excluded.term, identity = excluded.identity, touched = now()")
@@ -81,15 +64,8 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_we_write_is_a_mark() {
-        let mark = Mark::read("7", "orders").expect("ours");
-        assert_eq!((mark.term, &*mark.id.0), (Term(7), "orders"));
-        for (term, id) in [("", "orders"), ("-1", "orders"), ("7", ""), ("7", &"x".repeat(257))] {
-            assert_eq!(Mark::read(term, id), None, "{term} {id}");
-        }
-    }
+    use baton_core::ids::{DataId, Term};
+    use std::sync::Arc;
 
     #[test]
     fn an_identity_cannot_end_its_literal() {

@@ -3,7 +3,7 @@
 use super::Options;
 use super::connection::Session;
 use super::control::Control;
-use super::mark::{Mark, Memory};
+use super::mark::Memory;
 use super::place::{Order, OrderedWay, Place};
 use super::probe::Look;
 use super::reunite;
@@ -11,6 +11,7 @@ use super::start;
 use super::text::{Upstream, literal};
 use super::timelines::{self, Own, Way};
 use crate::ConnectError;
+use crate::mark::Mark;
 use baton_core::engine::{EngineCommand, Probe};
 use baton_core::position::Position;
 use rustix::process::{Pid, Signal, kill_process};
@@ -347,7 +348,8 @@ async fn until(session: &Session, asked: &str) -> Result<(), Failure> {
 
 /// What a file of settings says of one, as the server writes it: `name = 'value'`; the last line counts.
 fn last_setting(file: &str, name: &str) -> Option<String> {
-    let quoted = file.lines().rev().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    let quoted =
+        file.lines().rev().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
     let text = quoted.trim().strip_prefix('\'')?.strip_suffix('\'')?;
     Some(text.replace("''", "'"))
 }

@@ -1,7 +1,8 @@
 //! One look at a server: the statement, and what its answer means.
 
-use super::mark::{Mark, Memory};
+use super::mark::Memory;
 use super::text::endpoint_of;
+use crate::mark::Mark;
 use baton_core::engine::{DataState, Probe};
 use baton_core::ids::{Endpoint, EngineRun, Term};
 use baton_core::position::Position;

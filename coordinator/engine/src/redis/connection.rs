@@ -2,9 +2,10 @@
 //! same connection. It knows how Redis does things, not when they may be done.
 
 use super::info::{Info, is_at_least};
-use super::mark::{self, Mark, Memory, Sight};
+use super::mark::{self, Memory, Sight};
 use super::resp::{Reply, encode, read_reply};
 use super::{NOWHERE_HOST, NOWHERE_PORT, VERSION_MIN};
+use crate::mark::Mark;
 use crate::{About, ConnectError, EngineConnection, WriteCheck};
 use async_trait::async_trait;
 use baton_core::engine::{EngineCommand, EngineOutcome, Probe};

@@ -1,22 +1,11 @@
-//! The mark in the data: which data set it is, and the highest term whose beginning it holds; and what a run of the
-//! engine is remembered to have been marked with. Pure.
+//! How the mark is written, and what a run of the engine is remembered to have been marked with. Pure.
 
+use crate::mark::Mark;
 use baton_core::engine::DataState;
-use baton_core::ids::{DataId, EngineRun, Term};
-use std::sync::Arc;
+use baton_core::ids::EngineRun;
 
 /// The key that holds the mark, in database 0. Clients must leave it alone.
 pub(super) const KEY: &[u8] = b"baton:identity";
-/// Longest identity that is believed, in bytes.
-const ID_BYTES_MAX: usize = 256;
-
-/// A mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) id: DataId,
-    pub(super) term: Term,
-}
-
 impl Mark {
     /// As it is written: `TERM IDENTITY`.
     pub(super) fn to_text(&self) -> String {
@@ -25,9 +14,7 @@ impl Mark {
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (term, id) = text.split_once(' ')?;
-        let sane = !id.is_empty() && id.len() <= ID_BYTES_MAX;
-        sane.then_some(())?;
-        Some(Self { id: DataId(Arc::from(id)), term: Term(term.parse().ok()?) })
+        Self::read(term, id)
     }
 }
 
@@ -94,6 +81,8 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_core::ids::{DataId, Term};
+    use std::sync::Arc;
 
     fn mark(term: u64) -> Mark {
         Mark { id: DataId(Arc::from("orders")), term: Term(term) }

@@ -65,15 +65,6 @@ impl Redis {
     pub fn new(address: String, password_file: Option<PathBuf>) -> Self {
         Self { address, password_file, memory: Arc::default() }
     }
-
-    fn password(&self) -> Result<Option<String>, ConnectError> {
-        let Some(file) = &self.password_file else { return Ok(None) };
-        let text = std::fs::read_to_string(file).map_err(|error| ConnectError::PasswordFile {
-            file: file.display().to_string(),
-            what: error.to_string(),
-        })?;
-        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-    }
 }
 
 #[async_trait]
@@ -96,7 +87,7 @@ impl EngineKind for Redis {
     }
 
     async fn connect(&self, timeout: Duration) -> Result<Box<dyn EngineConnection>, ConnectError> {
-        let password = self.password()?;
+        let password = crate::password::read(self.password_file.as_ref())?;
         let memory = Arc::clone(&self.memory);
         match tokio::time::timeout(timeout, connection::open(&self.address, password, memory)).await {
             Ok(connection) => Ok(Box::new(connection?)),

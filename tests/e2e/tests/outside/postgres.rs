@@ -51,7 +51,10 @@ fn a_postgres_whose_main_process_is_stopped_is_replaced() {
         assert_ne!(after.master.as_deref(), Some("a1"));
         let inserted = || postgres::write(&plans[1..], "INSERT INTO t VALUES (2) RETURNING i");
         assert_eq!(poll::until("a client finds the new master", inserted), "2");
-        poll::until("all of it was ended", || if stopped.runs() { Err("it runs".to_owned()) } else { Ok(()) });
+        poll::until(
+            "all of it was ended",
+            || if stopped.runs() { Err("it runs".to_owned()) } else { Ok(()) },
+        );
         stage.whole("orders", &["a1", "b1", "c1"]);
     });
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use e2e::host::Engine;
-use e2e::logs::{CHANGE_OF_MASTER, ENGINE_ENDS};
+use e2e::logs::{Allowed, CHANGE_OF_MASTER, ENGINE_ENDS};
 use e2e::{HostPlan, InstancePlan, Stage, play_slowly, poll, postgres};
 
 /// Three servers with a table `t` of one row.
@@ -43,7 +43,8 @@ fn a_postgres_that_is_killed_is_replaced_and_comes_home_and_clients_follow() {
 /// Its clients would go on writing for ever, and no new one could come.
 #[test]
 fn a_postgres_whose_main_process_is_stopped_is_replaced() {
-    play_slowly(&[CHANGE_OF_MASTER, ENGINE_ENDS], |stage| {
+    const STALLED: Allowed = ("killing the engine: the engine stalled", "it lets nobody in");
+    play_slowly(&[CHANGE_OF_MASTER, ENGINE_ENDS, &[STALLED]], |stage| {
         let plans = prepared(stage);
         let stopped = stage.engine(&plans[0]);
         stopped.freeze();
@@ -113,18 +114,21 @@ fn no_acknowledged_commit_is_lost_however_often_the_master_is_killed() {
         });
         let over = AtomicBool::new(false);
         let acknowledged = std::thread::scope(|scope| {
-            let client = scope.spawn(|| {
+            let (plans, over) = (&plans, &over);
+            let write_from = |first: u64| {
                 let mut acknowledged = Vec::new();
-                for number in 1_000.. {
+                for number in first.. {
                     if over.load(Ordering::Relaxed) {
                         break;
                     }
-                    if postgres::write(&plans, &format!("INSERT INTO t VALUES ({number})")).is_ok() {
+                    if postgres::write(plans, &format!("INSERT INTO t VALUES ({number})")).is_ok() {
                         acknowledged.push(number);
                     }
                 }
                 acknowledged
-            });
+            };
+            let clients =
+                [1_000_000, 2_000_000, 3_000_000].map(|first| scope.spawn(move || write_from(first)));
             for _ in 0..failovers {
                 let before = stage.whole("orders", &["a1", "b1", "c1"]);
                 let master = stage.host_of(before.master.as_deref().expect("it is active"));
@@ -132,13 +136,13 @@ fn no_acknowledged_commit_is_lost_however_often_the_master_is_killed() {
                 stage.next_master("orders", before.term);
             }
             over.store(true, Ordering::Relaxed);
-            client.join().expect("the client goes on")
+            clients.map(|client| client.join().expect("a client goes on")).concat()
         });
         stage.whole("orders", &["a1", "b1", "c1"]);
         let there = postgres::write(&plans, "SELECT i FROM t").expect("the master answers");
         let there: BTreeSet<u64> = there.lines().filter_map(|line| line.parse().ok()).collect();
         let lost: Vec<_> = acknowledged.iter().filter(|number| !there.contains(number)).collect();
         assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
-        assert!(acknowledged.len() > 20 * failovers, "hardly anything was written: {}", acknowledged.len());
+        assert!(acknowledged.len() > 5 * failovers, "hardly anything was written: {}", acknowledged.len());
     });
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// The name of the one replica set.
 pub const REPLICASET: &str = "orders";
+/// What a PostgreSQL's role logs in with, where it is reached over a network: among machines of the run alone.
+pub const POSTGRES_PASSWORD: &str = "only for this run";
 /// The name of the cluster.
 pub const CLUSTER: &str = "demo";
 
@@ -66,6 +68,8 @@ struct Engine<'a> {
     kind: &'a str,
     endpoint: String,
     command: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<&'a Path>,
     data_dir: &'a Path,
 }
 
@@ -109,6 +113,8 @@ pub struct HostFacts<'a> {
     pub kind: &'a str,
     /// The engine's program and its arguments.
     pub command: &'a [String],
+    /// The file with what the guard logs in with.
+    pub password_file: Option<&'a Path>,
     /// What keeps the record, by its name in the configuration.
     pub provider: &'a str,
     /// Where that is.
@@ -156,6 +162,7 @@ pub fn coordinator(facts: &HostFacts<'_>) -> anyhow::Result<String> {
                 kind: facts.kind,
                 endpoint: engine,
                 command: facts.command,
+                password_file: facts.password_file,
                 data_dir: facts.data_dir,
             },
         }],
@@ -216,6 +223,7 @@ mod tests {
             data_dir: Path::new("/d/host-a/data"),
             kind: "redis",
             command: &["/usr/bin/redis-server".to_owned(), "/d/host-a/redis.conf".to_owned()],
+            password_file: None,
             provider: "etcd",
             endpoints: &["http://127.0.0.1:11000".to_owned()],
             seed_settings: Some(Path::new("/d/settings.toml")),

@@ -56,15 +56,22 @@ pub fn prepare(server: &Server, listen: SocketAddrV4, folder: &Path) -> anyhow::
 /// A PostgreSQL refuses to run as root: there it runs as `postgres`, which its package brings, in a folder of that user's. It makes
 /// its data itself at the first start.
 fn postgres(program: &Path, listen: SocketAddrV4, folder: &Path) -> anyhow::Result<Prepared> {
-    let own = folder.join("postgres");
-    std::fs::create_dir_all(&own)?;
+    for passed in [folder.parent(), Some(folder)].into_iter().flatten() {
+        std::fs::set_permissions(passed, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+    }
+    postgres_in(program, listen, &folder.join("postgres"))
+}
+
+/// The same in a folder of its own, the way to which is open.
+///
+/// # Errors
+/// There is no such user, or the folder cannot be made.
+pub fn postgres_in(program: &Path, listen: SocketAddrV4, own: &Path) -> anyhow::Result<Prepared> {
+    std::fs::create_dir_all(own)?;
     let mut command = Vec::new();
     if rustix::process::geteuid().is_root() {
-        let given = Command::new("chown").arg("postgres:").arg(&own).status().context("run chown")?;
+        let given = Command::new("chown").arg("postgres:").arg(own).status().context("run chown")?;
         anyhow::ensure!(given.success(), "there is no user postgres, which comes with the package");
-        for passed in [folder.parent(), Some(folder)].into_iter().flatten() {
-            std::fs::set_permissions(passed, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-        }
         command
             .extend(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned));
     }
@@ -73,7 +80,7 @@ fn postgres(program: &Path, listen: SocketAddrV4, folder: &Path) -> anyhow::Resu
     for setting in [
         format!("listen_addresses={}", listen.ip()),
         format!("port={}", listen.port()),
-        format!("unix_socket_directories={}", own.display()),
+        "unix_socket_directories=".to_owned(),
     ] {
         command.extend(["-c".to_owned(), setting]);
     }

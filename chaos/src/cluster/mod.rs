@@ -262,6 +262,7 @@ fn prepare_host(
         kind: binaries.engine().name(),
         data_dir: &prepared.data_dir,
         command: &prepared.command,
+        password_file: None,
         provider: provider.kind().name(),
         endpoints: &endpoints,
         seed_settings: seed_settings.as_deref(),

@@ -4,12 +4,14 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::cluster::config;
+use crate::cluster::{config, engine};
 use crate::procfs::ProcessView;
 use crate::workload::resp;
 
@@ -21,11 +23,11 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// Its name in configurations and reports.
     fn name(&self) -> &'static str;
 
-    /// Writes its configuration for a data directory, and returns the command that runs it.
+    /// Writes its configuration for a folder that is kept, and returns what a coordinator is told of it.
     ///
     /// # Errors
-    /// The file cannot be written.
-    fn prepare(&self, listen: SocketAddrV4, folder: &Path, data: &Path) -> anyhow::Result<Vec<PathBuf>>;
+    /// A file cannot be written.
+    fn prepare(&self, listen: SocketAddrV4, folder: &Path, data: &Path) -> anyhow::Result<Prepared>;
 
     /// Whether a process is one of it.
     fn is_engine(&self, process: &ProcessView) -> bool;
@@ -43,6 +45,79 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64>;
 }
 
+/// What a coordinator is told of an engine.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    /// The program and its arguments.
+    pub command: Vec<PathBuf>,
+    /// The file with what the guard logs in with.
+    pub password_file: Option<PathBuf>,
+}
+
+/// PostgreSQL 15.
+#[derive(Debug)]
+pub struct Postgres {
+    /// `postgres`.
+    pub program: PathBuf,
+}
+
+impl Postgres {
+    /// What psql prints, as the coordinators' role.
+    fn ask(at: SocketAddrV4, statement: &str) -> anyhow::Result<String> {
+        let line =
+            format!("host={} port={} user=baton dbname=postgres connect_timeout=1", at.ip(), at.port());
+        let mut psql = Command::new("psql");
+        psql.args([
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "--no-password",
+            "--command",
+            statement,
+            &line,
+        ]);
+        psql.env("PGPASSWORD", config::POSTGRES_PASSWORD).stdin(Stdio::null());
+        let output = psql.output().context("run psql")?;
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        Ok(String::from_utf8_lossy(&text).trim().to_owned())
+    }
+}
+
+impl Engine for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn prepare(&self, listen: SocketAddrV4, folder: &Path, data: &Path) -> anyhow::Result<Prepared> {
+        let password_file = folder.join("password");
+        fs::write(&password_file, config::POSTGRES_PASSWORD).context("write a password")?;
+        for passed in folder.ancestors().take_while(|passed| *passed != Path::new("/tmp")).chain([data]) {
+            let mode = fs::metadata(passed)?.permissions().mode();
+            fs::set_permissions(passed, fs::Permissions::from_mode(mode | 0o111))?;
+        }
+        let prepared = engine::postgres_in(&self.program, listen, &data.join("postgres"))?;
+        let command = prepared.command.into_iter().map(PathBuf::from).collect();
+        Ok(Prepared { data_dir: prepared.data_dir, command, password_file: Some(password_file) })
+    }
+
+    fn is_engine(&self, process: &ProcessView) -> bool {
+        // The main process has its command line, the others a title.
+        let program = process.command.split(' ').next().unwrap_or_default();
+        program.ends_with("/postgres") || program == "postgres:"
+    }
+
+    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String> {
+        Self::ask(at, "SELECT pg_promote(false)")
+    }
+
+    fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64> {
+        let said = Self::ask(at, "SELECT extract(epoch FROM clock_timestamp())::bigint")?;
+        said.parse().with_context(|| format!("it said {said:?}"))
+    }
+}
+
 /// Redis 7.
 #[derive(Debug)]
 pub struct Redis {
@@ -55,10 +130,11 @@ impl Engine for Redis {
         "redis"
     }
 
-    fn prepare(&self, listen: SocketAddrV4, folder: &Path, data: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    fn prepare(&self, listen: SocketAddrV4, folder: &Path, data: &Path) -> anyhow::Result<Prepared> {
         let file = folder.join("redis.conf");
         fs::write(&file, config::redis(listen, data)).context("write the configuration of a Redis")?;
-        Ok(vec![self.program.clone(), file])
+        let command = vec![self.program.clone(), file];
+        Ok(Prepared { data_dir: data.to_owned(), command, password_file: None })
     }
 
     fn is_engine(&self, process: &ProcessView) -> bool {

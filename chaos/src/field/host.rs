@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::engine::Engine;
+use super::engine::Prepared;
 use super::machine::{DATA, KEPT, Machine, STATE};
 use crate::cluster::config::{self, HostFacts};
 use crate::cluster::process::Process;
@@ -90,7 +91,8 @@ impl Host {
         for made in [&data, &state] {
             fs::create_dir_all(made).with_context(|| format!("make {}", made.display()))?;
         }
-        let command = engine.prepare(machine.at(PORTS[2]), folder, &data)?;
+        let Prepared { data_dir, command, password_file } =
+            engine.prepare(machine.at(PORTS[2]), folder, &data)?;
         let Some((program, rest)) = command.split_first() else {
             anyhow::bail!("an engine is a program and its arguments")
         };
@@ -107,7 +109,8 @@ impl Host {
             zone: Some(plan.zone),
             secret_file: plan.secret_file,
             state_dir: &state,
-            data_dir: &data,
+            data_dir: &data_dir,
+            password_file: password_file.as_deref(),
             kind: engine.name(),
             command: &words,
             provider: plan.provider,

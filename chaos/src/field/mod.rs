@@ -26,7 +26,7 @@ use anyhow::Context;
 use baton_proto::v1::ClusterStatus;
 use rand::rngs::StdRng;
 
-use self::engine::{Engine, Redis};
+use self::engine::{Engine, Postgres, Redis};
 use self::host::{Host, HostPlan};
 use self::machine::{DATA, Machine, STATE};
 use self::names::RunId;
@@ -183,7 +183,7 @@ impl Field {
             Provider::prepare(plan.provider, machines, binaries, &secret_file, &settings, token)?;
         let engine: Arc<dyn Engine> = match plan.engine {
             EngineKind::Redis => Arc::new(Redis { program: binaries.server.program().to_owned() }),
-            EngineKind::Postgres => anyhow::bail!("scenarios are played on Redis so far: --engine redis"),
+            EngineKind::Postgres => Arc::new(Postgres { program: binaries.server.program().to_owned() }),
         };
         let endpoints = provider.endpoints();
         let mut hosts = Vec::new();

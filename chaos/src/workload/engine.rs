@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::postgres::PostgresSession;
 use super::redis::RedisSession;
 use super::resp;
 use crate::cli::EngineKind;
@@ -52,8 +53,6 @@ pub async fn connect(engine: EngineKind, endpoint: &str, limit: Duration) -> io:
             let (asker, listener) = resp::connect(endpoint, limit).await?;
             Ok(Box::new(RedisSession::new(asker, listener)))
         }
-        EngineKind::Postgres => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, "scenarios are played on Redis so far"))
-        }
+        EngineKind::Postgres => Ok(Box::new(PostgresSession::connect(endpoint, limit).await?)),
     }
 }

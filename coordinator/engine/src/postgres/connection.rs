@@ -4,7 +4,6 @@
 use super::door;
 use super::mark::{self, Memory};
 use super::orders::{Failure, Orders};
-use super::place::Place;
 use super::probe::{LOOK, Look, MARK};
 use super::{Options, VERSION_MIN};
 use crate::mark::Mark;
@@ -56,8 +55,6 @@ pub(super) async fn open(
     let endpoint = &options.address;
     let password = crate::password::read(options.password_file.as_ref())?;
     let session = Session::open(&options, password.as_deref(), endpoint).await?;
-    // One that we did not start has none yet. What it is needed for says so where it cannot be made.
-    let _ = Place::of(&options.data_dir).make();
     let look = session.look().await.map_err(|failure| match failure {
         Failure::Refused(what) => ConnectError::Forbidden { endpoint: endpoint.clone(), what },
         Failure::Broken(what) => ConnectError::NotThisKind { endpoint: endpoint.clone(), what },

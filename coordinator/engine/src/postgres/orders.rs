@@ -141,7 +141,8 @@ impl Orders {
         const NAME: &str = "synchronous_standby_names";
         let value = standby_names(ack_quorum);
         let counts = format!("SELECT WHERE current_setting('{NAME}') = {}", literal(&value));
-        let file = std::fs::read_to_string(self.options.data_dir.join("postgresql.auto.conf"));
+        let path = self.options.data_dir.join("postgresql.auto.conf");
+        let file = on_disk(move || std::fs::read_to_string(path)).await;
         let written = file.is_ok_and(|file| last_setting(&file, NAME).is_none_or(|there| there == value));
         if written && rows(&session.run(&counts).await?) > 0 {
             return Ok(());
@@ -169,13 +170,17 @@ impl Orders {
         while !session.is_closed() || is_running(server) {
             tokio::time::sleep(AGAIN).await;
         }
-        let control = Control::read(&self.options.data_dir)
+        let data = self.options.data_dir.clone();
+        let control = on_disk(move || Control::read(&data))
+            .await
             .map_err(|error| Failure::Broken(format!("its control file cannot be read: {error}")))?;
         if !control.clean {
             return Err(Failure::Broken("it did not end in order".to_owned()));
         }
         // Whoever starts it next, it comes up as a standby.
-        start::fence(&self.options.data_dir)
+        let data = self.options.data_dir.clone();
+        on_disk(move || start::fence(&data))
+            .await
             .map_err(|error| Failure::Broken(format!("it cannot be made a standby: {error}")))?;
         let position = match last.position {
             Position::At { term, .. } => Position::At { term, offset: control.checkpoint },
@@ -250,7 +255,7 @@ impl Orders {
         }
         self.be_alone(session).await?;
         let place = Place::of(&self.options.data_dir);
-        let passfile = self.write_passfile(&place)?;
+        let passfile = self.write_passfile(place.clone()).await?;
         let term = session.mark(&look).await?.map_or(0, |mark| mark.term.0);
         let own = reunite::own(session, &look, term, &self.options.data_dir).await?;
         let asked = tokio::time::timeout(patience, self.ask(master, &own));
@@ -283,8 +288,8 @@ impl Orders {
             fork,
             why: why.to_owned(),
         };
-        place
-            .give_order(&order)
+        on_disk(move || place.give_order(&order))
+            .await
             .map_err(|error| Failure::system("the next start cannot be ordered", &error))?;
         tell_to_end(look.backend)?;
         Err(Failure::Refused(format!("it cannot follow as it is: {why}; its next start sees to it")))
@@ -306,19 +311,29 @@ impl Orders {
     }
 
     /// The server reads the password itself, and nobody else may.
-    fn write_passfile(&self, place: &Place) -> Result<Option<PathBuf>, Failure> {
-        let failed = |error| Failure::system("the password file for the server cannot be written", &error);
-        place.make().map_err(failed)?;
-        let Some(password) = &self.password else { return Ok(None) };
-        let file = place.passfile();
+    async fn write_passfile(&self, place: Place) -> Result<Option<PathBuf>, Failure> {
         let escaped = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
-        let line = format!("*:*:*:{}:{}\n", escaped(&self.options.user), escaped(password));
-        if std::fs::read_to_string(&file).is_ok_and(|there| there == line) {
-            return Ok(Some(file));
-        }
-        place.write(&file, &line).map_err(failed)?;
-        Ok(Some(file))
+        let line = |password| format!("*:*:*:{}:{}\n", escaped(&self.options.user), escaped(password));
+        let line = self.password.as_deref().map(line);
+        let written = on_disk(move || {
+            place.make()?;
+            let Some(line) = line else { return Ok(None) };
+            let file = place.passfile();
+            if !std::fs::read_to_string(&file).is_ok_and(|there| there == line) {
+                place.write(&file, &line)?;
+            }
+            Ok(Some(file))
+        });
+        let failed = |error| Failure::system("the password file for the server cannot be written", &error);
+        written.await.map_err(failed)
     }
+}
+
+/// Works on files, on a thread that may block: a disk that hangs must hold nobody else.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// Tells the server of this process to end, fast and in order.

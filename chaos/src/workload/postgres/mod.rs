@@ -16,9 +16,16 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::link::{Reply, Request};
+use crate::cluster::config::POSTGRES_PASSWORD;
 
-/// The clients' table. The role is the coordinators': it may look at the standbys, and has a schema of its own.
-const TABLE: &str = "baton.chaos";
+mod session;
+
+pub use session::PostgresSession;
+
+/// The clients' tables. The role is the coordinators': it may look at the standbys, and has a schema of its own.
+const REGISTERS: &str = "baton.chaos";
+/// See [`REGISTERS`].
+const LISTS: &str = "baton.chaos_lists";
 /// The role.
 const USER: &str = "baton";
 /// Between two looks at what standbys hold.
@@ -73,6 +80,8 @@ async fn open(endpoint: &str, limit: Duration) -> io::Result<(Client, JoinHandle
     let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "5432"));
     let mut config = Config::new();
     config.host(host).port(port.parse().map_err(io::Error::other)?).user(USER).dbname("postgres");
+    // Where none is asked for it is not sent.
+    config.password(POSTGRES_PASSWORD);
     let connected = tokio::time::timeout(limit, config.connect(NoTls)).await;
     let connected = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
     let (client, carrier) = connected.map_err(io::Error::other)?;
@@ -89,10 +98,7 @@ impl Asker {
             let client = Arc::clone(&self.client);
             let mut answer: Answer = match *request {
                 Request::Set { key, value } => {
-                    let statement = format!(
-                        "INSERT INTO {TABLE} (key, value) VALUES ('{key}', {value}) \
-                         ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-                    );
+                    let statement = set(key, value);
                     Box::pin(async move { reply(client.simple_query(&statement).await, Reply::Yes) })
                 }
                 Request::Held { replicas, within } => Box::pin(held(client, replicas, within)),
@@ -117,6 +123,13 @@ impl Listener {
         let answer = self.answers.recv().await.ok_or(io::ErrorKind::UnexpectedEof)?;
         answer.await
     }
+}
+
+fn set(key: &str, value: u64) -> String {
+    format!(
+        "INSERT INTO {REGISTERS} (key, value) VALUES ('{key}', {value}) \
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    )
 }
 
 /// A refusal is an answer; a server that ends the connection has said nothing about what it did.
@@ -164,14 +177,16 @@ fn first(rows: &[SimpleQueryMessage]) -> Option<String> {
     })
 }
 
-/// Makes the table.
+/// Makes the tables.
 ///
 /// # Errors
 /// The server is not there, or refuses.
 pub async fn prepare(endpoint: &str, limit: Duration) -> io::Result<()> {
     let (client, carrier) = open(endpoint, limit).await?;
-    let statement =
-        format!("CREATE TABLE IF NOT EXISTS {TABLE} (key text PRIMARY KEY, value bigint NOT NULL)");
+    let statement = format!(
+        "CREATE TABLE IF NOT EXISTS {REGISTERS} (key text PRIMARY KEY, value bigint NOT NULL); \
+         CREATE TABLE IF NOT EXISTS {LISTS} (id bigserial PRIMARY KEY, key text NOT NULL, value bigint NOT NULL)"
+    );
     let made = tokio::time::timeout(limit, client.simple_query(&statement)).await;
     carrier.abort();
     made.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(|_| ()).map_err(io::Error::other)
@@ -183,7 +198,8 @@ pub async fn prepare(endpoint: &str, limit: Duration) -> io::Result<()> {
 /// The server is not there, refuses, or takes longer than `limit`.
 pub async fn keys(endpoint: &str, limit: Duration) -> io::Result<BTreeSet<String>> {
     let (client, carrier) = open(endpoint, limit).await?;
-    let asked = tokio::time::timeout(limit, client.simple_query(&format!("SELECT key FROM {TABLE}"))).await;
+    let asked =
+        tokio::time::timeout(limit, client.simple_query(&format!("SELECT key FROM {REGISTERS}"))).await;
     carrier.abort();
     let rows = asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
     let key = |message: SimpleQueryMessage| match message {

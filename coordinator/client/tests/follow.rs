@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tokio_stream::{Stream, StreamExt};
@@ -58,6 +58,14 @@ impl Directory for Service {
     }
 }
 
+/// A port of this process: nobody else is given it while it is held, neither to listen nor to connect from.
+fn port(number: u16) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseport(true).expect("the kernel can");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], number))).expect("it is free, or ours");
+    socket
+}
+
 /// A coordinator in a runtime of its own, so that it can die like a process: connections and all.
 struct Server {
     runtime: Option<tokio::runtime::Runtime>,
@@ -67,9 +75,9 @@ struct Server {
 }
 
 impl Server {
-    fn start(port: u16, map: MastersChange) -> Self {
+    fn start(number: u16, map: MastersChange) -> Self {
         let (map_in, map) = watch::channel(map);
-        Self::serve(port, map_in, Some(map), String::new())
+        Self::serve(number, map_in, Some(map), String::new())
     }
 
     fn start_redirecting(elsewhere: String) -> Self {
@@ -77,7 +85,7 @@ impl Server {
     }
 
     fn serve(
-        port: u16,
+        number: u16,
         map_in: watch::Sender<MastersChange>,
         map: Option<watch::Receiver<MastersChange>>,
         elsewhere: String,
@@ -91,7 +99,7 @@ impl Server {
         let service = Service { map, elsewhere, acknowledged: Arc::clone(&acknowledged) };
         let (bound_in, bound) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
+            let listener = port(number).listen(64).expect("nobody else listens there");
             bound_in.send(listener.local_addr().expect("bound")).expect("the test waits");
             let server = tonic::transport::Server::builder().add_service(DirectoryServer::new(service));
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it listens");
@@ -103,9 +111,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let Some(runtime) = self.runtime.take() else { return };
+        // To its end, so that it listens no more. (A thread that runs tasks may not wait for a runtime.)
+        let ended = std::thread::spawn(move || runtime.shutdown_timeout(DEADLINE)).join();
+        assert!(ended.is_ok() || std::thread::panicking(), "the runtime ends");
     }
 }
 
@@ -166,14 +175,15 @@ async fn a_router_learns_of_each_change_and_says_so() {
 
 #[tokio::test]
 async fn what_was_known_outlives_the_coordinator_and_the_watch_comes_back() {
-    let first = Server::start(0, map(1, 7, "a2"));
-    let port = first.address.port();
+    let held = port(0);
+    let number = held.local_addr().expect("bound").port();
+    let first = Server::start(number, map(1, 7, "a2"));
     let mut client = Client::start(options(&[&first])).expect("good");
     expect_term(&mut client, 7).await;
     drop(first);
     eventually("the loss is seen", || client.connected_to().is_none()).await;
     assert_eq!(client.master("orders-1").map(|master| master.instance).as_deref(), Some("a2"));
-    let _second = Server::start(port, map(9, 8, "a3"));
+    let _second = Server::start(number, map(9, 8, "a3"));
     assert_eq!(expect_term(&mut client, 8).await.instance, "a3");
 }
 

@@ -34,7 +34,10 @@ fn receipts(server: &Server) -> Vec<serde_json::Value> {
 
 /// `a`, once the master of `b`, has three commits that `b` has not, and is down; `b` leads.
 async fn parted() -> (Server, Server) {
-    let (mut a, b, _c) = three().await;
+    part(three().await).await
+}
+
+async fn part((mut a, b, _c): (Server, Server, Server)) -> (Server, Server) {
     a.client("CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 1000)").await.expect("written");
     holds(&b, a.probe().await.position).await;
     b.run(EngineCommand::Fence).await;
@@ -54,9 +57,9 @@ async fn parted() -> (Server, Server) {
 async fn an_old_master_is_rewound_and_what_it_had_alone_has_a_receipt() {
     let (mut a, b) = parted().await;
     come_home(&mut a, &b).await;
-    let probe = holds(&a, b.probe().await.position).await;
-    assert_eq!(probe.data, marked(2));
-    assert_eq!(a.client("SELECT count(*) FROM t").await, Ok("1001".into()));
+    holds(&a, b.probe().await.position).await;
+    reads(&a, "SELECT count(*) FROM t", "1001").await;
+    assert_eq!(a.probe().await.data, marked(2));
     let receipts = receipts(&a);
     assert!(!a.log().contains("pg_basebackup"), "no copy was needed:\n{}", a.log());
     let [receipt] = receipts.as_slice() else { panic!("one receipt: {receipts:?}") };
@@ -67,6 +70,20 @@ async fn an_old_master_is_rewound_and_what_it_had_alone_has_a_receipt() {
     a.run(EngineCommand::Fence).await;
     a.promote(3, 0).await;
     a.client("INSERT INTO t VALUES (1002)").await.expect("it takes writes");
+}
+
+/// Most of all in the first minutes after a failover: the first checkpoint takes its time.
+#[tokio::test]
+async fn a_master_that_had_made_no_checkpoint_is_rewound_too() {
+    let a = Server::fenced("a1").await;
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let checkpointer = a.monitor(checkpointer).await.first().copied().expect("there is one");
+    signal(checkpointer, Signal::STOP);
+    let (mut a, b) = part(three_of(a).await).await;
+    come_home(&mut a, &b).await;
+    reads(&a, "SELECT count(*) FROM t", "1001").await;
+    assert!(a.log().contains("no checkpoint on timeline") && !a.log().contains("pg_basebackup"), "{}", a.log());
+    assert_eq!(receipts(&a)[0]["transactions"], 3);
 }
 
 #[tokio::test]
@@ -85,8 +102,7 @@ async fn data_that_pg_rewind_cannot_mend_is_replaced_by_a_copy_and_kept_until_th
     fs::set_permissions(&rewind, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
     a.tools = Some(a.dir.path().to_owned());
     come_home(&mut a, &b).await;
-    holds(&a, b.probe().await.position).await;
-    assert_eq!(a.client("SELECT count(*) FROM t").await, Ok("1001".into()));
+    reads(&a, "SELECT count(*) FROM t", "1001").await;
     assert_eq!(receipts(&a).len(), 1);
     let aside = a.dir.path().join("data.baton/old");
     let dropped = || async {
@@ -115,8 +131,7 @@ async fn of_two_that_made_a_timeline_of_the_same_number_one_is_copied() {
     c.start_fenced();
     c.wait().await;
     come_home(&mut c, &b).await;
-    holds(&c, b.probe().await.position).await;
-    assert_eq!(c.client("SELECT sum(i) FROM t").await, Ok("3".into()));
+    reads(&c, "SELECT sum(i) FROM t", "3").await;
 }
 
 #[tokio::test]

@@ -218,6 +218,22 @@ impl Server {
         until("a link", linked).await
     }
 
+    /// The numbers of processes that it says; only who is in pg_monitor sees those of others.
+    async fn monitor(&self, asked: &str) -> Vec<u32> {
+        let port = self.port;
+        let line = format!("host=127.0.0.1 port={port} user=baton dbname=postgres application_name=test");
+        let mut config: tokio_postgres::Config = line.parse().expect("it reads so");
+        let (client, carrier) = config.password(PASSWORD).connect(NoTls).await.expect("connected");
+        let carrier = tokio::spawn(async move { drop(carrier.await) });
+        let rows = client.simple_query(asked).await.expect("it answers");
+        carrier.abort();
+        let pid = |message: &tokio_postgres::SimpleQueryMessage| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        };
+        rows.iter().filter_map(pid).collect()
+    }
+
     /// What a client gets for its statements: the last row's first column, or the error.
     async fn client(&self, statements: &str) -> Result<String, String> {
         let line = format!("host=127.0.0.1 port={} user=app password=app dbname=postgres", self.port);
@@ -259,11 +275,21 @@ fn marked(term: u64) -> DataState {
 
 /// A master at term 1 with two replicas.
 async fn three() -> (Server, Server, Server) {
-    let (a, b, c) = (Server::fenced("a1").await, Server::fenced("a2").await, Server::fenced("a3").await);
+    three_of(Server::fenced("a1").await).await
+}
+
+async fn three_of(a: Server) -> (Server, Server, Server) {
+    let (b, c) = (Server::fenced("a2").await, Server::fenced("a3").await);
     a.promote(1, 0).await;
     b.follow(&a).await;
     c.follow(&a).await;
     (a, b, c)
+}
+
+/// Until a client reads it. What a standby holds it may not have replayed yet.
+async fn reads(server: &Server, asked: &str, answer: &str) {
+    let read = || async { (server.client(asked).await.as_deref() == Ok(answer)).then_some(()) };
+    until("what a client reads", read).await;
 }
 
 async fn holds(server: &Server, position: Position) -> Probe {

@@ -3,7 +3,7 @@
 
 use super::log::Receiver;
 use super::tools::{Tools, output, run};
-use super::{at, receipt, say};
+use super::{at, receipt, say, settle};
 use crate::postgres::place::{Order, OrderedWay, Place};
 use crate::postgres::text::Upstream;
 use std::process::Command;
@@ -37,9 +37,16 @@ fn rewind(place: &Place, tools: &Tools, order: &Order) -> Result<bool, String> {
         command.arg(format!("--source-server={} dbname='{}'", upstream(order), order.database));
         with_passfile(command, place)
     };
-    let mut trial = command();
-    trial.arg("--dry-run");
-    if let Err(why) = output(trial) {
+    let trial = || {
+        let mut trial = command();
+        trial.arg("--dry-run");
+        output(trial).map(drop)
+    };
+    let tried = trial().or_else(|why| match settle::make_checkpoint(place, tools, order)? {
+        true => trial(),
+        false => Err(why),
+    });
+    if let Err(why) = tried {
         say(&format!("pg_rewind cannot help: {why}"));
         return Ok(false);
     }

@@ -2,6 +2,7 @@
 //! the master had written meanwhile, and a server that follows nobody would wait for that for ever. To let it follow somebody at boot
 //! would be no fence; a receiver that is no standby never counts for a commit (it reports nothing as flushed).
 
+use super::controldata::ControlData;
 use super::home::{upstream, with_passfile};
 use super::tools::{Tools, output, run};
 use super::{at, say};
@@ -52,10 +53,8 @@ impl<'a> Receiver<'a> {
     pub(super) fn finish(mut self) -> Result<(), String> {
         let (place, tools, order) = (self.place, self.tools, self.order);
         self.end();
-        let mut ask = tools.command("pg_controldata");
-        ask.env("LC_ALL", "C").arg("--pgdata").arg(&place.data);
-        let said = output(ask)?;
-        let end = minimum_in(&said).ok_or("pg_controldata does not say up to where the log is needed")?;
+        let control = ControlData::read(place, tools)?;
+        let end = control.whole_from()?;
         say(&format!("the log is fetched up to {end}"));
         let mut rest = command(place, tools, order);
         rest.arg(format!("--endpos={end}"));
@@ -93,21 +92,4 @@ fn command(place: &Place, tools: &Tools, order: &Order) -> Command {
     command.arg("--dbname").arg(upstream(order)).arg("--directory").arg(folder(place));
     command.args(["--no-loop", "--no-password"]);
     with_passfile(command, place)
-}
-
-/// `Minimum recovery ending location:     0/3000148`.
-fn minimum_in(said: &str) -> Option<&str> {
-    said.lines().find_map(|line| line.strip_prefix("Minimum recovery ending location:")).map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_is_found_in_what_the_tool_prints() {
-        let said = "pg_control version number: 1300\nMinimum recovery ending location:     0/3000148\nMin recovery ending loc's timeline:   2\n";
-        assert_eq!(minimum_in(said), Some("0/3000148"));
-        assert_eq!(minimum_in("pg_control version number: 1300\n"), None);
-    }
 }

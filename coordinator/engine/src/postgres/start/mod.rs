@@ -4,10 +4,12 @@
 //!
 //! Whatever it fails at leaves the data as it was, and then either the server starts with it, or nothing starts.
 
+mod controldata;
 mod first;
 mod home;
 mod log;
 mod receipt;
+mod settle;
 mod tools;
 
 use super::place::{OrderedWay, Place};

@@ -15,6 +15,8 @@ pub(super) struct Tools {
     prefix: Vec<String>,
     /// Where the server lies, where its command says it.
     folder: Option<PathBuf>,
+    /// The words behind it: where its data and its configuration are, among others.
+    options: Vec<String>,
 }
 
 impl Tools {
@@ -34,6 +36,7 @@ impl Tools {
         Self {
             prefix: command.iter().take(place).cloned().collect(),
             folder: folder.filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned),
+            options: command.iter().skip(place + 1).cloned().collect(),
         }
     }
 
@@ -41,6 +44,13 @@ impl Tools {
     pub(super) fn command(&self, program: &str) -> Command {
         let path = self.folder.as_ref().map_or_else(|| PathBuf::from(program), |folder| folder.join(program));
         self.plain(&path)
+    }
+
+    /// The server itself with its own options, alone: nobody can connect, and it ends at once.
+    pub(super) fn server_alone(&self) -> Command {
+        let mut command = self.command("postgres");
+        command.arg("--single").args(&self.options).arg("template1");
+        command
     }
 
     /// Any other program as that user.
@@ -106,6 +116,9 @@ mod tests {
         ] {
             assert_eq!(shown(&Tools::of(&words(command)).command("initdb")), initdb);
         }
+        let tools = Tools::of(&words("runuser -u postgres -- /x/postgres -D /d -c port=1"));
+        let alone = "runuser -u postgres -- /x/postgres --single -D /d -c port=1 template1";
+        assert_eq!(shown(&tools.server_alone()), alone);
     }
 
     #[test]

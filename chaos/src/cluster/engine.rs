@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::config;
+use super::process::run_tool;
 
 /// The server's program, by what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +71,9 @@ pub fn postgres_in(program: &Path, listen: SocketAddrV4, own: &Path) -> anyhow::
     std::fs::create_dir_all(own)?;
     let mut command = Vec::new();
     if rustix::process::geteuid().is_root() {
-        let given = Command::new("chown").arg("postgres:").arg(own).status().context("run chown")?;
-        anyhow::ensure!(given.success(), "there is no user postgres, which comes with the package");
+        let mut chown = Command::new("chown");
+        chown.arg("postgres:").arg(own);
+        run_tool(chown, "").context("give a folder to the user postgres, who comes with the package")?;
         command
             .extend(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned));
     }

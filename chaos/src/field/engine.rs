@@ -6,11 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::cluster::process::run_tool;
 use crate::cluster::{config, engine};
 use crate::procfs::ProcessView;
 use crate::workload::resp;
@@ -78,10 +79,9 @@ impl Postgres {
             statement,
             &line,
         ]);
-        psql.env("PGPASSWORD", config::POSTGRES_PASSWORD).stdin(Stdio::null());
-        let output = psql.output().context("run psql")?;
-        let text = if output.status.success() { output.stdout } else { output.stderr };
-        Ok(String::from_utf8_lossy(&text).trim().to_owned())
+        psql.env("PGPASSWORD", config::POSTGRES_PASSWORD);
+        // What it complains of is an answer, too.
+        Ok(run_tool(psql, "").unwrap_or_else(|error| error.to_string()).trim().to_owned())
     }
 }
 

@@ -82,7 +82,11 @@ async fn a_master_that_had_made_no_checkpoint_is_rewound_too() {
     let (mut a, b) = part(three_of(a).await).await;
     come_home(&mut a, &b).await;
     reads(&a, "SELECT count(*) FROM t", "1001").await;
-    assert!(a.log().contains("no checkpoint on timeline") && !a.log().contains("pg_basebackup"), "{}", a.log());
+    assert!(
+        a.log().contains("no checkpoint on timeline") && !a.log().contains("pg_basebackup"),
+        "{}",
+        a.log()
+    );
     assert_eq!(receipts(&a)[0]["transactions"], 3);
 }
 

@@ -14,8 +14,8 @@ GRANT pg_monitor TO baton;
 -- A standby becomes the primary; a changed setting counts.
 GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer), pg_reload_conf() TO baton;
 
--- Whom a standby follows, and for how many standbys a commit waits. (Before version 15 only a superuser can.)
-GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, synchronous_standby_names TO baton;
+-- Whom a standby follows and by which slot, and for how many standbys a commit waits. (Before version 15 only a superuser can.)
+GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, primary_slot_name, synchronous_standby_names TO baton;
 
 -- The mark: which data set this is, and at which term it was written last.
 CREATE SCHEMA baton AUTHORIZATION baton;

@@ -176,6 +176,17 @@ impl Host {
         self.machine.folder().join(DATA).join(KEPT)
     }
 
+    /// Takes the engine's data away: what is left is what a new disk has.
+    ///
+    /// # Errors
+    /// A folder cannot be removed or made.
+    pub fn empty(&self) -> anyhow::Result<()> {
+        let data = self.data();
+        fs::remove_dir_all(&data).with_context(|| format!("empty {}", data.display()))?;
+        fs::create_dir(&data)?;
+        self.engine.prepare(self.endpoint(), self.machine.folder(), &data).map(drop)
+    }
+
     /// Where its coordinator keeps what it must not forget.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -106,10 +106,10 @@ impl Fault for Gone {
     fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {
         for name in &self.machines {
             let host = field.host(name)?;
-            for kept in [host.data(), host.state()] {
-                fs::remove_dir_all(&kept).with_context(|| format!("empty {}", kept.display()))?;
-                fs::create_dir(&kept)?;
-            }
+            host.empty()?;
+            let state = host.state();
+            fs::remove_dir_all(&state).with_context(|| format!("empty {}", state.display()))?;
+            fs::create_dir(&state)?;
         }
         self.power.heal(field)
     }
@@ -128,10 +128,8 @@ pub struct Emptied {
 impl Fault for Emptied {
     fn inject(&mut self, field: &mut Field, victims: &Victims) -> anyhow::Result<String> {
         for name in &victims.machines {
-            let data = field.host(name)?.data();
             field.machine(name)?.group.kill()?;
-            fs::remove_dir_all(&data).with_context(|| format!("empty {}", data.display()))?;
-            fs::create_dir(&data)?;
+            field.host(name)?.empty()?;
             self.machines.push(name.clone());
         }
         field.start_what_is_down()?;

@@ -13,6 +13,7 @@ mod last_words;
 mod leave;
 mod manager;
 mod peers;
+mod prepare;
 mod provider;
 mod write_path;
 
@@ -231,6 +232,7 @@ impl Shell {
     ) {
         let _workers_end = workers.drop_guard();
         let mut leave = leave::Leave::new(&self.parts.gate);
+        let mut preparation = prepare::Preparation::new(&self.parts.kind, &self.name);
         let mut live = self.parts.live.clone();
         // What was learned since the start is no news only to the machine.
         live.mark_changed();
@@ -250,10 +252,18 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 input = std::future::ready(ended), if ended.is_some() => input,
-                () = stop.cancelled(), if !leave.is_asked() => {
+                () = stop.cancelled(), if !leave.is_asked() && !preparation.is_leaving() => {
                     let for_good = self.parts.for_good.is_cancelled();
-                    leave.asked(for_good, &self.parts.live.borrow().timing)
+                    if for_good && preparation.holds_leaving(self.guard.may_write()) {
+                        None
+                    } else {
+                        leave.asked(for_good, &self.parts.live.borrow().timing)
+                    }
                 }
+                then = preparation.finished() => match then {
+                    prepare::Then::Hear(message) => Some(Input::FromArbiter(*message)),
+                    prepare::Then::Leave => leave.asked(true, &self.parts.live.borrow().timing),
+                },
                 too_late = leave.waits() => {
                     if too_late { leave.give_up(&self.name, &self.guard) } else { None }
                 }
@@ -265,7 +275,7 @@ impl Shell {
                     Some(FromLink::Asked(question)) => self.desk.asked(question),
                     Some(FromLink::Attached) => Some(Input::Attached),
                     Some(FromLink::Detached) => Some(Input::Detached),
-                    Some(FromLink::Message(message)) => Some(Input::FromArbiter(message)),
+                    Some(FromLink::Message(message)) => preparation.heard(message, self.guard.may_write()),
                     None => break,
                 },
                 Ok(()) = live.changed() => {

@@ -42,6 +42,24 @@ pub trait EngineKind: Send + Sync + std::fmt::Debug {
         Folders { working: data_dir.to_owned(), probed: data_dir.to_owned() }
     }
 
+    /// Whether a fence of a master takes long unless [`Self::prepare`] came before it.
+    fn is_prepared_for_fence(&self) -> bool {
+        false
+    }
+
+    /// Does ahead what a fence would have to wait for, on a connection of its own. Nothing rests on it.
+    ///
+    /// # Errors
+    /// What stood in the way, for people.
+    async fn prepare_for_fence(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Looks after what an engine needs beside the guard's orders, for as long as it is polled. Nothing rests on it.
+    async fn tend(&self) {
+        std::future::pending().await
+    }
+
     /// Opens a connection within `timeout` and makes sure that an engine answers on it that this kind can drive.
     ///
     /// # Errors

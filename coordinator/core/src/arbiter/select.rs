@@ -60,6 +60,8 @@ pub struct Question {
     pub reach: Option<Position>,
     /// Only this one, if it can be.
     pub target: Option<InstanceName>,
+    /// Rather this one than another who holds as much: the target of a change whose old master ended before it was fenced.
+    pub preferred: Option<InstanceName>,
     /// The old master is not wanted (switchover without a target).
     pub spare_old_master: bool,
     /// Refused beyond this lag behind the best.
@@ -91,7 +93,7 @@ pub struct Choice {
     pub ranking: Vec<Ranked>,
 }
 
-/// Chooses. Most advanced position, then a zone that is not drained, then priority, then the old master's zone, then the
+/// Chooses. Most advanced position, then whom a person asked for, then a zone that is not drained, then priority, then the old master's zone, then the
 /// name.
 #[must_use]
 pub fn choose(question: &Question) -> Choice {
@@ -128,13 +130,14 @@ pub fn choose(question: &Question) -> Choice {
 }
 
 /// What decides between two that may both be appointed. Greater is better.
-fn rank(question: &Question, candidate: &Candidate) -> (bool, (u64, u64), bool, u32, bool) {
+fn rank(question: &Question, candidate: &Candidate) -> (bool, (u64, u64), bool, bool, u32, bool) {
     let wanted = question.target.as_ref() == Some(&candidate.instance);
     let reach = candidate.reported.unwrap_or_default();
     let position = (reach.term().map_or(0, |term| term.0), reach.offset().unwrap_or(0));
     let counts = question.zone.is_some() && question.zone_policy != ZonePolicy::Any;
     let near = counts && candidate.zone == question.zone;
-    (wanted, position, !candidate.drained, candidate.priority, near)
+    let preferred = question.preferred.as_ref() == Some(&candidate.instance);
+    (wanted, position, preferred, !candidate.drained, candidate.priority, near)
 }
 
 fn refusal(question: &Question, candidate: &Candidate) -> Option<Refusal> {

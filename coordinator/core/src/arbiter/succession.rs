@@ -147,6 +147,7 @@ impl Arbiter {
         let in_time = task.filter(|task| !task.is_over(now));
         // The old master holds its own final position: whoever else does is no better.
         let back = task.filter(|task| task.is_over(now)).map(|task| task.old_master.clone());
+        let wish = set.task_of_term().filter(|task| task.aborted.is_none());
         let old = record.master.as_ref();
         Question {
             candidates: set.guards.values().map(|guard| self.candidate(now, set, record, guard)).collect(),
@@ -156,6 +157,8 @@ impl Arbiter {
             sole: record.in_sync.len() == 1,
             reach: reach.filter(|_| in_time.is_some()),
             target: back.or_else(|| in_time.or(forced).and_then(|task| task.target.clone())),
+            // Its old master was not fenced but ended, so that nobody knows what must be held (P230).
+            preferred: wish.filter(|_| reach.is_none()).and_then(|task| task.target.clone()),
             // Whom an old record names is one like the others.
             spare_old_master: in_time.is_some()
                 || forced.is_some_and(|task| task.target.as_ref() != old && !all_heard(set)),

@@ -69,12 +69,14 @@ pub(super) fn spawn(
         events,
         notes: parts.notes.clone(),
     };
+    let kind = Arc::clone(&parts.kind);
     tokio::spawn(async move {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
             () = worker.work(queue) => {}
             () = checker.run() => {}
+            () = kind.tend() => {}
         }
     });
     asks

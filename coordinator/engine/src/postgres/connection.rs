@@ -71,6 +71,18 @@ pub(super) async fn open(
     })
 }
 
+/// Has a server write all that changed to disk, however long that takes.
+pub(super) async fn checkpoint(options: &Options) -> Result<(), String> {
+    let password =
+        crate::password::read(options.password_file.as_ref()).map_err(|error| error.to_string())?;
+    let opened = Session::open(options, password.as_deref(), &options.address).await;
+    let session = opened.map_err(|error| error.to_string())?;
+    match session.run("CHECKPOINT").await {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(why) | Failure::Broken(why)) => Err(why),
+    }
+}
+
 /// `15.18` of `150018`.
 fn version_text(number: u32) -> String {
     format!("{}.{}", number / 10_000, number % 10_000)

@@ -43,6 +43,7 @@ mod orders;
 mod place;
 mod probe;
 mod reunite;
+mod slots;
 pub mod start;
 mod text;
 mod timelines;
@@ -118,6 +119,19 @@ impl EngineKind for Postgres {
     /// Not in the data directory, which may not be there yet, and in which pg_rewind meets every file.
     fn folders(&self, data_dir: &Path) -> Folders {
         Folders { working: PathBuf::from("/"), probed: place::Place::of(data_dir).folder }
+    }
+
+    fn is_prepared_for_fence(&self) -> bool {
+        true
+    }
+
+    /// A primary ends with a checkpoint, which writes all that changed since the last one: much less, right after this one.
+    async fn prepare_for_fence(&self) -> Result<(), String> {
+        connection::checkpoint(&self.options).await
+    }
+
+    async fn tend(&self) {
+        slots::keep(&self.options).await
     }
 
     async fn connect(&self, timeout: Duration) -> Result<Box<dyn EngineConnection>, ConnectError> {

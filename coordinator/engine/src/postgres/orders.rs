@@ -7,6 +7,7 @@ use super::mark::Memory;
 use super::place::{Order, OrderedWay, Place};
 use super::probe::Look;
 use super::reunite;
+use super::slots;
 use super::start;
 use super::text::{Upstream, literal};
 use super::timelines::{self, Own, Way};
@@ -17,11 +18,14 @@ use baton_core::position::Position;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::SimpleQueryMessage;
 
 /// How often is looked whether an order has taken effect.
 const AGAIN: Duration = Duration::from_millis(1);
+
+/// After so long a standby that receives nothing is told anew whom to follow.
+const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// Why something was not done.
 #[derive(Debug)]
@@ -54,11 +58,13 @@ pub(super) struct Orders {
     old_is_dropped: bool,
     /// The round of the last question about a quorum, and what the replicas were to hold then.
     awaited: Option<(u32, u64, u64)>,
+    /// Since when it follows somebody and receives nothing.
+    nothing_since: Option<Instant>,
 }
 
 impl Orders {
     pub(super) fn new(options: Arc<Options>, password: Option<String>) -> Self {
-        Self { options, password, alone: false, old_is_dropped: false, awaited: None }
+        Self { options, password, alone: false, old_is_dropped: false, awaited: None, nothing_since: None }
     }
 
     pub(super) async fn carry_out(
@@ -86,17 +92,34 @@ impl Orders {
             }
             EngineCommand::Follow { endpoint } => self.follow(session, &endpoint.0, timeout / 2).await?,
         }
-        let look = loop {
+        let mut look = loop {
             let look = session.look().await?;
             if !matches!(command, EngineCommand::Fence) || look.is_cut() {
                 break look;
             }
             tokio::time::sleep(AGAIN).await;
         };
+        if self.follows_in_vain(&look, command) {
+            // The guard orders it to follow then, and it is looked why.
+            look.conninfo.clear();
+        }
         if look.standby && look.streaming {
             self.drop_old();
         }
         probe(session, &look, memory).await
+    }
+
+    /// Whether it has been told for long whom to follow, and nothing comes: the log that it needs may be gone there, or its slot.
+    fn follows_in_vain(&mut self, look: &Look, command: &EngineCommand) -> bool {
+        if !look.standby
+            || look.conninfo.is_empty()
+            || look.streaming
+            || matches!(command, EngineCommand::Follow { .. })
+        {
+            self.nothing_since = None;
+            return false;
+        }
+        self.nothing_since.get_or_insert_with(Instant::now).elapsed() > IN_VAIN
     }
 
     /// What was replaced has been kept for the case that the new data would not do; it replicates, so it does. Beside everything else,
@@ -258,8 +281,8 @@ impl Orders {
         let passfile = self.write_passfile(place.clone()).await?;
         let term = session.mark(&look).await?.map_or(0, |mark| mark.term.0);
         let own = reunite::own(session, &look, term, &self.options.data_dir).await?;
-        let asked = tokio::time::timeout(patience, self.ask(master, &own));
-        let way = asked.await.unwrap_or_else(|_| {
+        let asked = tokio::time::timeout(patience, self.ask(master, &own, look.segment));
+        let (way, claimed) = asked.await.unwrap_or_else(|_| {
             Err(Failure::Refused(format!("the master did not answer within {patience:?}")))
         })?;
         let (ordered, fork, why) = match way {
@@ -271,6 +294,7 @@ impl Orders {
                     passfile: passfile.as_deref(),
                     name: &self.options.name,
                 };
+                self.use_slot(session, claimed).await?;
                 return self.set(session, "primary_conninfo", &upstream.to_conninfo()).await;
             }
             Way::Refuse(why) => return Err(Failure::Refused(why.to_owned())),
@@ -295,15 +319,44 @@ impl Orders {
         Err(Failure::Refused(format!("it cannot follow as it is: {why}; its next start sees to it")))
     }
 
-    /// Asks the master, over a connection of its own. What goes wrong there is no failure of this server.
-    async fn ask(&self, master: &str, own: &Own) -> Result<Way, Failure> {
+    /// Asks the master, over a connection of its own, and whether there is a slot for this server at it. What goes wrong there is no
+    /// failure of this server.
+    async fn ask(&self, master: &str, own: &Own, segment: u64) -> Result<(Way, bool), Failure> {
         let session = self.session_to(master).await.map_err(|error| Failure::Refused(error.to_string()))?;
         let asked = reunite::master(&session).await.map_err(Failure::of_another)?;
         let way = timelines::way(own, &asked.master);
-        if matches!(way, Way::Rewind { .. }) && !asked.is_checkpointed {
+        let needed = match way {
+            Way::Follow => own.end,
+            Way::Rewind { fork } => fork,
+            Way::Clone(_) | Way::Refuse(_) => return Ok((way, false)),
+        };
+        if !reunite::log_reaches(&session, needed, segment).await.map_err(Failure::of_another)? {
+            return Ok((Way::Clone("the master's log does not reach back to where it is"), false));
+        }
+        if way == Way::Follow {
+            let name = slots::name_of(&self.options.name);
+            let claimed = slots::claim(&session, &name).await.map_err(Failure::of_another)?;
+            return Ok((way, claimed));
+        }
+        if !asked.is_checkpointed {
             session.run("CHECKPOINT").await.map_err(Failure::of_another)?;
         }
-        Ok(way)
+        Ok((way, false))
+    }
+
+    /// Without a slot at the master none may be named: the server would be refused there.
+    async fn use_slot(&self, session: &Session, claimed: bool) -> Result<(), Failure> {
+        const NAME: &str = "primary_slot_name";
+        let slot = if claimed { slots::name_of(&self.options.name) } else { String::new() };
+        let counts = format!("SELECT WHERE current_setting('{NAME}') = {}", literal(&slot));
+        if rows(&session.run(&counts).await?) > 0 {
+            return Ok(());
+        }
+        match self.set(session, NAME, &slot).await {
+            // A role from before slots were used may not: it goes on without.
+            Err(Failure::Refused(_)) if claimed => Ok(()),
+            other => other,
+        }
     }
 
     async fn session_to(&self, endpoint: &str) -> Result<Session, ConnectError> {

@@ -4,7 +4,7 @@
 use super::connection::Session;
 use super::orders::Failure;
 use super::probe::Look;
-use super::timelines::{History, Master, Own, timeline_at};
+use super::timelines::{History, Master, Own, segment_name, text_of, timeline_at};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tokio_postgres::SimpleQueryMessage;
@@ -50,6 +50,18 @@ pub(super) async fn master(session: &Session) -> Result<Asked, Failure> {
     }
     let is_checkpointed = column("checkpointed") == Some(current.to_string().as_str());
     Ok(Asked { master: Master { system: system.to_owned(), history, terms }, is_checkpointed })
+}
+
+/// Whether a master still has its log from `offset` on.
+pub(super) async fn log_reaches(session: &Session, offset: u64, segment: u64) -> Result<bool, Failure> {
+    let file = segment_name(0, offset + 1, segment);
+    let asked = format!(
+        "SELECT FROM pg_ls_waldir() WHERE length(name) = 24 AND substr(name, 9) = '{}' \
+         UNION ALL SELECT WHERE pg_current_wal_flush_lsn() <= '{}'",
+        file.get(8..).unwrap_or_default(),
+        text_of(offset)
+    );
+    Ok(session.run(&asked).await?.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))))
 }
 
 /// The first columns.

@@ -3,6 +3,7 @@
 
 mod engine;
 mod home;
+mod slots;
 
 use crate::support::{KillOnDrop, PATIENCE, gone, signal, until};
 use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
@@ -30,6 +31,8 @@ const GRANTS: &str = include_str!("../../../../deploy/postgres/grants.sql");
 const ROLES: &str = "ALTER ROLE baton PASSWORD 'se:cr\\et''';
 CREATE ROLE app LOGIN PASSWORD 'app';
 GRANT CREATE ON SCHEMA public TO app;
+GRANT pg_checkpoint TO app;
+GRANT EXECUTE ON FUNCTION pg_switch_wal() TO app;
 ";
 
 fn free_port() -> u16 {
@@ -104,6 +107,7 @@ struct Server {
     port: u16,
     process: Option<(std::process::Child, KillOnDrop)>,
     kind: Postgres,
+    options: Options,
     /// Where its programs are, if not where the package has them.
     tools: Option<PathBuf>,
 }
@@ -129,8 +133,8 @@ impl Server {
         let to = dir.path().join("data");
         let password_file = dir.path().join("password");
         fs::write(&password_file, format!("{PASSWORD}\n")).expect("writable");
-        let kind = Postgres::new(options(port, &to, Some(password_file), name));
-        Self { dir, port, process: None, kind, tools: None }
+        let options = options(port, &to, Some(password_file), name);
+        Self { dir, port, process: None, kind: Postgres::new(options.clone()), options, tools: None }
     }
 
     fn data(&self) -> PathBuf {
@@ -220,18 +224,38 @@ impl Server {
 
     /// The numbers of processes that it says; only who is in pg_monitor sees those of others.
     async fn monitor(&self, asked: &str) -> Vec<u32> {
-        let port = self.port;
-        let line = format!("host=127.0.0.1 port={port} user=baton dbname=postgres application_name=test");
-        let mut config: tokio_postgres::Config = line.parse().expect("it reads so");
-        let (client, carrier) = config.password(PASSWORD).connect(NoTls).await.expect("connected");
-        let carrier = tokio::spawn(async move { drop(carrier.await) });
-        let rows = client.simple_query(asked).await.expect("it answers");
-        carrier.abort();
+        let rows = self.as_baton(asked).await.expect("it answers");
         let pid = |message: &tokio_postgres::SimpleQueryMessage| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
             _ => None,
         };
         rows.iter().filter_map(pid).collect()
+    }
+
+    /// As the coordinator's role.
+    async fn as_baton(
+        &self,
+        asked: &str,
+    ) -> Result<Vec<tokio_postgres::SimpleQueryMessage>, tokio_postgres::Error> {
+        let port = self.port;
+        let line = format!("host=127.0.0.1 port={port} user=baton dbname=postgres application_name=test");
+        let mut config: tokio_postgres::Config = line.parse().expect("it reads so");
+        let (client, carrier) = config.password(PASSWORD).connect(NoTls).await?;
+        let carrier = tokio::spawn(async move { drop(carrier.await) });
+        let rows = client.simple_query(asked).await;
+        carrier.abort();
+        rows
+    }
+
+    /// Its log goes on far enough for what nobody needs to be removed.
+    async fn forget_log(&self) {
+        for _ in 0..4 {
+            self.client("CREATE TABLE IF NOT EXISTS filler (i int); DROP TABLE filler")
+                .await
+                .expect("it takes writes");
+            self.client("SELECT pg_switch_wal()").await.expect("a user was allowed to");
+            self.client("CHECKPOINT").await.expect("a user was allowed to");
+        }
     }
 
     /// What a client gets for its statements: the last row's first column, or the error.

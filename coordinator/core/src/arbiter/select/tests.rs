@@ -38,6 +38,7 @@ fn question(candidates: Vec<Candidate>) -> Question {
         sole: false,
         reach: None,
         target: None,
+        preferred: None,
         spare_old_master: false,
         max_lag_bytes: None,
         zone: None,
@@ -183,6 +184,15 @@ fn a_target_comes_before_a_better_one_and_a_restarted_engine_is_better_than_none
     assert_eq!(chosen(&asked).as_deref(), Some("a2"));
     let restarted = question(vec![Candidate { restarted: true, ..fit("a1") }]);
     assert_eq!(chosen(&restarted).as_deref(), Some("a1"));
+}
+
+#[test]
+fn whom_a_person_asked_for_comes_before_its_equals_and_not_before_its_betters() {
+    let equal = Candidate { priority: 200, ..fit("a1") };
+    let asked = |other| Question { preferred: Some(name("a2")), ..question(vec![other, fit("a2")]) };
+    assert_eq!(chosen(&asked(equal)).as_deref(), Some("a2"));
+    let better = Candidate { reported: Some(Position::at(3, 111)), ..fit("a1") };
+    assert_eq!(chosen(&asked(better)).as_deref(), Some("a1"));
 }
 
 #[test]

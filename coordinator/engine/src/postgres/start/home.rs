@@ -6,6 +6,7 @@ use super::tools::{Tools, output, run};
 use super::{at, receipt, say, settle};
 use crate::postgres::place::{Order, OrderedWay, Place};
 use crate::postgres::text::Upstream;
+use std::fs;
 use std::process::Command;
 
 /// Does what the last run ordered. `Err` where the server must not be started; where nothing could be done, the data is as it was,
@@ -61,12 +62,32 @@ fn rewind(place: &Place, tools: &Tools, order: &Order) -> Result<bool, String> {
     place.give_order(&begun).map_err(at("it cannot be written down that pg_rewind begins"))?;
     let mut command = command();
     command.arg("--progress");
-    if let Err(why) = run(command).and_then(|()| receiver.finish()) {
+    if let Err(why) = run(command).and_then(|()| receiver.finish()).and_then(|()| is_whole(place)) {
         // The order stays as it is: the next start puts this data aside.
         return Err(format!("{why}; this data is of no use now, and is put aside at the next start"));
     }
     place.forget_order().map_err(at("the order cannot be forgotten"))?;
     Ok(true)
+}
+
+/// Whether the log is there from where the rewound data begins to recover. The master may not have had it any more.
+fn is_whole(place: &Place) -> Result<(), String> {
+    let label = fs::read_to_string(place.data.join("backup_label")).map_err(at("backup_label"))?;
+    let file = first_file(&label).ok_or("backup_label does not say where the log begins")?;
+    let names = fs::read_dir(place.data.join("pg_wal")).map_err(at("the log"))?;
+    let is_there = |name: &str| name.len() == 24 && name.get(8..) == file.get(8..);
+    let found = names.flatten().any(|entry| is_there(&entry.file_name().to_string_lossy()));
+    if found {
+        Ok(())
+    } else {
+        Err(format!("the master has no {file} any more, which the rewound data needs"))
+    }
+}
+
+/// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)`.
+fn first_file(label: &str) -> Option<&str> {
+    let line = label.lines().find_map(|line| line.strip_prefix("START WAL LOCATION: "))?;
+    line.split_once("(file ")?.1.strip_suffix(')')
 }
 
 fn clone(place: &Place, tools: &Tools, order: &Order) -> Result<(), String> {
@@ -86,4 +107,25 @@ pub(super) fn upstream(order: &Order) -> String {
 pub(super) fn with_passfile(mut command: Command, place: &Place) -> Command {
     command.env("PGPASSFILE", place.passfile());
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewound_data_needs_its_log_from_where_it_recovers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::of(&folder.path().join("data"));
+        fs::create_dir_all(place.data.join("pg_wal")).expect("writable");
+        let label =
+            "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nCHECKPOINT LOCATION: 0/2000060\n";
+        fs::write(place.data.join("backup_label"), label).expect("writable");
+        assert!(is_whole(&place).expect_err("it is not there").contains("000000010000000000000002"));
+        // On whatever timeline: the master copied it as its own began.
+        fs::write(place.data.join("pg_wal/000000020000000000000002"), "").expect("writable");
+        assert_eq!(is_whole(&place), Ok(()));
+        fs::write(place.data.join("backup_label"), "LABEL: x\n").expect("writable");
+        assert!(is_whole(&place).is_err());
+    }
 }

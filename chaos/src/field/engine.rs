@@ -33,11 +33,11 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// Whether a process is one of it.
     fn is_engine(&self, process: &ProcessView) -> bool;
 
-    /// What a person does who makes it a writable master behind the coordinator's back. Returns its answer.
+    /// What a person does who makes it a writable master behind the coordinator's back. Returns its answer, and whether it obeyed.
     ///
     /// # Errors
     /// It is not there.
-    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String>;
+    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<(String, bool)>;
 
     /// What its wall clock shows, in seconds since 1970.
     ///
@@ -108,8 +108,10 @@ impl Engine for Postgres {
         program.ends_with("/postgres") || program == "postgres:"
     }
 
-    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String> {
-        Self::ask(at, "SELECT pg_promote(false)")
+    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<(String, bool)> {
+        let answer = Self::ask(at, "SELECT pg_promote(false)")?;
+        let obeyed = answer == "t";
+        Ok((answer, obeyed))
     }
 
     fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64> {
@@ -142,10 +144,12 @@ impl Engine for Redis {
         process.command.split(' ').next().is_some_and(|program| program.ends_with("redis-server"))
     }
 
-    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<String> {
+    fn make_writable(&self, at: SocketAddrV4) -> anyhow::Result<(String, bool)> {
         let mut requests = resp::request(&["REPLICAOF", "NO", "ONE"]);
         requests.extend(resp::request(&["CONFIG", "SET", "min-replicas-to-write", "0"]));
-        ask(at, &requests)
+        let answer = ask(at, &requests)?;
+        let obeyed = answer.starts_with("+OK");
+        Ok((answer, obeyed))
     }
 
     fn clock(&self, at: SocketAddrV4) -> anyhow::Result<i64> {

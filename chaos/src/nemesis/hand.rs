@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Somebody connects to an engine and makes it a master by hand.
 #[derive(Debug, Default)]
 pub struct MadeWritable {
-    answers: Vec<String>,
+    answers: Vec<(String, bool)>,
 }
 
 impl Fault for MadeWritable {
@@ -32,8 +32,9 @@ impl Fault for MadeWritable {
     }
 
     fn bite(&mut self, _field: &Field) -> anyhow::Result<Bite> {
-        let taken = self.answers.iter().all(|answer| answer.starts_with("+OK"));
-        bite(taken && !self.answers.is_empty(), format!("the engine said {:?}", self.answers))
+        let taken = self.answers.iter().all(|(_, obeyed)| *obeyed);
+        let said: Vec<_> = self.answers.iter().map(|(answer, _)| answer).collect();
+        bite(taken && !said.is_empty(), format!("the engine said {said:?}"))
     }
 
     fn heal(&mut self, _field: &mut Field) -> anyhow::Result<()> {

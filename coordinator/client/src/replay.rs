@@ -31,6 +31,9 @@ pub struct Inputs {
     pub reach: Option<String>,
     /// Who was asked for.
     pub target: Option<String>,
+    /// Rather than others who hold as much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred: Option<String>,
     /// The old master was not wanted.
     pub spare_old_master: bool,
     /// The most bytes behind the best that were allowed.
@@ -139,6 +142,7 @@ impl From<&Question> for Inputs {
             sole: Some(question.sole),
             reach: question.reach.map(|reach| reach.to_string()),
             target: question.target.as_ref().map(ToString::to_string),
+            preferred: question.preferred.as_ref().map(ToString::to_string),
             spare_old_master: question.spare_old_master,
             max_lag_bytes: question.max_lag_bytes,
             zone: question.zone.as_ref().map(ToString::to_string),
@@ -199,6 +203,10 @@ fn zone(found: Option<&String>) -> Result<Option<Zone>, String> {
     found.map(|zone| Zone::parse(zone)).transpose().map_err(text)
 }
 
+fn instance(found: Option<&String>) -> Result<Option<InstanceName>, String> {
+    found.map(|name| InstanceName::parse(name)).transpose().map_err(text)
+}
+
 fn question(inputs: &Inputs) -> Result<Question, String> {
     let known = |name: &String| {
         [Hold::Paused, Hold::Suppressed, Hold::Budget].into_iter().find(|it| it.name() == name)
@@ -218,7 +226,8 @@ fn question(inputs: &Inputs) -> Result<Question, String> {
         data_id: inputs.data_id.as_ref().map(|id| DataId(Arc::from(id.as_str()))),
         start: position(&inputs.start)?,
         reach: inputs.reach.as_deref().map(position).transpose()?,
-        target: inputs.target.as_ref().map(|name| InstanceName::parse(name)).transpose().map_err(text)?,
+        target: instance(inputs.target.as_ref())?,
+        preferred: instance(inputs.preferred.as_ref())?,
         spare_old_master: inputs.spare_old_master,
         max_lag_bytes: inputs.max_lag_bytes,
         zone: zone(inputs.zone.as_ref())?,

@@ -143,9 +143,33 @@ impl Incarnation {
     }
 }
 
-/// One run of an engine, as the engine names it (Redis: `run_id`). A position counts only within one run.
+/// One run of an engine, as the engine names it (Redis: `run_id`). A position counts only within one run; of an engine that has
+/// on disk whatever it confirms, within one life of its data, which stands before a `#` then: `DATA#RUN`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EngineRun(pub Arc<str>);
+
+impl EngineRun {
+    /// A run on data that outlives it. `data` must be another one whenever the data is, and is not what its name says it was.
+    #[must_use]
+    pub fn of_durable(data: &str, run: &str) -> Self {
+        Self(format!("{}#{run}", data.replace('#', "_")).into())
+    }
+
+    /// What ends together with anything that the engine confirmed: this run, or the life of its data.
+    #[must_use]
+    pub fn lineage(&self) -> Self {
+        match self.0.split_once('#') {
+            Some((data, _)) => Self(format!("{data}#").into()),
+            None => self.clone(),
+        }
+    }
+
+    /// Whether what it confirmed outlives it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.0.contains('#')
+    }
+}
 
 /// The identity of a data set: chosen once, kept by the data itself, so that a foreign, empty or swapped instance is seen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

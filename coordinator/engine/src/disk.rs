@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 
 /// The file, in the engine's data directory. It stays, so that a check writes no metadata of the directory.
 const FILE: &str = ".baton-disk-probe";
-/// The thread does nothing but three system calls.
+/// With less than that an engine's data cannot grow, however well it answers otherwise.
+const FREE_MIN: u64 = 1 << 20;
+/// The thread does nothing but a few system calls.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// How a check of the disk ended.
@@ -71,7 +73,17 @@ fn write_and_sync(file: &Path) -> io::Result<Duration> {
     let mut out = OpenOptions::new().create(true).truncate(false).write(true).open(file)?;
     out.write_all(b"baton\n")?;
     out.sync_data()?;
+    // The file has its block, and so has what else is written over and over. Blocks that only root may use are not the engine's.
+    let disk = rustix::fs::fstatvfs(&out)?;
+    enough(disk.f_bavail.saturating_mul(disk.f_frsize))?;
     Ok(start.elapsed())
+}
+
+fn enough(free: u64) -> io::Result<()> {
+    if free >= FREE_MIN {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::StorageFull, format!("only {free} bytes are free")))
 }
 
 #[cfg(test)]
@@ -86,6 +98,13 @@ mod tests {
         assert!(matches!(DiskProbe::new(dir.path()).check(PATIENCE).await, DiskCheck::Done(_)));
         let missing = DiskProbe::new(&dir.path().join("none")).check(PATIENCE).await;
         assert!(matches!(missing, DiskCheck::Failed(_)), "{missing:?}");
+    }
+
+    #[test]
+    fn a_disk_without_room_is_full() {
+        assert!(enough(FREE_MIN).is_ok());
+        let error = enough(FREE_MIN - 1).expect_err("full");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
     #[tokio::test]

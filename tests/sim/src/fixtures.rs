@@ -25,6 +25,7 @@ pub fn setup() -> Setup {
         priorities: BTreeMap::from([(name("a1"), 110), (name("a2"), 100), (name("a3"), 90)]),
         rules: Rules::default(),
         weather: None,
+        durable: false,
         silent: false,
     }
 }

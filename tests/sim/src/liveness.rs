@@ -276,7 +276,7 @@ impl World {
             self.say("you", format_args!("put the data of {other} aside"));
             self.kill_host(other);
             if let Some(node) = self.nodes.get_mut(other) {
-                node.engine.log.clear();
+                node.engine.replace_data(Vec::new());
             }
             self.thaw(other);
             self.start_guard(other);

@@ -253,6 +253,7 @@ fn setup(shape: &Shape, plan: &Plan) -> Setup {
         priorities,
         rules: plan.rules,
         weather: Some(shape.weather.clone()),
+        durable: shape.durable,
         silent: !plan.journal,
     }
 }

@@ -241,7 +241,7 @@ impl World {
                 self.kill_host(&host);
                 self.boots(&host);
                 let node = self.nodes.get_mut(&host)?;
-                node.engine.log.clear();
+                node.engine.replace_data(Vec::new());
                 if matches!(what, What::Impostor(_)) {
                     node.home += 100;
                     node.disk = Saved::default();

@@ -27,6 +27,8 @@ pub struct Shape {
     pub zones: u8,
     /// The settings that it begins with.
     pub settings: Settings,
+    /// Engines have on disk whatever they confirm.
+    pub durable: bool,
     /// How the network and the disks behave.
     pub weather: Weather,
     /// How far each clock is off, in millionths: members first, then arbiters.
@@ -44,12 +46,17 @@ pub struct Script {
     pub faults: Vec<Fault>,
 }
 
+/// Earlier seeds are pinned for what they found, and mean what they meant.
+const DURABLE_FROM: u64 = 200_000_000;
+
 /// What a seed means.
 #[must_use]
 pub fn script(seed: u64) -> Script {
     let mut dice = Dice::of(seed, 1);
     let few = Dice::of(seed, 5).chance(400);
-    let mut shape = Shape { bootstrap_members: few.then_some(2), ..shape(&mut dice, Dice::of(seed, 2)) };
+    let durable = seed >= DURABLE_FROM && Dice::of(seed, 12).chance(400);
+    let mut shape =
+        Shape { bootstrap_members: few.then_some(2), durable, ..shape(&mut dice, Dice::of(seed, 2)) };
     let rare = rare(&mut Dice::of(seed, 6), shape.settings.lease_ttl);
     if rare.alone {
         shape.bootstrap_members = Some(2);
@@ -104,6 +111,7 @@ fn shape(dice: &mut Dice, of_weather: Dice) -> Shape {
         members,
         arbiters,
         bootstrap_members: None,
+        durable: false,
         zones: dice.pick(&[0, 0, 2, 3]),
         weather: weather(dice, of_weather),
         clocks,

@@ -184,7 +184,7 @@ impl Guard {
         engine.told_foreign = false;
         engine.unreachable_since = None;
         if self.config.rules.keep(Rule::ForgetEndedRun) {
-            engine.whole = None;
+            engine.whole.take_if(|whole| !whole.is_durable());
         }
         self.drop_severance_report();
         if let Some(relinquished) = &mut self.relinquished {
@@ -271,7 +271,7 @@ impl Guard {
                     lead.promotion = Promotion::Confirmed;
                     lead.quorum.promoted(*ack_quorum);
                     let term = lead.term;
-                    self.engine.whole = Some(run);
+                    self.engine.whole = Some(run.lineage());
                     self.push(Action::Note(Note::Writable(term)));
                     self.beat_soon(now);
                 } else {
@@ -488,7 +488,7 @@ impl Guard {
         }
         let (own, start, endpoint) = (probe.position, order.start, order.endpoint.clone());
         // Offsets of an engine that was started anew count from elsewhere and can be compared with nothing.
-        let comparable = self.engine.whole.as_ref() == self.engine.run();
+        let comparable = self.engine.whole == self.engine.run().map(EngineRun::lineage);
         if !self.whole_is_off_disk() {
             return false;
         }

@@ -228,8 +228,8 @@ impl Guard {
             // write of this boot, whatever is written: the next run finds a file of its own boot, and waits for nothing else (P229).
             earlier.promised = None;
             if config.rules.keep(Rule::ForgetEndedRun) {
-                // No engine outlives its machine.
-                earlier.whole = None;
+                // No engine outlives its machine; its data may.
+                earlier.whole.take_if(|whole| !whole.is_durable());
             }
         }
         let mut engine = engine::EngineState::new(now);

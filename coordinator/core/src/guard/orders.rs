@@ -4,7 +4,7 @@
 
 use super::io::{Action, GaveUp, Note};
 use super::{FollowOrder, Guard, Lead, Promotion, Proposal, Severance};
-use crate::ids::{InstanceName, Stamp, Term};
+use crate::ids::{EngineRun, InstanceName, Stamp, Term};
 use crate::message::{Directive, Greeting, Honoured, Order, Severed};
 use crate::position::Position;
 use crate::rules::Rule;
@@ -271,7 +271,8 @@ impl Guard {
         }
         let position = self.engine.position();
         let run = self.engine.run().cloned();
-        let whole = run.is_some() && (self.engine.whole == run || !self.keep(Rule::ReportWhole));
+        let known = self.engine.whole == run.as_ref().map(EngineRun::lineage);
+        let whole = run.is_some() && (known || !self.keep(Rule::ReportWhole));
         self.push(Action::Note(Note::Severed { version: stamp.version, position }));
         if let Some(severance) = &mut self.severance {
             severance.report = Some(Severed { stamp, position, run, whole });

@@ -77,7 +77,7 @@ impl Guard {
             found_writable: self.engine.found_writable,
             may_write: !self.engine.surely_fenced(),
             replicas_caught_up: probe.map_or(0, |probe| probe.replicas_caught_up),
-            whole: probe.is_some_and(|probe| self.engine.whole.as_ref() == Some(&probe.run)),
+            whole: probe.is_some_and(|probe| self.engine.whole == Some(probe.run.lineage())),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which run of the engine is known to hold everything that the instance ever confirmed: only such a run's report counts
-//! where commits wait for replicas (design, *Promotion*, sever). It is on disk, so that a guard which dies beside an engine
+//! where commits wait for replicas (design, *Promotion*, sever). Of an engine with durable data it is known of the data, and of every
+//! later run on it ([`EngineRun::lineage`], P231). It is on disk, so that a guard which dies beside an engine
 //! that lives on takes nothing with it.
 //!
 //! It must not know what the report is used for.
@@ -17,16 +18,16 @@ impl Guard {
             && probe.link_up
             && probe.follows.as_ref() == Some(&order.endpoint)
         {
-            self.engine.whole = Some(probe.run.clone());
+            self.engine.whole = Some(probe.run.lineage());
         }
     }
 
     /// Of another run than the state file names nothing is known.
     pub(super) fn believe_whole_only(&mut self, run: &EngineRun) {
         if self.keep(Rule::ForgetEndedRun) {
-            self.engine.whole.take_if(|whole| whole != run);
+            self.engine.whole.take_if(|whole| *whole != run.lineage());
         } else if self.engine.whole.is_some() {
-            self.engine.whole = Some(run.clone());
+            self.engine.whole = Some(run.lineage());
         }
     }
 

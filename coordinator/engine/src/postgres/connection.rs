@@ -5,7 +5,7 @@ use super::door;
 use super::mark::{self, Memory};
 use super::orders::{Failure, Orders};
 use super::probe::{LOOK, Look, MARK};
-use super::{Options, VERSION_MIN};
+use super::{Options, VERSION_MIN, place};
 use crate::mark::Mark;
 use crate::{About, ConnectError, EngineConnection, WriteCheck};
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use baton_core::ids::EngineRun;
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -28,6 +29,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     client: Client,
     carrier: JoinHandle<()>,
+    /// Of which life the data is; known of the own server only.
+    life: Option<String>,
 }
 
 impl Drop for Session {
@@ -54,7 +57,8 @@ pub(super) async fn open(
 ) -> Result<PostgresConnection, ConnectError> {
     let endpoint = &options.address;
     let password = crate::password::read(options.password_file.as_ref())?;
-    let session = Session::open(&options, password.as_deref(), endpoint).await?;
+    let mut session = Session::open(&options, password.as_deref(), endpoint).await?;
+    session.life = life_of(&options.data_dir).await;
     let look = session.look().await.map_err(|failure| match failure {
         Failure::Refused(what) => ConnectError::Forbidden { endpoint: endpoint.clone(), what },
         Failure::Broken(what) => ConnectError::NotThisKind { endpoint: endpoint.clone(), what },
@@ -69,6 +73,12 @@ pub(super) async fn open(
         options,
         memory,
     })
+}
+
+/// See [`place::life`]. Where the disk does not tell, what is known of a run ends with it.
+async fn life_of(data_dir: &Path) -> Option<String> {
+    let data_dir = data_dir.to_owned();
+    tokio::task::spawn_blocking(move || place::life(&data_dir)).await.ok()?.ok()
 }
 
 /// Has a server write all that changed to disk, however long that takes.
@@ -164,7 +174,7 @@ impl Session {
         let (client, carrier) = connected.map_err(|error| refusal(endpoint, password.is_some(), &error))?;
         // How it ended is told by every later call on the client.
         let carrier = tokio::spawn(async move { drop(carrier.await) });
-        Ok(Self { client, carrier })
+        Ok(Self { client, carrier, life: None })
     }
 
     /// Runs statements; the rows and counts of all of them.
@@ -196,7 +206,8 @@ impl Session {
         });
         let row = row.ok_or_else(|| Failure::Broken("it answers nothing".to_owned()))?;
         let column = |name: &str| row.try_get(name).ok().flatten();
-        Look::read(column)
+        let look = Look::read(column);
+        look.map(|look| Look { life: self.life.clone(), ..look })
             .ok_or_else(|| Failure::Broken("it answers in another way than PostgreSQL".to_owned()))
     }
 

@@ -402,7 +402,7 @@ fn tell_to_end(backend: u32) -> Result<u32, Failure> {
 
 /// Whether nothing is received any more, and everything that was is replayed, or is nothing that could be.
 const CUT: &str = "SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_wal_receiver) \
-    AND (coalesce(pg_last_wal_replay_lsn(), '0/0') >= coalesce(pg_last_wal_receive_lsn(), '0/0') \
+    AND (pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() \
         OR EXISTS (SELECT FROM pg_stat_activity \
             WHERE backend_type = 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval'))";
 

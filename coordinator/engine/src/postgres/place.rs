@@ -6,6 +6,10 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A file of each data directory.
+const VERSION_FILE: &str = "PG_VERSION";
 
 /// What the next start has to do before the server runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +181,19 @@ impl Place {
     }
 }
 
+/// Which life of its data this is: another one after a copy, a rewind ([`begin_life`]) or a restored backup. No server writes this file.
+pub(super) fn life(data: &Path) -> io::Result<String> {
+    let file = fs::metadata(data.join(VERSION_FILE))?;
+    Ok(format!("{}.{}.{}", file.ino(), file.ctime(), file.ctime_nsec()))
+}
+
+/// What is known of this data is known no more.
+pub(super) fn begin_life(data: &Path) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(data.join(VERSION_FILE))?;
+    file.set_modified(SystemTime::now())?;
+    file.sync_all()
+}
+
 fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -232,6 +249,19 @@ mod tests {
         fs::write(place.order_file(), "{\"way\":").expect("writable");
         let error = place.order().expect_err("damaged").to_string();
         assert!(error.contains("order.json is not understood"), "{error}");
+    }
+
+    #[test]
+    fn data_that_is_changed_or_replaced_is_of_another_life() {
+        let (_folder, place) = place();
+        let first = life(&place.data).expect("readable");
+        assert_eq!(life(&place.data).expect("readable"), first);
+        begin_life(&place.data).expect("writable");
+        let second = life(&place.data).expect("readable");
+        assert_ne!(second, first);
+        make_copy(&place);
+        place.take_copy().expect("taken");
+        assert_ne!(life(&place.data).expect("readable"), second);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(super) const LOOK: &str = "SELECT pg_is_in_recovery() AS standby, \
     EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE c.relkind IN ('r', 'p', 'm', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'baton') \
         AND n.nspname NOT LIKE 'pg\\_%') OR (SELECT count(*) > 3 FROM pg_database) AS used, \
+    current_setting('fsync') AS fsync, \
     current_setting('server_version_num') AS version, \
     current_setting('standard_conforming_strings') AS strings, \
     (SELECT source FROM pg_settings WHERE name = 'primary_conninfo') AS source, \
@@ -42,6 +43,10 @@ pub(super) const MARK: &str = "SELECT term, identity FROM baton.identity";
 pub(super) struct Look {
     pub(super) standby: bool,
     pub(super) run: String,
+    /// Of which life its data is, where that could be told.
+    pub(super) life: Option<String>,
+    /// Whatever it confirms is on disk first.
+    pub(super) synced: bool,
     /// Received, or written by a primary itself.
     pub(super) written: u64,
     pub(super) replayed: u64,
@@ -71,6 +76,8 @@ impl Look {
         Some(Self {
             standby: flag("standby")?,
             run: format!("{system}.{started}"),
+            life: None,
+            synced: column("fsync")? == "on",
             written: column("written")?.parse().ok()?,
             replayed: column("replayed")?.parse().ok()?,
             idle: flag("idle")?,
@@ -95,13 +102,20 @@ impl Look {
 
     /// The run of the server.
     pub(super) fn engine_run(&self) -> EngineRun {
-        EngineRun(Arc::from(self.run.as_str()))
+        match self.life.as_ref().filter(|_| self.synced) {
+            Some(life) => EngineRun::of_durable(&format!("{}.{life}", self.system()), &self.run),
+            None => EngineRun(Arc::from(self.run.as_str())),
+        }
+    }
+
+    /// Whether it has replayed all that it has: what came in this run, or all that lay there, which nothing tells but that it waits.
+    pub(super) fn has_replayed(&self) -> bool {
+        self.idle || self.written > 0 && self.replayed >= self.written
     }
 
     /// Whether it follows nobody, and holds all that it ever received in a form that it can be asked about.
     pub(super) fn is_cut(&self) -> bool {
-        let done = self.replayed >= self.written || self.idle;
-        self.standby && self.receivers == 0 && self.conninfo.is_empty() && done
+        self.standby && self.receivers == 0 && self.conninfo.is_empty() && self.has_replayed()
     }
 
     /// How far its data reaches, as an offset in the log.
@@ -161,6 +175,9 @@ mod tests {
         // Of the last record only a part came.
         let partly = Look { replayed: 99, idle: true, ..cut.clone() };
         assert_eq!((partly.is_cut(), partly.offset()), (true, 99));
+        // It was started, and has received nothing: what lies there may be more.
+        assert!(!Look { written: 0, ..cut.clone() }.is_cut());
+        assert!(Look { written: 0, idle: true, ..cut.clone() }.is_cut());
         for other in [
             standby(),
             Look { receivers: 1, ..cut.clone() },
@@ -170,6 +187,19 @@ mod tests {
         ] {
             assert!(!other.is_cut(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_run_is_of_its_datas_life_where_nothing_is_lost_with_it() {
+        let look = Look { life: Some("9.1".into()), synced: true, ..standby() };
+        let next = Look { run: "7.2".into(), ..look.clone() };
+        assert_ne!(look.engine_run(), next.engine_run());
+        assert_eq!(look.engine_run().lineage(), next.engine_run().lineage());
+        assert!(next.engine_run().is_durable());
+        let other = Look { life: Some("9.2".into()), ..next.clone() };
+        assert_ne!(other.engine_run().lineage(), next.engine_run().lineage(), "it was replaced");
+        let careless = Look { synced: false, ..look };
+        assert!(!careless.engine_run().is_durable());
     }
 
     #[test]

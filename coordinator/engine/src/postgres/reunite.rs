@@ -94,7 +94,7 @@ pub(super) async fn own(session: &Session, look: &Look, term: u64, data: &Path) 
         end: look.offset(),
         term,
         begun,
-        replayed: look.replayed >= look.written || look.idle,
+        replayed: look.has_replayed(),
         empty: !look.used && term == 0,
     })
 }

@@ -201,6 +201,35 @@ async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed()
     signal(stopped, Signal::CONT);
 }
 
+#[tokio::test]
+async fn what_it_confirmed_is_known_after_its_end_and_of_a_copy_nothing_is() {
+    let mut server = Server::new("a1");
+    server.synced = true;
+    server.start_fenced();
+    server.wait().await;
+    server.promote(1, 0).await;
+    let before = server.probe().await.run;
+    server.kill();
+    server.start_fenced();
+    server.wait().await;
+    let after = server.probe().await.run;
+    assert_ne!(after, before);
+    assert_eq!(after.lineage(), before.lineage());
+    server.kill();
+    let (data, aside) = (server.data(), server.dir.path().join("aside"));
+    fs::rename(&data, &aside).expect("ours");
+    let copied = Command::new("cp").arg("-a").arg(&aside).arg(&data).status().expect("cp is there");
+    assert!(copied.success());
+    server.start_fenced();
+    server.wait().await;
+    assert_ne!(server.probe().await.run.lineage(), before.lineage(), "it may be an older copy");
+    server.kill();
+    server.synced = false;
+    server.start_fenced();
+    server.wait().await;
+    assert!(!server.probe().await.run.is_durable(), "nothing is synced");
+}
+
 /// Connections that are there go on; but nobody new is let in, and nobody would notice an end of others.
 #[tokio::test]
 async fn a_stopped_main_process_is_seen_by_the_write_check_and_by_nothing_else() {

@@ -110,6 +110,8 @@ struct Server {
     options: Options,
     /// Where its programs are, if not where the package has them.
     tools: Option<PathBuf>,
+    /// It syncs what it confirms, which takes time.
+    synced: bool,
 }
 
 impl Server {
@@ -134,7 +136,15 @@ impl Server {
         let password_file = dir.path().join("password");
         fs::write(&password_file, format!("{PASSWORD}\n")).expect("writable");
         let options = options(port, &to, Some(password_file), name);
-        Self { dir, port, process: None, kind: Postgres::new(options.clone()), options, tools: None }
+        Self {
+            dir,
+            port,
+            process: None,
+            kind: Postgres::new(options.clone()),
+            options,
+            tools: None,
+            synced: false,
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -146,7 +156,8 @@ impl Server {
         let server = self.tools.as_ref().map_or_else(|| program("postgres"), |tools| tools.join("postgres"));
         let mut words = vec![server.display().to_string(), "-D".into(), data];
         let port = format!("port={}", self.port);
-        let settings = ["fsync=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", &port];
+        let fsync = if self.synced { "fsync=on" } else { "fsync=off" };
+        let settings = [fsync, "unix_socket_directories=", "listen_addresses=127.0.0.1", &port];
         words.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
         as_user(&words)
     }

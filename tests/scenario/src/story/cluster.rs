@@ -1,6 +1,6 @@
 //! Verbs that make a cluster and change what its hosts hold.
 //!
-//! `cluster instances=(a1,a2,a3) arbiters=(b1,b2) ack_quorum=1 lease=3s bootstrap=3 data=(a1,a2) max_lag=10 no-failsafe`
+//! `cluster instances=(a1,a2,a3) arbiters=(b1,b2) ack_quorum=1 lease=3s bootstrap=3 data=(a1,a2) max_lag=10 no-failsafe durable`
 //! `set a1 priority=200`, `set a1 zone=east`, `set a1 not-electable`, `wipe a1`, `swap a1` (foreign data)
 
 use super::{StoryError, Words, span};
@@ -29,6 +29,7 @@ pub(super) fn build(words: &mut Words<'_>) -> Result<World, StoryError> {
     }
     let priorities = (0_u32..).zip(&instances).map(|(place, name)| (name.clone(), 110 - 10 * place.min(10)));
     let setup = Setup {
+        durable: words.0.take_flag("durable")?,
         priorities: priorities.collect(),
         arbiters: words.values("arbiters")?.unwrap_or_else(|| vec!["b1".into(), "b2".into()]),
         settings,
@@ -76,6 +77,6 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
 fn replace_data(world: &mut World, instance: &InstanceName, log: Vec<Entry>) {
     world.end_engine(instance);
     if let Some(node) = world.nodes.get_mut(instance) {
-        node.engine.log = log;
+        node.engine.replace_data(log);
     }
 }

@@ -140,7 +140,7 @@ fn restart_elsewhere(world: &mut World, instance: &InstanceName, other_host: boo
     if other_host {
         node.home += 100;
         node.disk = Saved::default();
-        node.engine.log.clear();
+        node.engine.replace_data(Vec::new());
     }
     world.start_guard(instance);
 }

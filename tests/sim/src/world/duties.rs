@@ -33,8 +33,8 @@ impl World {
             Action::Engine { command: EngineCommand::Follow { .. }, .. } => {
                 let Some(node) = self.nodes.get(instance) else { return };
                 // What was written on another boot is of no engine that runs.
-                let whole = node.disk.whole.as_ref().filter(|_| node.same_boot);
-                self.owe(severances::check_followed(instance, &node.engine.name_of_run(), whole));
+                let whole = node.disk.whole.as_ref().filter(|whole| node.same_boot || whole.is_durable());
+                self.owe(severances::check_followed(instance, &node.engine.name_of_run().lineage(), whole));
             }
             Action::Answer { to, answer } => {
                 if let PeerAnswer::Promise(promise) = answer.as_ref() {

@@ -50,6 +50,8 @@ pub struct Engine {
     copied_from: Option<EngineRun>,
     /// Counts the runs.
     pub run: u64,
+    /// Counts the lives of its data, where that outlives every run.
+    durable: Option<u64>,
     /// Whether a process is there.
     pub running: bool,
     /// Whether it accepts writes.
@@ -85,6 +87,7 @@ impl Engine {
             name,
             copied_from: None,
             run: 0,
+            durable: None,
             running: false,
             writable: false,
             promoted: None,
@@ -104,8 +107,23 @@ impl Engine {
     pub fn start(&mut self) {
         self.end();
         self.run += 1;
-        self.run_name = EngineRun(format!("{}.{}", self.name, self.run).into());
+        let run = format!("{}.{}", self.name, self.run);
+        self.run_name = match self.durable {
+            Some(life) => EngineRun::of_durable(&format!("{}:{life}", self.name), &run),
+            None => EngineRun(run.into()),
+        };
         self.running = true;
+    }
+
+    /// Whatever it confirms is on its disk first.
+    pub fn make_durable(&mut self) {
+        self.durable = Some(0);
+    }
+
+    /// Its disk has this now, and not what it had, from the next run on.
+    pub fn replace_data(&mut self, log: Vec<Entry>) {
+        self.log = log;
+        self.durable = self.durable.map(|life| life + 1);
     }
 
     /// No process is left.

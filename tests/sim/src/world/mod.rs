@@ -84,6 +84,8 @@ pub struct Setup {
     pub rules: Rules,
     /// How the network and the disks behave; steady if not set.
     pub weather: Option<Weather>,
+    /// Engines have on disk whatever they confirm.
+    pub durable: bool,
     /// Nobody reads what is told: nothing is written down, which is a good part of the work.
     pub silent: bool,
 }
@@ -216,6 +218,9 @@ impl World {
         for (number, instance) in (1..).zip(&setup.instances) {
             let log = setup.data.get(instance).cloned().unwrap_or_default();
             let mut node = Node::new(instance.clone(), number, ack_quorum, log);
+            if setup.durable {
+                node.engine.make_durable();
+            }
             node.priority = setup.priorities.get(instance).copied().unwrap_or(100);
             world.nodes.insert(instance.clone(), node);
         }

@@ -11,7 +11,11 @@ fn run() -> EngineRun {
 
 /// A guard that starts with a state file that calls this very run whole.
 fn restarted(same_boot: bool, engine: Probe) -> Hand {
-    let saved = Saved { whole: Some(run()), ..Saved::default() };
+    restarted_with(&run(), same_boot, engine)
+}
+
+fn restarted_with(whole: &EngineRun, same_boot: bool, engine: Probe) -> Hand {
+    let saved = Saved { whole: Some(whole.lineage()), ..Saved::default() };
     let config = Config {
         instance: member("a1"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -87,6 +91,29 @@ fn a_run_that_has_ended_is_not_whole_whatever_comes_after_it() {
     assert!(!says_whole(&hand));
     hand.persisted(Time(3));
     hand.persisted(Time(3));
+    assert_eq!(last_saved(&hand), None);
+}
+
+/// P231.
+#[test]
+fn data_that_outlives_runs_is_whole_after_them_and_no_other_data_is() {
+    let run = |life: &str, run: &str| EngineRun::of_durable(life, run);
+    let on = |run: EngineRun| Probe { run, ..following("a2") };
+    for same_boot in [true, false] {
+        let hand = restarted_with(&run("d1", "1"), same_boot, on(run("d1", "2")));
+        assert!(says_whole(&hand), "a later run, and its host may have been off");
+        let hand = restarted_with(&run("d1", "1"), same_boot, on(run("d2", "2")));
+        assert!(!says_whole(&hand), "the data was replaced");
+    }
+    let mut hand = restarted_with(&run("d1", "1"), true, on(run("d1", "1")));
+    hand.step(Time(1), Input::EngineEnded);
+    hand.step(Time(2), Input::EngineConnected(on(run("d1", "2"))));
+    assert!(says_whole(&hand));
+    hand.step(Time(3), Input::EngineEnded);
+    hand.step(Time(4), Input::EngineConnected(on(run("d2", "3"))));
+    assert!(!says_whole(&hand));
+    hand.persisted(Time(5));
+    hand.persisted(Time(5));
     assert_eq!(last_saved(&hand), None);
 }
 

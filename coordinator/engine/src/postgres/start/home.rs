@@ -4,7 +4,7 @@
 use super::log::Receiver;
 use super::tools::{Tools, output, run};
 use super::{at, receipt, say, settle};
-use crate::postgres::place::{Order, OrderedWay, Place};
+use crate::postgres::place::{Order, OrderedWay, Place, begin_life};
 use crate::postgres::text::Upstream;
 use std::fs;
 use std::process::Command;
@@ -60,6 +60,7 @@ fn rewind(place: &Place, tools: &Tools, order: &Order) -> Result<bool, String> {
     };
     let begun = Order { way: OrderedWay::Rewinding, ..order.clone() };
     place.give_order(&begun).map_err(at("it cannot be written down that pg_rewind begins"))?;
+    begin_life(&place.data).map_err(at("it cannot be written down that the data will be another"))?;
     let mut command = command();
     command.arg("--progress");
     if let Err(why) = run(command).and_then(|()| receiver.finish()).and_then(|()| is_whole(place)) {

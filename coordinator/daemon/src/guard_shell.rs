@@ -253,12 +253,7 @@ impl Shell {
                 biased;
                 input = std::future::ready(ended), if ended.is_some() => input,
                 () = stop.cancelled(), if !leave.is_asked() && !preparation.is_leaving() => {
-                    let for_good = self.parts.for_good.is_cancelled();
-                    if for_good && preparation.holds_leaving(self.guard.may_write()) {
-                        None
-                    } else {
-                        leave.asked(for_good, &self.parts.live.borrow().timing)
-                    }
+                    self.asked_to_end(&mut leave, &mut preparation)
                 }
                 then = preparation.finished() => match then {
                     prepare::Then::Hear(message) => Some(Input::FromArbiter(*message)),
@@ -294,6 +289,19 @@ impl Shell {
             }
         }
         self.settle_deadman().await;
+    }
+
+    /// The daemon ends; where that gives a right up, what makes the fence short comes first.
+    fn asked_to_end(
+        &self,
+        leave: &mut leave::Leave,
+        preparation: &mut prepare::Preparation,
+    ) -> Option<Input> {
+        let for_good = self.parts.for_good.is_cancelled();
+        if for_good && preparation.holds_leaving(self.guard.may_write()) {
+            return None;
+        }
+        leave.asked(for_good, &self.parts.live.borrow().timing)
     }
 
     /// Waits until the deadman has heard everything, the disarming at last: it would kill an engine that is fenced.

@@ -66,6 +66,8 @@ fn a_postgres_master_is_moved_by_plan_and_keeps_everything() {
         let plans = prepared(stage);
         let done = stage.ctl(&["switchover", "orders", "--to", "c1"]);
         assert_eq!(done.code, 0, "{done:?}");
+        let log = stage.log_of(0);
+        assert!(log.contains("before it is fenced"), "it wrote what it could before it was ended:\n{log}");
         let after = stage.next_master("orders", 1);
         assert_eq!(after.master.as_deref(), Some("c1"));
         assert_eq!(postgres::write(&plans, "INSERT INTO t VALUES (2) RETURNING i").as_deref(), Ok("2"));

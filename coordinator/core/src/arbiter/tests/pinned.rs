@@ -160,6 +160,7 @@ fn a_longer_pause_is_told_once_it_is_recorded() {
     assert_eq!(record.pinned, Some(pin));
     arbiter.step(after, Input::Written { op, outcome: WriteOutcome::Applied });
     assert!(told(&mut arbiter, after + Span(1)) > Pin::FOR_GOOD / 2);
+    assert!(arbiter.sets[&replicaset()].pin_wish.is_none(), "the end of the shorter one is no end of it");
 }
 
 /// A beat that waited in the network while another member passed a later one on arrives after the pause is over.

@@ -2,11 +2,13 @@
 //! the first again, a late answer to the first would be taken for one to the last.
 
 use super::insync::{asked_to_grow, caught_up, hears_of};
+use super::pinned::with_pinned_master;
 use super::*;
 use crate::arbiter::set::Proposal;
 use crate::arbiter::{Forcing, TaskId};
 use crate::fixture::name;
 use crate::message::Order;
+use std::sync::Arc;
 
 const TASK: TaskId = TaskId(1);
 
@@ -65,4 +67,24 @@ fn a_change_that_was_called_off_takes_no_question_back() {
         let other = told.into_iter().find(|order| !matches!(order, Order::Grow { .. } | Order::Relinquish));
         assert_eq!(other, None, "it was asked nothing else");
     }
+}
+
+/// Whoever has the lock back begins anew; and a set that is removed is over.
+#[test]
+fn nothing_that_was_under_way_outlives_the_lock_or_the_set() {
+    let fresh = || {
+        let mut set = with_pinned_master(EPOCH, FOR_GOOD).sets.remove(&replicaset()).expect("known");
+        set.cutting.insert(name("a2"));
+        set.pin_end_written = Some(Time(5));
+        set
+    };
+    let mut set = fresh();
+    set.forget_decisions();
+    assert!(set.cutting.is_empty() && set.pin_end_written.is_none());
+    let mut set = fresh();
+    set.bury();
+    assert!(!set.cutting.is_empty(), "it has a master");
+    set.record = Some(Arc::new(Record { master: None, ..recorded_at(Term(3)) }));
+    set.bury();
+    assert!(set.cutting.is_empty());
 }

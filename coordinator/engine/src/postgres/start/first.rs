@@ -18,6 +18,8 @@ const ROLE: &str = "baton";
 const SETTINGS: &str = "
 # Baton: a standby that was away for a short time finds what it missed.
 wal_keep_size = '256MB'
+# It looks for its master again soon: commits may wait for it.
+wal_retrieve_retry_interval = '500ms'
 ";
 
 /// Makes a system in the folder for copies, whole, and puts it in the data's place.

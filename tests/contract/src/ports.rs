@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
+use std::time::{Duration, Instant};
+
 use rand::RngExt;
 
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
@@ -24,4 +26,20 @@ pub(crate) fn free() -> SocketAddr {
         }
     }
     panic!("no port below 32768 is free")
+}
+
+/// Listens at an address that was given. A program that is being started elsewhere holds what its parent had open, the listener of
+/// [`free`] too, until it is the program.
+///
+/// # Panics
+/// When somebody else has the port.
+pub(crate) async fn listen(address: SocketAddr) -> tokio::net::TcpListener {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < until, "{address} is ours: {error}"),
+        }
+        tokio::task::yield_now().await;
+    }
 }

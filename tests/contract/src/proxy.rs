@@ -113,7 +113,7 @@ impl Proxy {
     /// A road to `server`, open.
     pub(crate) async fn to(server: SocketAddr, traps: Traps) -> Self {
         let address = ports::free();
-        let listener = TcpListener::bind(address).await.expect("the port is ours");
+        let listener = ports::listen(address).await;
         let rules = Arc::new(watch::Sender::new(Rules::default()));
         let task = tokio::spawn(listen(listener, server, Arc::clone(&rules), traps)).abort_handle();
         Self { address, rules, task }
@@ -180,7 +180,7 @@ async fn listen(listener: TcpListener, server: SocketAddr, rules: Arc<watch::Sen
         }
         let open = match listener.take() {
             Some(open) => open,
-            None => TcpListener::bind(address).await.expect("the port was given to us alone"),
+            None => ports::listen(address).await,
         };
         tokio::select! {
             biased;

@@ -106,8 +106,9 @@ fn held_in_the_end(evidence: &Evidence, findings: &mut Findings) -> Option<BTree
         return master.reachable.then(|| values(master));
     }
     findings.open(format!("{} takes no writes in the end: nobody knows who will lead", master.name));
-    let read = ending.instances.iter().filter(|instance| instance.reachable);
-    Some(read.flat_map(values).collect())
+    // What nobody holds who was read may be held by one who was not.
+    let all_read = ending.instances.iter().all(|instance| instance.reachable);
+    all_read.then(|| ending.instances.iter().flat_map(values).collect())
 }
 
 /// What is absent, and how many appends were promised. Stays are told apart by client and session.

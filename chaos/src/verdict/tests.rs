@@ -146,6 +146,14 @@ mod lost {
             forget(evidence, 7);
         });
         assert_found(&gone, "lost", Verdict::Invalid, "value 7,");
+        // PostgreSQL after a failover by force: nobody could be asked, and everything seemed to be gone.
+        let unasked = with(|evidence| {
+            waits(evidence);
+            forget(evidence, 7);
+            evidence.ending.as_mut().expect("it ended").instances[0].reachable = false;
+        });
+        assert_found(&unasked, "lost", Verdict::Unknown, "not read in the end");
+        assert_eq!(judge(&unasked).counts.lost_writes, 0);
     }
 }
 

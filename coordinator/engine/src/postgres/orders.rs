@@ -27,6 +27,9 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// After so long a standby that receives nothing is told anew whom to follow.
 const IN_VAIN: Duration = Duration::from_secs(10);
 
+/// After so long a connection is one.
+const STEADY: Duration = Duration::from_secs(2);
+
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -58,13 +61,39 @@ pub(super) struct Orders {
     old_is_dropped: bool,
     /// The round of the last question about a quorum, and what the replicas were to hold then.
     awaited: Option<(u32, u64, u64)>,
-    /// Since when it follows somebody and receives nothing.
+    link: LinkWatch,
+}
+
+/// Whether a standby is connected for long enough to count. One whose log reaches beyond the master's is let in and sent away for ever.
+#[derive(Debug, Default)]
+struct LinkWatch {
+    /// Since when it was not connected, or not for long enough.
     nothing_since: Option<Instant>,
+    streaming_since: Option<Instant>,
+}
+
+impl LinkWatch {
+    fn is_in_vain(&mut self, now: Instant, streaming: bool) -> bool {
+        if !streaming {
+            self.streaming_since = None;
+        } else if now - *self.streaming_since.get_or_insert(now) > STEADY {
+            self.nothing_since = None;
+            return false;
+        }
+        now - *self.nothing_since.get_or_insert(now) > IN_VAIN
+    }
 }
 
 impl Orders {
     pub(super) fn new(options: Arc<Options>, password: Option<String>) -> Self {
-        Self { options, password, alone: false, old_is_dropped: false, awaited: None, nothing_since: None }
+        Self {
+            options,
+            password,
+            alone: false,
+            old_is_dropped: false,
+            awaited: None,
+            link: LinkWatch::default(),
+        }
     }
 
     pub(super) async fn carry_out(
@@ -111,15 +140,12 @@ impl Orders {
 
     /// Whether it has been told for long whom to follow, and nothing comes: the log that it needs may be gone there, or its slot.
     fn follows_in_vain(&mut self, look: &Look, command: &EngineCommand) -> bool {
-        if !look.standby
-            || look.conninfo.is_empty()
-            || look.streaming
-            || matches!(command, EngineCommand::Follow { .. })
-        {
-            self.nothing_since = None;
+        let told = look.standby && !look.conninfo.is_empty();
+        if !told || matches!(command, EngineCommand::Follow { .. }) {
+            self.link = LinkWatch::default();
             return false;
         }
-        self.nothing_since.get_or_insert_with(Instant::now).elapsed() > IN_VAIN
+        self.link.is_in_vain(Instant::now(), look.streaming)
     }
 
     /// What was replaced has been kept for the case that the new data would not do; it replicates, so it does. Beside everything else,
@@ -272,10 +298,21 @@ impl Orders {
             return Err(Failure::Refused(format!("{master:?} is no host:port")));
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let look = session.look().await?;
-        if !look.standby {
-            return Err(Failure::Refused("it is a primary, and has to be fenced first".to_owned()));
-        }
+        let until = Instant::now() + patience;
+        let look = loop {
+            let look = session.look().await?;
+            if !look.standby {
+                return Err(Failure::Refused("it is a primary, and has to be fenced first".to_owned()));
+            }
+            if look.knows_its_end() {
+                break look;
+            }
+            // After a crash it answers before it has replayed its log, which may reach beyond the master's.
+            if Instant::now() > until {
+                return Err(Failure::Refused("it has not replayed yet what it has".to_owned()));
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
         self.be_alone(session).await?;
         let place = Place::of(&self.options.data_dir);
         let passfile = self.write_passfile(place.clone()).await?;
@@ -462,6 +499,20 @@ mod tests {
     fn commits_wait_for_nobody_or_for_any() {
         assert_eq!(standby_names(0), "");
         assert_eq!(standby_names(2), "ANY 2 (*)");
+    }
+
+    #[test]
+    fn whoever_is_sent_away_again_and_again_follows_in_vain() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut watch = LinkWatch::default();
+        let steady = (0..200).any(|look| watch.is_in_vain(at(look * 100), look > 5));
+        assert!(!steady, "it is connected after a moment");
+        let mut watch = LinkWatch::default();
+        let found = (0..200).find(|look| watch.is_in_vain(at(look * 100), look % 5 == 0));
+        assert_eq!(found, Some(101));
+        let mut watch = LinkWatch::default();
+        assert_eq!((0..200).find(|look| watch.is_in_vain(at(look * 100), false)), Some(101));
     }
 
     #[test]

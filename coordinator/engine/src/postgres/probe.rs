@@ -113,6 +113,11 @@ impl Look {
         self.idle || self.written > 0 && self.replayed >= self.written
     }
 
+    /// Whether its position is the last that it knows of.
+    pub(super) fn knows_its_end(&self) -> bool {
+        self.receivers > 0 || self.has_replayed()
+    }
+
     /// Whether it follows nobody, and holds all that it ever received in a form that it can be asked about.
     pub(super) fn is_cut(&self) -> bool {
         self.standby && self.receivers == 0 && self.conninfo.is_empty() && self.has_replayed()
@@ -178,6 +183,8 @@ mod tests {
         // It was started, and has received nothing: what lies there may be more.
         assert!(!Look { written: 0, ..cut.clone() }.is_cut());
         assert!(Look { written: 0, idle: true, ..cut.clone() }.is_cut());
+        assert!(!Look { written: 0, ..cut.clone() }.knows_its_end());
+        assert!(standby().knows_its_end(), "what it receives counts");
         for other in [
             standby(),
             Look { receivers: 1, ..cut.clone() },

@@ -79,6 +79,9 @@ pub enum Seen {
         /// At which term.
         term: Term,
     },
+    /// The provider's state is another one from here: it was lost, or put back as it had been. Whatever was on its way to it reached
+    /// nobody.
+    OtherState,
     /// A client was told that its write is committed, by an engine that waited for replicas.
     Acknowledged {
         /// In which set.

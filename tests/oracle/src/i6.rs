@@ -41,6 +41,9 @@ pub struct I6 {
 
 impl Property for I6 {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
+        if event.seen == Seen::OtherState {
+            self.last.clear();
+        }
         let Seen::Recorded { record, current } = &event.seen else { return Ok(()) };
         check_write(*current, record.epoch)?;
         let last = self.last.entry(record.replicaset.clone()).or_default();
@@ -63,6 +66,14 @@ mod tests {
     fn a_record_at_an_end_that_was_left_is_found() {
         assert_eq!(check_left(false), Ok(()));
         assert!(check_left(true).is_err());
+    }
+
+    #[test]
+    fn another_state_begins_with_an_epoch_of_its_own() {
+        let between = Event { at: Moment(3), seen: Seen::OtherState };
+        let (later, earlier) = (recorded(2, 2, "a2", 3), recorded(4, 3, "a1", 1));
+        assert_eq!(check_history(I6::default(), &[later.clone(), between, earlier.clone()]), Ok(()));
+        assert!(check_history(I6::default(), &[later, earlier]).is_err());
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Writes {
 
 impl Property for Writes {
     fn observe(&mut self, event: &Event) -> Result<(), Violation> {
+        if event.seen == Seen::OtherState {
+            self.last.clear();
+        }
         let Seen::Asked { record, .. } = &event.seen else { return Ok(()) };
         let key = (record.replicaset.clone(), record.epoch);
         match self.last.get(&key) {
@@ -55,6 +58,14 @@ mod tests {
 
     fn asked(record: Record) -> Event {
         Event { at: Moment(1), seen: Seen::Asked { before: None, record: Box::new(record) } }
+    }
+
+    #[test]
+    fn what_was_on_its_way_to_another_state_reached_nobody() {
+        let ask = |reason: &str| asked(Record { reason: reason.to_owned(), ..record(2, "a1", 1) });
+        let between = Event { at: Moment(1), seen: Seen::OtherState };
+        assert_eq!(check_history(Writes::default(), &[ask("pause"), between, ask("crashed")]), Ok(()));
+        assert!(check_history(Writes::default(), &[ask("pause"), ask("crashed")]).is_err());
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub enum What {
     TreatWrite(NextWrite),
     /// The provider is put back to an earlier state: as it was when this began.
     RestoreBoard,
+    /// The provider loses every record, and it is put back in the end.
+    LoseBoard,
     /// An instance loses its data.
     Wipe(Who),
     /// Another host takes an instance's name.

@@ -130,6 +130,33 @@ pub fn raised_as_the_lock_goes(dice: &mut Dice) -> Option<(Vec<Fault>, Range<u64
     Some((faults, begin..moment))
 }
 
+/// The provider loses what it holds, and is given it back; meanwhile its lock may change hands until guards listen to its holder again.
+#[must_use]
+pub fn lost_and_put_back(dice: &mut Dice) -> Vec<Fault> {
+    if !dice.chance(HARDLY) {
+        return Vec::new();
+    }
+    let from = dice.between(3 * SECOND, SAFETY_MICROS - 45 * SECOND);
+    let lasts = dice.between(SECOND, 25 * SECOND);
+    let within = |dice: &mut Dice| from + dice.below(lasts);
+    let mut faults = vec![at(from, lasts, What::LoseBoard)];
+    let unheard = from.saturating_sub(2 * SECOND) + dice.below(4 * SECOND);
+    faults.push(match dice.below(4) {
+        0 => at(unheard, dice.between(5 * SECOND, 25 * SECOND), What::Isolate(MASTER)),
+        1 => at(unheard, dice.between(5 * SECOND, 25 * SECOND), What::Cut(MASTER, ACTIVE)),
+        2 => at(within(dice), 4 * SECOND, What::KillHost(Who::Master, dice.chance(500))),
+        _ => at(within(dice), 4 * SECOND, What::CrashGuard(Who::Other(0))),
+    });
+    for _ in 0..dice.below(12) {
+        faults.push(at(within(dice), 0, What::Resign(Which::Active)));
+    }
+    if dice.chance(300) {
+        let target = dice.chance(500).then_some(Who::Other(0));
+        faults.push(at(within(dice), 0, What::Force(target, Span(8 * SECOND), false, true)));
+    }
+    faults
+}
+
 /// A paused master is heard by nobody, the lock changes hands, and the pause ends, in any order.
 fn paused_and_unheard(dice: &mut Dice, from: u64) -> Vec<Fault> {
     let span = dice.chance(300).then(|| Span(dice.between(5 * SECOND, 30 * SECOND)));

@@ -95,6 +95,7 @@ impl World {
             self.deadman_hears(&host);
             self.free_disk(&host);
             self.engine_hears(&host);
+            self.forget_unheard(&host);
             let Some(node) = self.nodes.get_mut(&host) else { continue };
             node.engine.stalled = false;
             let ended = node.guard.as_ref().is_none_or(|guard| guard.next_deadline().is_none());

@@ -50,6 +50,8 @@ pub enum End {
     LetWriteThrough,
     /// The provider is put back to the copy that was made.
     Restore,
+    /// The provider is given back what it lost.
+    FindBoard,
     /// The provider's state is at the other end.
     Arrive,
     /// A member is taken back.
@@ -145,6 +147,7 @@ impl World {
             What::StopBoard
             | What::TreatWrite(_)
             | What::RestoreBoard
+            | What::LoseBoard
             | What::MoveBoard
             | What::WrongWrite(_) => self.strike_board(&fault.what),
             What::Drift(place, ppm) => {
@@ -195,6 +198,7 @@ impl World {
                 self.treat_next_write(*treatment);
                 Some(End::LetWriteThrough)
             }
+            What::LoseBoard => self.lose_provider().then_some(End::FindBoard),
             What::MoveBoard => self.leave_provider().then_some(End::Arrive),
             What::WrongWrite(earlier) => {
                 self.write_wrongly(*earlier);
@@ -237,6 +241,8 @@ impl World {
                 return Some(End::Start(host));
             }
             What::Wipe(_) | What::Impostor(_) if !self.is_held_elsewhere(&host) => {}
+            // With those who know of it the set would be lost for good.
+            What::Impostor(_) if self.provider.is_lost() => {}
             What::Wipe(_) | What::Impostor(_) => {
                 self.kill_host(&host);
                 self.boots(&host);
@@ -457,6 +463,7 @@ impl World {
                     self.restore_provider(*backup);
                 }
             }
+            End::FindBoard => self.put_provider_back(),
             End::Arrive => self.arrive_at_provider(),
             End::TakeBack(host) => self.expel(host, false),
             End::StartAll => {

@@ -5,7 +5,7 @@
 
 use crate::dice::Dice;
 use crate::fault::{FIRST_OF_PEOPLE, Fault, KINDS_OF_FAULT, Place, What, Who, draw, place, who};
-use crate::incident::{incident, raised_as_the_lock_goes, rare};
+use crate::incident::{incident, lost_and_put_back, raised_as_the_lock_goes, rare};
 use crate::world::Weather;
 use baton_core::record::Settings;
 use baton_core::settings::{LossPolicy, ZonePolicy};
@@ -48,6 +48,8 @@ pub struct Script {
 
 /// Earlier seeds are pinned for what they found, and mean what they meant.
 const DURABLE_FROM: u64 = 200_000_000;
+/// In these the provider loses what it holds.
+const LOST_FROM: u64 = 300_000_000;
 
 /// What a seed means.
 #[must_use]
@@ -70,6 +72,9 @@ pub fn script(seed: u64) -> Script {
         faults.extend(raises);
         // An answer has to be on its way for longer than the next arbiter needs for its first orders.
         shape.weather.net_jitter = 20_000;
+    }
+    if seed >= LOST_FROM {
+        faults.extend(lost_and_put_back(&mut Dice::of(seed, 13)));
     }
     faults.retain(|fault| !rare.calm.contains(&fault.from));
     faults.extend(rare.faults);

@@ -41,6 +41,8 @@ fn seeds_that_once_went_wrong_go_well() {
 }
 
 const WENT_WRONG: &[(u64, &str)] = &[
+    (300006050, "a first master that never led follows another, which is forced to lead"),
+    (300000154, "the provider has lost its state, and its lock is taken by one who waits for nobody"),
     (
         140116138,
         "a longer pause is told before it is known to be recorded, and the next arbiter reads the shorter one",

@@ -1,5 +1,5 @@
 //! A life of a set of which the provider knows nothing, since it was put back to a tombstone under which the set had begun anew, or to
-//! before the set's first record, while members know of a later term (docs/protocol.md, P149).
+//! before the set's first record, while members know of a later term (docs/protocol.md, P149); or since it has lost what it held (P233).
 //!
 //! Nobody knows who acknowledged in it. So it ends as a recorded one would that is held after a restore: all who are heard are severed
 //! and report, and whoever holds most is appointed. A first appointment would ask nobody, and would take an engine that is found
@@ -32,7 +32,7 @@ impl Arbiter {
 
     /// What a record would say of the life that the provider forgot, where somebody knows of one and there is data of it.
     pub(super) fn forgotten(&self, set: &SetState) -> Option<Record> {
-        let epoch = self.epoch().filter(|epoch| epoch.generation > 1)?;
+        let epoch = self.epoch()?;
         let tombstone = set.record.as_deref();
         let older = tombstone.is_none_or(|record| record.epoch.generation < epoch.generation);
         let term = highest_term(set);

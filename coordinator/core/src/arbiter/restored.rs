@@ -98,13 +98,22 @@ impl Arbiter {
     }
 
     /// Why a set without a record may have a master all the same, which was appointed after the state that the provider
-    /// went back to.
+    /// went back to. Where the provider was not restored, it has lost what it held, and that may be put back: a term that was given
+    /// meanwhile would be given twice. So nothing but a person's word, or a generation that is raised, ends that (P233).
     pub(super) fn forgotten_master(&self, set: &SetState) -> Option<String> {
-        let restored =
-            self.epoch().is_some_and(|epoch| epoch.generation > 1) && self.keep(Rule::HoldRestored);
+        let epoch = self.epoch().filter(|_| self.keep(Rule::HoldRestored))?;
         let highest = highest_term(set);
+        if epoch.generation <= 1 {
+            let lost = set.record.is_none() && highest > Term(0);
+            return lost.then(|| {
+                format!(
+                    "the provider has lost the set's record: members know of term {highest}; put back what it held, or raise \
+                     its generation"
+                )
+            });
+        }
         let settled = highest == Term(0) || nobody_leads(set) && is_accounted_for(set);
-        (restored && !settled).then(|| {
+        (!settled).then(|| {
             format!("the provider was restored; the master of term {highest}, or a member that knows of it, is not heard")
         })
     }

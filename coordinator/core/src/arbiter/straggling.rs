@@ -6,6 +6,7 @@
 use super::Arbiter;
 use super::set::{GuardState, SetState};
 use super::succession::{all_heard, severed};
+use crate::decision::Class;
 use crate::engine::DataState;
 use crate::ids::InstanceName;
 use crate::record::Record;
@@ -65,6 +66,13 @@ impl Arbiter {
         for old in record.master.iter() {
             for member in record.in_sync.iter().filter(|member| *member != old) {
                 stragglers.add(member.clone(), old.clone());
+            }
+        }
+        // A first master severed from nobody before it was appointed. Where it never led, its engine may follow another still (P146).
+        if record.reason == Class::FirstAppointment.name() {
+            for old in record.master.iter() {
+                let others = record.stragglers.members();
+                stragglers.extend(others.map(|other| (old.clone(), other.clone())).collect());
             }
         }
         // The record of before a restore does not say whom they follow: somebody of whom it knows nothing, or its old master, which

@@ -20,10 +20,12 @@ impl Guard {
             self.saved.highest_epoch = self.saved.highest_epoch.max(epoch);
             return;
         }
-        let floor = record.map_or(Term(0), |record| record.term);
+        // Where the provider has lost the record, what was known of it before is all that is left.
+        let floor = record.map_or(self.saved.highest_term, |record| record.term);
         self.floor = Some(floor);
-        if record.is_none() && epoch.generation <= 1 {
-            // Where there is no record yet, nothing was promised. (After a restore of the provider there may have been one.)
+        if record.is_none() && epoch.generation <= 1 && self.saved.highest_term == Term(0) {
+            // Where there is no record yet, nothing was promised. (After a restore of the provider there may have been one; where a term
+            // is known there was, and the provider has lost it.)
             self.hold_until = now;
             self.saved.promised.take_if(|promised| promised.is_unremembered());
         } else if let Some(promised) = self.saved.promised.as_mut().filter(|it| it.is_unremembered()) {

@@ -129,6 +129,10 @@ fn directed(probe: Probe, order: Order) -> Hand {
 /// A guard that has read the provider, after a run on this boot that left `saved` behind, if any did.
 fn started(probe: Probe, saved: Option<Saved>, epoch: Epoch) -> Hand {
     let same_boot = saved.is_some();
+    started_on(probe, saved.unwrap_or_default(), same_boot, epoch)
+}
+
+fn started_on(probe: Probe, saved: Saved, same_boot: bool, epoch: Epoch) -> Hand {
     let config = Config {
         instance: InstanceName::parse("a1").expect("a good name"),
         replicaset: ReplicaSetName::parse("r").expect("a good name"),
@@ -138,10 +142,7 @@ fn started(probe: Probe, saved: Option<Saved>, epoch: Epoch) -> Hand {
         timing: timing(),
         rules: Rules::default(),
     };
-    let mut hand = Hand {
-        guard: Guard::new(Time(0), config, saved.unwrap_or_default(), same_boot),
-        actions: Vec::new(),
-    };
+    let mut hand = Hand { guard: Guard::new(Time(0), config, saved, same_boot), actions: Vec::new() };
     hand.step(Time(0), Input::DeadmanUp);
     hand.step(Time(0), Input::EngineConnected(probe));
     hand.step(Time(0), Input::Attached);
@@ -387,6 +388,17 @@ fn where_there_is_no_record_nothing_was_promised_unless_the_provider_went_back()
     for (generation, holds) in [(1, false), (2, true)] {
         let hand = started(probe(false), None, Epoch { generation, number: 1 });
         assert_eq!(hand.guard.held_until() > Time(0), holds, "generation {generation}");
+    }
+}
+
+/// A state that was lost says nothing of what was promised, nor at which terms somebody led.
+#[test]
+fn where_a_lost_record_is_remembered_nothing_is_led_at_its_term_and_promises_are_waited_out() {
+    for (highest_term, holds) in [(Term(5), true), (Term(0), false)] {
+        let saved = Saved { highest_term, ..Saved::default() };
+        let hand = started_on(probe(false), saved, false, Epoch { generation: 1, number: 1 });
+        assert_eq!(hand.guard.held_until() > Time(0), holds, "{highest_term}");
+        assert_eq!(hand.guard.floor(), Some(highest_term));
     }
 }
 

@@ -9,10 +9,14 @@ use baton_provider::LockView;
 use std::sync::Arc;
 
 impl Shell {
-    /// Somebody else's lock is nothing to the machine, but to people.
+    /// Somebody else's lock is nothing to the machine, but to people. (A provider that has lost its state gives epochs again.)
     pub(super) fn lock_changed(&mut self, lock: &Option<LockView>) {
         self.status.touch();
-        if let Some(lock) = lock.as_ref().filter(|lock| self.arbiter.epoch() == Some(lock.epoch)) {
+        let own = |lock: &&LockView| {
+            let holder = lock.holder.as_ref().map(|holder| &holder.coordinator);
+            self.arbiter.epoch() == Some(lock.epoch) && holder == Some(&self.parts.config.name)
+        };
+        if let Some(lock) = lock.as_ref().filter(own) {
             self.step(Input::Bid(lock.bid.clone()));
         }
     }

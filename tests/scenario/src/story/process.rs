@@ -5,7 +5,8 @@
 //! `hears a1`, `late-commands a1`, `break-connection a1`, `deaf-deadman a1`, `deadman-hears a1`, `kill-deadman a1`, `stick-disk a1`,
 //! `free-disk a1`, `adopt a1` (a writable engine that somebody else runs), `hand-over a1` (the sidecar ends by plan), `start-guard a1`,
 //! `keep-copy a1` (of a hand-over), `put-back a1`, `lose-hand-over a1` (its taker crashes before it takes a step). Of an arbiter: `crash-arbiter b1`, `start-arbiter b1`, `pause-arbiter b1`, `thaw-arbiter b1`,
-//! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`, `backup-provider`, `restore-provider`.
+//! `stop-renewing b1`. Of the board: `stop-provider`, `start-provider`, `backup-provider`, `restore-provider`,
+//! `lose-provider`, `put-provider-back`.
 
 use super::{StoryError, Words};
 use crate::world::World;
@@ -22,6 +23,8 @@ pub(super) fn verb(world: &mut World, verb: &str, words: &mut Words<'_>) -> Resu
             let backup = backup.ok_or_else(|| StoryError::Words("there is no backup".to_owned()))?;
             world.restore_provider(*backup);
         }
+        "lose-provider" if world.lose_provider() => {}
+        "put-provider-back" => world.put_provider_back(),
         "crash-arbiter" => world.crash_arbiter(&words.one()?),
         "start-arbiter" => world.start_arbiter(&words.one()?),
         "pause-arbiter" | "thaw-arbiter" => world.freeze_arbiter(&words.one()?, verb == "pause-arbiter"),

@@ -178,10 +178,11 @@ impl World {
 
     pub(super) fn host_sees_lock(&mut self, host: &str, view: &LockView) {
         let holder = view.holder.as_ref().map(|holder| holder.coordinator.clone());
+        let own = holder.as_ref().is_some_and(|holder| holder.as_str() == host);
         let seen = SeenLock { epoch: view.epoch, holder, bid: view.bid.clone() };
         self.contender_step(host, Input::Lock(seen));
         let epoch = self.arbiters.get(host).and_then(|node| node.machine.as_ref()?.epoch());
-        if epoch == Some(view.epoch) {
+        if own && epoch == Some(view.epoch) {
             self.arbiter_step(host, ArbiterInput::Bid(view.bid.clone()));
         }
     }

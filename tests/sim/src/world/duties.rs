@@ -171,14 +171,15 @@ impl World {
     /// Since when a member has heard nothing of an arbiter: from its start, from the loss of its stream, or from a question that
     /// it passed on and nobody answered.
     pub(super) fn note_contact(&mut self, instance: &InstanceName, input: &Input) {
-        let (current, now) = (self.provider.epoch(), self.now);
+        // Where the provider has lost its state, an arbiter of before may have the present epoch by chance.
+        let (current, now) = (Some(self.provider.epoch()).filter(|_| !self.provider.is_lost()), self.now);
         let Some(node) = self.nodes.get_mut(instance) else { return };
         let at = node.clock.read(now);
         node.remembered.promised = node.guard.as_ref().and_then(promised_until);
         let since = &mut node.remembered.silent_since;
         match input {
             Input::Attached => *since = None,
-            Input::RelayAnswered { well: true, epoch, .. } if *epoch == current => *since = None,
+            Input::RelayAnswered { well: true, epoch, .. } if Some(*epoch) == current => *since = None,
             Input::Detached | Input::Asked { .. } => *since = since.or(Some(at)),
             _ => {}
         }
@@ -314,13 +315,14 @@ impl World {
     }
 
     /// A decision rests on evidence 2: the right that it is about is over. (Whoever has lost its lock and does not know it yet
-    /// decides nothing.)
+    /// decides nothing; nor does whoever has one of what the provider lost.)
     pub(super) fn watch_evidence(&mut self, decision: &Decision) {
         let (Some(Evidence::OuterBound { .. }), Some(master)) = (&decision.evidence, &decision.old_master)
         else {
             return;
         };
-        if decision.epoch != self.provider.epoch() || decision.appointed.is_some() {
+        let known = decision.epoch == self.provider.epoch() && !self.provider.is_lost();
+        if !known || decision.appointed.is_some() {
             return;
         }
         if let Some(until) = self.right_of(master, decision.term_before, false) {

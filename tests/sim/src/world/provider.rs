@@ -61,6 +61,8 @@ pub struct Provider {
     unsynced: VecDeque<Persist>,
     /// A copy of what its disk held at some moment.
     pub backup: Option<Box<Durable>>,
+    /// What its disk held when it was lost.
+    lost: Option<Box<Durable>>,
 }
 
 impl Provider {
@@ -84,6 +86,7 @@ impl Provider {
             muted: Vec::new(),
             delayed: None,
             backup: None,
+            lost: None,
             run: 0,
             unsynced: VecDeque::new(),
         }
@@ -104,6 +107,11 @@ impl Provider {
     /// Whether its process is there.
     pub(super) fn is_up(&self) -> bool {
         self.board.is_some()
+    }
+
+    /// Whether it has lost what it held.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_some()
     }
 
     /// The durable record.
@@ -168,6 +176,41 @@ impl World {
         self.stop_provider();
         let (over, millis) = (&self.provider.durable, self.unix_millis());
         self.provider.durable = backup.restored_over(Some(over), 0, millis, millis);
+        self.start_provider();
+        self.spread_settings();
+        self.spread_lock();
+    }
+
+    /// The disk has nothing any more, and the board begins anew on it. (With the settings of before, as somebody would set it up.)
+    /// Not while the state moves, nor twice, nor where somebody's memory is lost too: those who are left may be too few to
+    /// be waited for.
+    pub fn lose_provider(&mut self) -> bool {
+        let held = &self.provider.durable;
+        let known = held.records.is_empty() || self.nodes.values().all(|node| node.disk.highest_term.0 > 0);
+        if self.provider.lost.is_some() || held.settings.moving.is_some() || !known {
+            return false;
+        }
+        let empty = Durable::genesis(held.identity.clone(), held.settings.clone());
+        self.stop_provider();
+        self.say(BOARD, "has lost everything");
+        self.observe(Seen::OtherState);
+        self.provider.lost = Some(Box::new(std::mem::replace(&mut self.provider.durable, empty)));
+        self.start_provider();
+        self.spread_lock();
+        true
+    }
+
+    /// What was lost is put back, by hand where nobody can have heeded what came of it meanwhile; else as a restore does.
+    pub fn put_provider_back(&mut self) {
+        let Some(lost) = self.provider.lost.take() else { return };
+        self.stop_provider();
+        let over = &self.provider.durable;
+        let heeded = over.lock.epoch > lost.lock.epoch || !over.records.is_empty();
+        let millis = self.unix_millis();
+        self.provider.durable =
+            if heeded { lost.restored_over(Some(over), 0, millis, millis) } else { *lost };
+        self.say(BOARD, "has what it had lost");
+        self.observe(Seen::OtherState);
         self.start_provider();
         self.spread_settings();
         self.spread_lock();

@@ -120,14 +120,14 @@ fn a_person_forces_a_member_where_a_report_of_a_forgotten_life_is_unsure() {
 }
 
 #[test]
-fn a_life_is_forgotten_only_by_a_restore_and_only_where_there_is_data_of_it() {
+fn a_first_appointment_needs_that_nothing_is_forgotten_or_nobody_has_data_of_it() {
     let own = || Record { epoch: Epoch { generation: 2, number: 1 }, ..tombstone() };
     let cases = [
         (2, vec![tombstone()], true, false),
         (2, vec![own()], true, true),
         (2, Vec::new(), false, true),
         (2, Vec::new(), true, false),
-        (1, Vec::new(), true, true),
+        (1, Vec::new(), true, false),
     ];
     for (number, (generation, records, data, first)) in cases.into_iter().enumerate() {
         let mut arbiter = with_two_listed_in(generation, records);
@@ -143,6 +143,39 @@ fn a_life_is_forgotten_only_by_a_restore_and_only_where_there_is_data_of_it() {
         let written = last_written(&mut arbiter).map(|(_, record)| record.reason);
         assert_eq!(written.as_deref() == Some("first-appointment"), first, "case {number}: {written:?}");
     }
+}
+
+/// `provider-wiped`: a first appointment at a term that was given again once the state had been put back.
+#[test]
+fn where_the_provider_has_lost_a_record_only_a_persons_word_appoints() {
+    let mut arbiter = with_two_listed_in(1, Vec::new());
+    attach_second(&mut arbiter, 4);
+    for (text, session) in [("a1", SESSION), ("a2", OTHER)] {
+        hear(&mut arbiter, 10, session, Beat { severed: None, ..idle_by(Version(0), text) });
+    }
+    arbiter.step(BOUND, Input::Tick);
+    assert_eq!(
+        (written_terms(&mut arbiter), severed(&mut arbiter)),
+        (vec![], vec![]),
+        "all are heard, and idle"
+    );
+    let view = arbiter.set_view(BOUND, &replicaset()).expect("it is known");
+    let missing =
+        view.last_decision.and_then(|decision| decision.missing).expect("it says what it waits for");
+    assert!(missing.contains("has lost the set's record: members know of term 5"), "{missing}");
+
+    let forcing = Forcing { fence: false, others_off: true };
+    let (task, replicaset, target) = (TaskId(1), replicaset(), None);
+    let timeout = Span::from_secs(10);
+    let now = Time(BOUND.0 + 1);
+    arbiter.step(now, Input::Failover { task, replicaset, target, timeout, forcing });
+    assert_eq!(severed(&mut arbiter).len(), 2, "they may have followed somebody");
+    for (at, session, text) in [(2, SESSION, "a1"), (3, OTHER, "a2")] {
+        let mut beat = idle_by(Version(0), text);
+        beat.severed.iter_mut().for_each(|severed| severed.stamp.generation = 1);
+        hear(&mut arbiter, BOUND.0 + at, session, beat);
+    }
+    assert_eq!(written_terms(&mut arbiter), [Term(6)]);
 }
 
 #[test]

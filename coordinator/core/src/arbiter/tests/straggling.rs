@@ -105,6 +105,22 @@ fn whoever_has_not_severed_when_all_are_heard_may_follow_anybody() {
     assert!(next(None).is_empty(), "the record says who followed");
 }
 
+/// Seed 300006050: the first master had been restarted before it led, and its engine followed whom it had followed before the set was
+/// removed. That one was forced to lead then.
+#[test]
+fn a_first_master_that_never_led_may_follow_another_as_before() {
+    let reason = |class: Class| class.name().to_owned();
+    for (class, left) in [
+        (Class::FirstAppointment, &[("a1", "a2"), ("a1", "a3"), ("a3", "a2")][..]),
+        (Class::Silent, &[("a3", "a2")]),
+    ] {
+        let stragglers = pairs(&[("a2", "a1"), ("a3", "a2")]);
+        let record = Record { reason: reason(class), in_sync: [name("a1")].into(), stragglers, ..waits() };
+        let next = arbiter().next_stragglers(&heard(&record, severed_by(4)), &record, &name("a2"));
+        assert_eq!(next, pairs(left), "{}", class.name());
+    }
+}
+
 #[test]
 fn at_a_first_appointment_nobody_knows_who_follows_whom() {
     let member = |text: &str| Member {

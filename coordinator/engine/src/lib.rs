@@ -42,7 +42,12 @@ pub trait EngineKind: Send + Sync + std::fmt::Debug {
         Folders { working: data_dir.to_owned(), probed: data_dir.to_owned() }
     }
 
-    /// Whether a fence of a master takes long unless [`Self::prepare`] came before it.
+    /// What goes on before an engine that is started answers anybody, in words for people. `None`: nothing, or it is not known.
+    async fn doing(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether a fence of a master takes long unless [`Self::prepare_for_fence`] came before it.
     fn is_prepared_for_fence(&self) -> bool {
         false
     }

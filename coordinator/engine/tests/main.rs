@@ -1,5 +1,6 @@
-//! The engine crate against real processes: deadmen with real engines under them, and real Redis servers.
+//! The engine crate against real processes: deadmen with real engines under them, and real servers.
 
+mod contract;
 mod deadman;
 mod postgres;
 mod redis;

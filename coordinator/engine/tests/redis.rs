@@ -1,38 +1,24 @@
 //! The Redis engine against real servers, three where it takes three.
 
-use crate::support::{KillOnDrop, PATIENCE, is_alive, signal, until};
+use crate::contract::{self, contract, free_port, id, marked};
+use crate::support::{KillOnDrop, PATIENCE, until};
 use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
 use baton_core::ids::{DataId, Endpoint, Term};
 use baton_core::position::Position;
 use baton_engine::redis::Redis;
 use baton_engine::{ConnectError, EngineConnection, EngineKind, WriteCheck};
-use rustix::process::Signal;
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// A port that is free now, below the range that the kernel gives to clients.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 21_000 + u16::try_from(std::process::id() % 100).expect("below 100") * 100;
-    loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// A server under its own directory; it can be stopped and started again.
 struct Server {
     dir: TempDir,
     port: u16,
     options: Vec<String>,
+    password: Option<&'static str>,
     process: Option<(std::process::Child, KillOnDrop)>,
     kind: Redis,
 }
@@ -50,7 +36,16 @@ impl Server {
         let (dir, port) = (TempDir::new().expect("a directory"), free_port());
         let options = options.iter().map(|word| (*word).to_owned()).collect();
         let kind = Redis::new(format!("127.0.0.1:{port}"), None);
-        Self { dir, port, options, process: None, kind }
+        Self { dir, port, options, password: None, process: None, kind }
+    }
+
+    fn redis_at(&self, endpoint: &Endpoint, password: Option<&str>) -> Redis {
+        let file = password.map(|password| {
+            let file = self.dir.path().join(format!("password-{password}"));
+            fs::write(&file, format!("{password}\n")).expect("written");
+            file
+        });
+        Redis::new(endpoint.0.to_string(), file)
     }
 
     fn command(&self) -> Vec<String> {
@@ -131,6 +126,12 @@ impl Server {
     /// What a client gets for one line.
     async fn client(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("connected");
+        if let Some(password) = self.password {
+            stream.write_all(format!("AUTH {password}\r\n").as_bytes()).await.expect("written");
+            let mut granted = [0; 5];
+            stream.read_exact(&mut granted).await.expect("an answer");
+            assert_eq!(&granted, b"+OK\r\n");
+        }
         stream.write_all(format!("{line}\r\n").as_bytes()).await.expect("written");
         let mut answer = vec![0; 65_536];
         let length = stream.read(&mut answer).await.expect("an answer");
@@ -143,13 +144,60 @@ impl Server {
     }
 }
 
-fn id() -> DataId {
-    DataId("orders-1".into())
+impl contract::Server for Server {
+    const PASSWORD: &'static str = "s3cret";
+
+    async fn made(_name: &str) -> Self {
+        let kept = ["--appendonly", "yes", "--appendfsync", "always", "--requirepass", Self::PASSWORD];
+        let mut server = Self::new(&kept);
+        server.password = Some(Self::PASSWORD);
+        server.kind = server.redis_at(&server.endpoint(), Some(Self::PASSWORD));
+        server.start_fenced();
+        server.wait().await;
+        server
+    }
+
+    fn kind_at(&self, endpoint: &Endpoint, password: Option<&str>) -> Box<dyn EngineKind> {
+        Box::new(self.redis_at(endpoint, password))
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint()
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid()
+    }
+
+    fn kill(&mut self) {
+        self.kill();
+    }
+
+    async fn start(&mut self) {
+        self.start_fenced();
+        self.wait().await;
+    }
+
+    async fn processes(&self) -> Vec<u32> {
+        vec![self.pid()]
+    }
+
+    async fn open_by_hand(&mut self) {
+        assert_eq!(self.client("REPLICAOF NO ONE").await, "+OK\r\n");
+    }
+
+    async fn write(&self, number: u32) -> Result<(), String> {
+        let answer = self.client(&format!("RPUSH numbers {number}")).await;
+        if answer.starts_with(':') { Ok(()) } else { Err(answer) }
+    }
+
+    async fn count(&self) -> usize {
+        let answer = self.client("LLEN numbers").await;
+        answer.trim_start_matches(':').trim_end().parse().expect("a number")
+    }
 }
 
-fn marked(term: u64) -> DataState {
-    DataState::Marked { id: id(), term: Term(term) }
-}
+contract! { Server }
 
 /// A master at term 1 with two replicas that hold everything.
 async fn three() -> (Server, Server, Server) {
@@ -176,17 +224,6 @@ async fn it_starts_fenced_whatever_its_configuration_says() {
     assert_eq!((probe.writable, probe.follows, probe.data), (false, None, DataState::Empty));
     assert!(server.client("SET x 1").await.starts_with("-READONLY"));
     assert_eq!(server.connect().await.process_id(), Some(server.pid()), "it did not leave its parent");
-}
-
-#[tokio::test]
-async fn promotion_marks_and_opens() {
-    let server = Server::fenced(&[]).await;
-    let probe = server.promote(7).await;
-    assert!(probe.writable);
-    assert_eq!(probe.data, marked(7));
-    assert_eq!(probe.position.term(), Some(Term(7)));
-    assert_eq!(server.client("GET baton:identity").await, "$10\r\n7 orders-1\r\n");
-    assert_eq!(server.client("SET x 1").await, "+OK\r\n");
 }
 
 #[tokio::test]
@@ -227,29 +264,6 @@ async fn a_failover_by_severing_costs_no_full_copy() {
     assert_eq!(b.full_copies().await, "sync_full:0");
     let marked_too = || async { Some(c.probe().await).filter(|probe| probe.data == marked(2)) };
     until("the new term's mark", marked_too).await;
-}
-
-#[tokio::test]
-async fn positions_are_read_in_each_role() {
-    let (a, b, c) = three().await;
-    let same = || async {
-        let (master, replica) = (a.probe().await.position, b.probe().await.position);
-        (master == replica).then_some(master)
-    };
-    let start = until("equal positions", same).await;
-    assert_eq!(start.term(), Some(Term(1)));
-    let severed = b.run(EngineCommand::Fence).await.position;
-    a.client("SET y 1").await;
-    let ahead = || async { Some(c.probe().await.position).filter(|position| *position != severed) };
-    let linked = until("the write at the other replica", ahead).await;
-    assert!(linked.holds(&severed) && !severed.holds(&linked));
-    assert_eq!(b.probe().await.position, severed, "what is cut off stands still");
-    let fenced = a.run(EngineCommand::Fence).await.position;
-    assert!(fenced.holds(&linked));
-    assert_eq!(a.probe().await.position, fenced);
-    b.promote(2).await;
-    let newer = b.probe().await.position;
-    assert!(newer.holds(&fenced), "a higher term is ahead of any offset: {newer} {fenced}");
 }
 
 #[tokio::test]
@@ -297,67 +311,7 @@ async fn the_write_check_is_refused_where_nothing_may_be_written() {
 }
 
 #[tokio::test]
-async fn the_mark_survives_a_restart_with_an_append_only_file() {
-    let mut server = Server::fenced(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    server.promote(3).await;
-    server.client("SET x 1").await;
-    let before = server.probe().await;
-    server.kill();
-    server.start_fenced();
-    server.wait().await;
-    let after = server.probe().await;
-    assert_eq!((after.data, after.writable, after.follows), (marked(3), false, None));
-    assert_ne!(after.run, before.run);
-    assert_eq!(server.client("GET x").await, "$1\r\n1\r\n");
-}
-
-#[tokio::test]
-async fn passwords_are_told_apart() {
-    let server = Server::new(&["--requirepass", "right", "--masterauth", "right"]);
-    let file = server.dir.path().join("password");
-    let with_file = |server: &Server| Redis::new(server.endpoint().0.to_string(), Some(file.clone()));
-    let mut server = server;
-    server.start_fenced();
-    fs::write(&file, "right\n").expect("written");
-    let right = with_file(&server);
-    until("a server", || async { right.connect(PATIENCE).await.ok() }).await;
-    fs::write(&file, "wrong\n").expect("written");
-    let wrong = right.connect(PATIENCE).await.err();
-    assert!(matches!(wrong, Some(ConnectError::PasswordRefused { .. })), "{wrong:?}");
-    let none = server.kind.connect(PATIENCE).await.err();
-    assert!(matches!(none, Some(ConnectError::PasswordNeeded { .. })), "{none:?}");
-}
-
-#[tokio::test]
-async fn a_replica_follows_a_master_with_a_password() {
-    let (mut a, mut b) =
-        (Server::new(&["--requirepass", "s3cret"]), Server::new(&["--requirepass", "s3cret"]));
-    for server in [&mut a, &mut b] {
-        let file = server.dir.path().join("password");
-        fs::write(&file, "s3cret").expect("written");
-        server.kind = Redis::new(server.endpoint().0.to_string(), Some(file));
-        server.start_fenced();
-        server.wait().await;
-    }
-    a.promote(1).await;
-    let copied = b.follow(&a).await;
-    assert_eq!(copied.data, marked(1));
-}
-
-#[tokio::test]
-async fn a_missing_server_a_stranger_and_a_cluster_are_named() {
-    let missing = Redis::new(format!("127.0.0.1:{}", free_port()), None).connect(PATIENCE).await.err();
-    assert!(matches!(missing, Some(ConnectError::Missing { .. })), "{missing:?}");
-    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let address = stranger.local_addr().expect("an address").to_string();
-    let answer = async {
-        let (mut stream, _) = stranger.accept().await.expect("accepted");
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("written");
-        stream
-    };
-    let kind = Redis::new(address, None);
-    let (_stream, refused) = tokio::join!(answer, kind.connect(PATIENCE));
-    assert!(matches!(refused.err(), Some(ConnectError::NotThisKind { .. })));
+async fn a_node_of_a_cluster_is_named() {
     // Its own default, ten thousand above, lies among the ports that the kernel gives to clients.
     let bus = free_port().to_string();
     let mut cluster = Server::new(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
@@ -372,25 +326,6 @@ async fn a_missing_server_a_stranger_and_a_cluster_are_named() {
     };
     let mode = until("the cluster node", found).await;
     assert!(matches!(mode, ConnectError::WrongMode { .. }), "{mode:?}");
-}
-
-#[tokio::test]
-async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed() {
-    let server = Server::fenced(&[]).await;
-    server.promote(1).await;
-    let mut connection = server.connect().await;
-    signal(server.pid(), Signal::STOP);
-    let short = Duration::from_millis(50);
-    let outcome = connection.execute(&EngineCommand::Fence, short).await;
-    assert!(matches!(outcome, EngineOutcome::Unknown(_)), "{outcome:?}");
-    assert!(connection.is_closed());
-    let timed_out = server.kind.connect(short).await.err();
-    assert!(matches!(timed_out, Some(ConnectError::TimedOut { .. })), "{timed_out:?}");
-    signal(server.pid(), Signal::CONT);
-    assert!(is_alive(server.pid()));
-    let after = connection.execute(&EngineCommand::Probe, PATIENCE).await;
-    assert!(matches!(after, EngineOutcome::Unknown(_)), "a closed connection stays closed: {after:?}");
-    assert!(matches!(connection.check_write(PATIENCE).await, WriteCheck::Unknown(_)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::door;
 use super::mark::{self, Memory};
 use super::orders::{Failure, Orders};
 use super::probe::{LOOK, Look, MARK};
+use super::walsender::AsSender;
 use super::{Options, VERSION_MIN, place};
 use crate::mark::Mark;
 use crate::{About, ConnectError, EngineConnection, WriteCheck};
@@ -17,6 +18,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -116,6 +118,11 @@ fn check(endpoint: &str, look: &Look) -> Result<(), ConnectError> {
     Ok(())
 }
 
+/// An address without the brackets that set it apart from its port.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Why there is no connection, in the words of the engine's contract.
 fn refusal(endpoint: &str, has_password: bool, error: &tokio_postgres::Error) -> ConnectError {
     let (endpoint, what) = (endpoint.to_owned(), sentence(error));
@@ -150,17 +157,18 @@ fn sentence(error: &tokio_postgres::Error) -> String {
 }
 
 impl Session {
-    /// Connects to a server, this one or its master, and logs in.
+    /// Connects to a server, this one or its master, and logs in: as one of its senders, where clients hold all of its connections.
     pub(super) async fn open(
         options: &Options,
         password: Option<&str>,
         endpoint: &str,
     ) -> Result<Self, ConnectError> {
         let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, "5432"));
+        let port = port.parse().unwrap_or(5432);
         let mut config = Config::new();
         config
-            .host(host.trim_start_matches('[').trim_end_matches(']'))
-            .port(port.parse().unwrap_or(5432))
+            .host(bare(host))
+            .port(port)
             .user(&options.user)
             .dbname(&options.database)
             .application_name(format!("baton {}", options.name))
@@ -170,10 +178,18 @@ impl Session {
         if let Some(password) = password {
             config.password(password);
         }
-        let connected = config.connect(NoTls).await;
-        let (client, carrier) = connected.map_err(|error| refusal(endpoint, password.is_some(), &error))?;
-        // How it ended is told by every later call on the client.
-        let carrier = tokio::spawn(async move { drop(carrier.await) });
+        let refused = |error: &tokio_postgres::Error| refusal(endpoint, password.is_some(), error);
+        // How a connection ended is told by every later call on the client.
+        let (client, carrier) = match config.connect(NoTls).await {
+            Ok((client, carrier)) => (client, tokio::spawn(async move { drop(carrier.await) })),
+            Err(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => {
+                let stream = TcpStream::connect((bare(host), port)).await.map_err(|_| refused(&error))?;
+                let sender = config.connect_raw(AsSender::new(stream), NoTls).await;
+                let (client, carrier) = sender.map_err(|error| refused(&error))?;
+                (client, tokio::spawn(async move { drop(carrier.await) }))
+            }
+            Err(error) => return Err(refused(&error)),
+        };
         Ok(Self { client, carrier, life: None })
     }
 

@@ -47,6 +47,7 @@ mod slots;
 pub mod start;
 mod text;
 mod timelines;
+mod walsender;
 
 use crate::{ConnectError, EngineConnection, EngineKind, Folders};
 use async_trait::async_trait;
@@ -84,13 +85,15 @@ pub struct Options {
 pub struct Postgres {
     options: Arc<Options>,
     memory: Arc<Mutex<mark::Memory>>,
+    /// Somebody reads what the step before the server says, perhaps from a disk that hangs.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Postgres {
     /// An instance as the configuration describes it.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options: Arc::new(options), memory: Arc::default() }
+        Self { options: Arc::new(options), memory: Arc::default(), looking: Arc::default() }
     }
 }
 
@@ -119,6 +122,14 @@ impl EngineKind for Postgres {
     /// Not in the data directory, which may not be there yet, and in which pg_rewind meets every file.
     fn folders(&self, data_dir: &Path) -> Folders {
         Folders { working: PathBuf::from("/"), probed: place::Place::of(data_dir).folder }
+    }
+
+    async fn doing(&self) -> Option<String> {
+        let place = place::Place::of(&self.options.data_dir);
+        let looking = Arc::clone(&self.looking);
+        // One thread at most waits for that disk.
+        let look = move || looking.try_lock().ok().and_then(|_alone| place.doing());
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
     fn is_prepared_for_fence(&self) -> bool {

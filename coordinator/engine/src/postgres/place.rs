@@ -72,6 +72,27 @@ impl Place {
         self.folder.join("order.json")
     }
 
+    fn doing_file(&self) -> PathBuf {
+        self.folder.join("doing")
+    }
+
+    /// What the step before the server is at, if anything that takes long.
+    pub(super) fn doing(&self) -> Option<String> {
+        fs::read_to_string(self.doing_file())
+            .ok()
+            .map(|text| text.trim_end().to_owned())
+            .filter(|text| !text.is_empty())
+    }
+
+    /// Says so; `None`: nothing any more. People read it, and nothing else rests on it: where it cannot be written, it is not said.
+    pub(super) fn say_doing(&self, what: Option<&str>) {
+        let file = self.doing_file();
+        let _ = match what {
+            Some(what) => fs::write(&file, format!("{what}\n")),
+            None => fs::remove_file(&file),
+        };
+    }
+
     /// Where receipts are.
     pub(super) fn lost(&self) -> PathBuf {
         self.folder.join("lost")

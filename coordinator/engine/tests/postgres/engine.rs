@@ -1,59 +1,15 @@
-//! The engine contract: how it starts, is fenced, promoted, cut off, made to follow, and what stands in the way of a connection.
+//! What only PostgreSQL does as it is fenced, promoted and asked, and what stands in the way of that.
 
 use super::*;
 
 #[tokio::test]
-async fn it_starts_fenced_whatever_it_was() {
-    let mut server = Server::fenced("a1").await;
-    let fresh = server.probe().await;
-    assert_eq!((fresh.writable, fresh.follows, fresh.data), (false, None, DataState::Empty));
-    let run = fresh.run;
-    server.promote(1, 0).await;
-    server.client("CREATE TABLE t (i int); INSERT INTO t VALUES (7)").await.expect("it takes writes");
-    server.kill();
-    server.start_fenced();
-    server.wait().await;
-    let probe = server.probe().await;
-    assert_eq!((probe.writable, probe.follows, &probe.data), (false, None, &marked(1)));
-    assert_ne!(probe.run, run, "another run");
-    assert_eq!(server.client("SELECT i FROM t").await, Ok("7".into()));
-    let refused = server.client("INSERT INTO t VALUES (8)").await.expect_err("it is fenced");
-    assert!(refused.contains("read-only"), "{refused}");
-}
-
-#[tokio::test]
-async fn promotion_marks_and_opens_and_is_made_of_a_standby_only() {
+async fn a_primary_is_neither_promoted_nor_made_to_follow() {
     let server = Server::fenced("a1").await;
-    let promoted = server.promote(3, 0).await;
-    assert_eq!((promoted.writable, &promoted.data), (true, &marked(3)));
-    assert!(matches!(promoted.position, Position::At { term: Term(3), offset: 1.. }));
+    server.promote(3, 0).await;
     let again = EngineCommand::Promote { term: Term(4), data_id: id(), ack_quorum: 0 };
     assert!(matches!(server.outcome(again).await, EngineOutcome::Refused(_)));
     let follow = EngineCommand::Follow { endpoint: Endpoint("127.0.0.1:1".into()) };
     assert!(matches!(server.outcome(follow).await, EngineOutcome::Refused(_)));
-}
-
-#[tokio::test]
-async fn a_failover_by_severing_restarts_nobody_and_loses_nothing() {
-    let (mut a, b, c) = three().await;
-    a.client("CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 1000)").await.expect("written");
-    let last = a.probe().await;
-    holds(&b, last.position).await;
-    a.kill();
-    let (cut_b, cut_c) = (b.run(EngineCommand::Fence).await, c.run(EngineCommand::Fence).await);
-    for cut in [&cut_b, &cut_c] {
-        assert_eq!((&cut.follows, cut.link_up, cut.writable), (&None, false, false));
-        assert_eq!(cut.data, marked(1));
-    }
-    // (Not the position that the master named last, which may be amid a record that nobody was told of.)
-    assert_eq!(b.client("SELECT count(*) FROM t").await, Ok("1000".into()));
-    b.promote(2, 0).await;
-    b.client("INSERT INTO t VALUES (1001)").await.expect("it takes writes");
-    c.follow(&b).await;
-    holds(&c, b.probe().await.position).await;
-    reads(&c, "SELECT count(*) FROM t", "1001").await;
-    let probe = c.probe().await;
-    assert_eq!((probe.run, probe.data), (cut_c.run, marked(2)));
 }
 
 #[tokio::test]
@@ -91,7 +47,7 @@ async fn commits_wait_for_a_replica_from_the_first_one_on_and_the_write_check_do
     assert!(tokio::time::timeout(Duration::from_millis(500), create).await.is_err(), "nobody is there");
     assert!(matches!(a.connect().await.check_write(PATIENCE).await, WriteCheck::Done(_)));
     b.follow(&a).await;
-    a.client("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)").await.expect("one holds it");
+    a.client("CREATE TABLE u (i int); INSERT INTO u VALUES (1)").await.expect("one holds it");
     let mut connection = a.connect().await;
     let ask = EngineCommand::Quorum { ack_quorum: 1, round: 7 };
     let mut held = 0;
@@ -103,7 +59,7 @@ async fn commits_wait_for_a_replica_from_the_first_one_on_and_the_write_check_do
     assert_eq!(held, 1);
     b.run(EngineCommand::Fence).await;
     a.run(EngineCommand::Quorum { ack_quorum: 0, round: 8 }).await;
-    a.client("INSERT INTO t VALUES (2)").await.expect("nobody has to hold it");
+    a.client("INSERT INTO u VALUES (2)").await.expect("nobody has to hold it");
 }
 
 #[tokio::test]
@@ -128,53 +84,6 @@ async fn the_write_check_is_refused_where_nothing_may_be_written_and_puts_the_ma
 }
 
 #[tokio::test]
-async fn empty_and_foreign_data_are_told_apart() {
-    let mut server = Server::new("a1");
-    let command = server.command();
-    server.start(&command);
-    server.wait().await;
-    assert_eq!(server.probe().await.data, DataState::Empty);
-    assert!(server.probe().await.writable, "nobody has fenced it");
-    server.client("CREATE TABLE t (i int)").await.expect("it takes writes");
-    assert_eq!(server.probe().await.data, DataState::Unmarked);
-}
-
-#[tokio::test]
-async fn what_stands_in_the_way_of_a_connection_is_named() {
-    let server = Server::fenced("a1").await;
-    let named = |password: Option<&str>, user: &str| {
-        let file = password.map(|password| {
-            let file = server.dir.path().join(format!("password-{password}"));
-            fs::write(&file, password).expect("writable");
-            file
-        });
-        let options = Options { user: user.into(), ..options(server.port, &server.data(), file, "a1") };
-        async move { Postgres::new(options).connect(PATIENCE).await.err().expect("there is no way") }
-    };
-    assert!(matches!(named(None, "baton").await, ConnectError::PasswordNeeded { .. }));
-    assert!(matches!(named(Some("wrong"), "baton").await, ConnectError::PasswordRefused { .. }));
-    assert!(matches!(named(Some("app"), "nobody").await, ConnectError::PasswordRefused { .. }));
-    let nobody = options(free_port(), &server.data(), None, "a1");
-    let missing = Postgres::new(nobody).connect(PATIENCE).await.err().expect("nobody is there");
-    assert!(matches!(missing, ConnectError::Missing { .. }), "{missing:?}");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("it has one").port();
-    tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.expect("somebody comes");
-        let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
-        // Until it has had enough.
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    });
-    let strange = Postgres::new(options(port, &server.data(), None, "a1"));
-    let strange = strange.connect(Duration::from_secs(2)).await.err().expect("it is none");
-    assert!(
-        matches!(strange, ConnectError::NotThisKind { .. } | ConnectError::TimedOut { .. }),
-        "{strange:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_user_without_the_grants_is_told_so() {
     let server = Server::fenced("a1").await;
     let file = server.dir.path().join("app");
@@ -185,20 +94,6 @@ async fn a_user_without_the_grants_is_told_so() {
         matches!(&refused, ConnectError::Forbidden { what, .. } if what.contains("42501")),
         "{refused:?}"
     );
-}
-
-#[tokio::test]
-async fn a_stopped_server_leaves_the_outcome_unknown_and_the_connection_closed() {
-    let server = Server::fenced("a1").await;
-    let mut connection = server.connect().await;
-    let stopped = backend(&server).await;
-    signal(stopped, Signal::STOP);
-    let outcome = connection.execute(&EngineCommand::Fence, Duration::from_millis(300)).await;
-    assert!(matches!(outcome, EngineOutcome::Unknown(_)), "{outcome:?}");
-    assert!(connection.is_closed());
-    let later = connection.execute(&EngineCommand::Probe, PATIENCE).await;
-    assert!(matches!(later, EngineOutcome::Unknown(_)));
-    signal(stopped, Signal::CONT);
 }
 
 #[tokio::test]
@@ -283,6 +178,31 @@ async fn an_order_over_an_earlier_connection_is_carried_out_before_a_later_one_o
     gone(asleep).await;
     let file = fs::read_to_string(server.data().join("postgresql.auto.conf")).expect("readable");
     assert!(!file.contains("port=1"), "the earlier order is nobody's any more: {file}");
+}
+
+/// Where commits wait for a replica, each client that gives up leaves a process that waits on: soon nobody is let in any more, and the
+/// replica for which all of them wait has to be.
+#[tokio::test]
+async fn clients_that_hold_every_connection_keep_no_replica_out() {
+    let (mut a, b) = (Server::new("a1"), Server::fenced("a2").await);
+    a.settings = vec!["superuser_reserved_connections=92"];
+    a.start_fenced();
+    a.wait().await;
+    a.promote(1, 1).await;
+    let line = format!("host=127.0.0.1 port={} user=app password=app dbname=postgres", a.port);
+    let mut clients = Vec::new();
+    let full = loop {
+        match tokio_postgres::connect(&line, NoTls).await {
+            Ok((client, carrier)) => clients.push((client, tokio::spawn(carrier))),
+            Err(error) => break error,
+        }
+    };
+    assert!(full.as_db_error().is_some_and(|said| said.code().code() == "53300"), "{full}");
+    b.follow(&a).await;
+    let written = clients[0].0.simple_query("CREATE TABLE t (i int)").await;
+    assert!(written.is_ok(), "it waits no more: {written:?}");
+    assert!(matches!(a.connect().await.check_write(PATIENCE).await, WriteCheck::Done(_)));
+    assert!(!a.run(EngineCommand::Fence).await.writable);
 }
 
 #[tokio::test]

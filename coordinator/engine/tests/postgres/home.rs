@@ -10,18 +10,28 @@ async fn made(name: &str) -> Server {
     server
 }
 
-/// Has it follow, which ends it once, and starts it again as the deadman would.
+/// Has it follow, which ends it once.
 async fn come_home(server: &mut Server, master: &Server) -> Probe {
-    let follow = EngineCommand::Follow { endpoint: master.endpoint() };
-    let answered = server.outcome(follow).await;
-    assert!(matches!(&answered, EngineOutcome::Refused(why) if why.contains("next start")), "{answered:?}");
-    gone(server.pid()).await;
-    server.kill();
-    server.start_fenced();
+    server.ends_to_follow(master).await;
     server.wait().await;
     let fenced = server.probe().await;
     assert_eq!((fenced.writable, fenced.follows), (false, None), "it waits for a new order");
     server.follow(master).await
+}
+
+/// From now on the server's programs are those of the package, but for this one.
+fn put_in_place_of(server: &mut Server, name: &str, script: &str) {
+    let own = server.dir.path().join(name);
+    fs::write(&own, format!("#!/bin/sh\n{script}\n")).expect("writable");
+    fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let tools = fs::read_dir(program("postgres").parent().expect("it has one")).expect("readable");
+    for tool in tools.flatten() {
+        let link = server.dir.path().join(tool.file_name());
+        if !link.exists() {
+            std::os::unix::fs::symlink(tool.path(), link).expect("writable");
+        }
+    }
+    server.tools = Some(server.dir.path().to_owned());
 }
 
 fn receipts(server: &Server) -> Vec<serde_json::Value> {
@@ -94,17 +104,7 @@ async fn a_master_that_had_made_no_checkpoint_is_rewound_too() {
 async fn data_that_pg_rewind_cannot_mend_is_replaced_by_a_copy_and_kept_until_that_replicates() {
     let (mut a, b) = parted().await;
     // The log before the fork is not there any more, so nobody can say which blocks were written since.
-    let rewind = a.data().parent().expect("it has one").join("pg_rewind");
-    fs::write(&rewind, "#!/bin/sh\necho this data cannot be mended >&2\nexit 1\n").expect("writable");
-    let tools = fs::read_dir(program("postgres").parent().expect("it has one")).expect("readable");
-    for tool in tools.flatten() {
-        let link = a.dir.path().join(tool.file_name());
-        if !link.exists() {
-            std::os::unix::fs::symlink(tool.path(), link).expect("writable");
-        }
-    }
-    fs::set_permissions(&rewind, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
-    a.tools = Some(a.dir.path().to_owned());
+    put_in_place_of(&mut a, "pg_rewind", "echo this data cannot be mended >&2\nexit 1");
     come_home(&mut a, &b).await;
     reads(&a, "SELECT count(*) FROM t", "1001").await;
     assert_eq!(receipts(&a).len(), 1);
@@ -114,6 +114,26 @@ async fn data_that_pg_rewind_cannot_mend_is_replaced_by_a_copy_and_kept_until_th
         (!aside.exists()).then_some(())
     };
     until("the old data to be removed", dropped).await;
+}
+
+#[tokio::test]
+async fn how_far_a_copy_is_is_told_while_it_is_made() {
+    let (a, mut c) = (Server::fenced("a1").await, made("a2").await);
+    a.promote(1, 0).await;
+    let (go, real) = (c.dir.path().join("go"), program("pg_basebackup"));
+    let waits = format!(
+        "echo '  100/200 kB (50%), 0/1 tablespace' >&2\nwhile [ ! -e {} ]; do sleep 0.05; done\nexec {} \"$@\"",
+        go.display(),
+        real.display()
+    );
+    put_in_place_of(&mut c, "pg_basebackup", &waits);
+    c.ends_to_follow(&a).await;
+    let said = until("word of the copy", || async { c.kind.doing().await }).await;
+    assert_eq!(said, format!("copying the data of {}: 100/200 kB (50%)", a.endpoint().0));
+    fs::write(go, "").expect("writable");
+    c.wait().await;
+    assert_eq!(c.kind.doing().await, None);
+    c.follow(&a).await;
 }
 
 #[tokio::test]

@@ -5,19 +5,18 @@ mod engine;
 mod home;
 mod slots;
 
+use crate::contract::{self, contract, free_port, id, marked};
 use crate::support::{KillOnDrop, PATIENCE, gone, signal, until};
 use baton_core::engine::{DataState, EngineCommand, EngineOutcome, Probe};
-use baton_core::ids::{DataId, Endpoint, Term};
+use baton_core::ids::{Endpoint, Term};
 use baton_core::position::Position;
 use baton_engine::postgres::{Options, Postgres};
 use baton_engine::{ConnectError, EngineConnection, EngineKind, WriteCheck};
 use rustix::process::Signal;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
@@ -34,17 +33,6 @@ GRANT CREATE ON SCHEMA public TO app;
 GRANT pg_checkpoint TO app;
 GRANT EXECUTE ON FUNCTION pg_switch_wal() TO app;
 ";
-
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 11_000 + u16::try_from(std::process::id() % 100).expect("below 100") * 100;
-    loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// The server's programs, of the latest version that is there.
 fn program(name: &str) -> PathBuf {
@@ -112,6 +100,8 @@ struct Server {
     tools: Option<PathBuf>,
     /// It syncs what it confirms, which takes time.
     synced: bool,
+    /// More of its settings.
+    settings: Vec<&'static str>,
 }
 
 impl Server {
@@ -144,6 +134,7 @@ impl Server {
             options,
             tools: None,
             synced: false,
+            settings: Vec::new(),
         }
     }
 
@@ -158,7 +149,8 @@ impl Server {
         let port = format!("port={}", self.port);
         let fsync = if self.synced { "fsync=on" } else { "fsync=off" };
         let settings = [fsync, "unix_socket_directories=", "listen_addresses=127.0.0.1", &port];
-        words.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
+        let settings = settings.iter().chain(&self.settings);
+        words.extend(settings.flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
         as_user(&words)
     }
 
@@ -233,6 +225,17 @@ impl Server {
         until("a link", linked).await
     }
 
+    /// Told to follow, which it cannot as it is: it ends once, and is started again as the deadman would. Why it cannot.
+    async fn ends_to_follow(&mut self, master: &Self) -> String {
+        let answered = self.outcome(EngineCommand::Follow { endpoint: master.endpoint() }).await;
+        let EngineOutcome::Refused(why) = answered else { panic!("{answered:?}") };
+        assert!(why.contains("next start"), "{why}");
+        gone(self.pid()).await;
+        self.kill();
+        self.start_fenced();
+        why
+    }
+
     /// The numbers of processes that it says; only who is in pg_monitor sees those of others.
     async fn monitor(&self, asked: &str) -> Vec<u32> {
         let rows = self.as_baton(asked).await.expect("it answers");
@@ -288,6 +291,67 @@ impl Server {
     }
 }
 
+impl contract::Server for Server {
+    const PASSWORD: &'static str = PASSWORD;
+
+    async fn made(name: &str) -> Self {
+        Self::fenced(name).await
+    }
+
+    fn kind_at(&self, endpoint: &Endpoint, password: Option<&str>) -> Box<dyn EngineKind> {
+        let file = password.map(|password| {
+            let file = self.dir.path().join(format!("password-{}", password.len()));
+            fs::write(&file, password).expect("writable");
+            file
+        });
+        let options = options(self.port, &self.data(), file, &self.options.name);
+        Box::new(Postgres::new(Options { address: endpoint.0.to_string(), ..options }))
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint()
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid()
+    }
+
+    fn kill(&mut self) {
+        self.kill();
+    }
+
+    async fn start(&mut self) {
+        self.start_fenced();
+        self.wait().await;
+    }
+
+    async fn processes(&self) -> Vec<u32> {
+        let backends = self.monitor("SELECT pid FROM pg_stat_activity WHERE usename = 'baton'").await;
+        backends.into_iter().chain([self.pid()]).collect()
+    }
+
+    async fn open_by_hand(&mut self) {
+        self.kill();
+        fs::remove_file(self.data().join("standby.signal")).expect("it was a standby");
+        let command = self.command();
+        self.start(&command);
+        self.wait().await;
+    }
+
+    async fn write(&self, number: u32) -> Result<(), String> {
+        let text =
+            format!("CREATE TABLE IF NOT EXISTS numbers (i int); INSERT INTO numbers VALUES ({number})");
+        self.client(&text).await.map(drop)
+    }
+
+    async fn count(&self) -> usize {
+        let read = self.client("SELECT count(*) FROM numbers").await;
+        read.map_or(0, |count| count.parse().expect("a number"))
+    }
+}
+
+contract! { Server }
+
 fn options(port: u16, data: &Path, password_file: Option<PathBuf>, name: &str) -> Options {
     Options {
         address: format!("127.0.0.1:{port}"),
@@ -298,14 +362,6 @@ fn options(port: u16, data: &Path, password_file: Option<PathBuf>, name: &str) -
         name: name.into(),
         program: env!("CARGO_BIN_EXE_baton-deadman").into(),
     }
-}
-
-fn id() -> DataId {
-    DataId("orders".into())
-}
-
-fn marked(term: u64) -> DataState {
-    DataState::Marked { id: id(), term: Term(term) }
 }
 
 /// A master at term 1 with two replicas.

@@ -68,14 +68,8 @@ async fn whom_the_masters_log_does_not_reach_back_to_is_copied() {
     a.forget_log().await;
     c.start_fenced();
     c.wait().await;
-    let answered = c.outcome(EngineCommand::Follow { endpoint: a.endpoint() }).await;
-    assert!(
-        matches!(&answered, EngineOutcome::Refused(why) if why.contains("does not reach back")),
-        "{answered:?}"
-    );
-    gone(c.pid()).await;
-    c.kill();
-    c.start_fenced();
+    let why = c.ends_to_follow(&a).await;
+    assert!(why.contains("does not reach back"), "{why}");
     c.wait().await;
     c.follow(&a).await;
     reads(&c, "SELECT sum(i) FROM t", "1").await;

@@ -2,7 +2,7 @@
 //! master's data takes its place.
 
 use super::log::Receiver;
-use super::tools::{Tools, output, run};
+use super::tools::{Tools, output, run_with_progress};
 use super::{at, receipt, say, settle};
 use crate::postgres::place::{Order, OrderedWay, Place, begin_life};
 use crate::postgres::text::Upstream;
@@ -63,7 +63,13 @@ fn rewind(place: &Place, tools: &Tools, order: &Order) -> Result<bool, String> {
     begin_life(&place.data).map_err(at("it cannot be written down that the data will be another"))?;
     let mut command = command();
     command.arg("--progress");
-    if let Err(why) = run(command).and_then(|()| receiver.finish()).and_then(|()| is_whole(place)) {
+    let rewound = run_with_progress(command, |share| {
+        place.say_doing(Some(&format!(
+            "rewinding the data to that of {}:{}: {share}",
+            order.host, order.port
+        )));
+    });
+    if let Err(why) = rewound.and_then(|()| receiver.finish()).and_then(|()| is_whole(place)) {
         // The order stays as it is: the next start puts this data aside.
         return Err(format!("{why}; this data is of no use now, and is put aside at the next start"));
     }
@@ -96,7 +102,10 @@ fn clone(place: &Place, tools: &Tools, order: &Order) -> Result<(), String> {
     let mut command = tools.command("pg_basebackup");
     command.arg("--dbname").arg(upstream(order)).arg("--pgdata").arg(place.copy());
     command.args(["--wal-method=stream", "--checkpoint=fast", "--progress", "--no-password"]);
-    run(with_passfile(command, place))?;
+    let from = format!("{}:{}", order.host, order.port);
+    run_with_progress(with_passfile(command, place), |share| {
+        place.say_doing(Some(&format!("copying the data of {from}: {share}")));
+    })?;
     place.vouch_for_copy().map_err(at("the copy cannot be called whole"))
 }
 

@@ -76,6 +76,13 @@ impl Start {
 
     fn prepare(&self) -> Result<(), String> {
         let place = Place::of(&self.data);
+        place.say_doing(None);
+        let prepared = self.prepare_in(&place);
+        place.say_doing(None);
+        prepared
+    }
+
+    fn prepare_in(&self, place: &Place) -> Result<(), String> {
         let tools = Tools::of(&self.command);
         if place.copy_is_whole() {
             place.take_copy().map_err(at("a copy that was made cannot take the data's place"))?;
@@ -86,11 +93,11 @@ impl Start {
                 place.put_aside().map_err(at("the data cannot be put aside"))?;
                 place.forget_order().map_err(at("the order cannot be forgotten"))?;
             } else {
-                home::carry_out(&place, &tools, &order)?;
+                home::carry_out(place, &tools, &order)?;
             }
         }
         if !self.data.join("PG_VERSION").exists() {
-            first::make(self, &place, &tools)?;
+            first::make(self, place, &tools)?;
         }
         place.make().map_err(at("the folder beside the data cannot be made"))?;
         fence(&self.data).map_err(at("it cannot be made a standby of nowhere"))

@@ -2,6 +2,7 @@
 
 use super::{at, say};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -78,6 +79,33 @@ pub(super) fn run(mut command: Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{shown} failed: {status}")) }
 }
 
+/// Runs one that tells its progress on standard error, a line at a time, to its end. What it prints goes to the engine's log, and `tell`
+/// hears how far it is.
+pub(super) fn run_with_progress(mut command: Command, tell: impl Fn(&str)) -> Result<(), String> {
+    let shown = shown(&command);
+    say(&format!("running {shown}"));
+    let cannot = format!("cannot run {shown}");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(at(&cannot))?;
+    // In whatever language and letters it speaks: one that nobody listens to would wait for ever.
+    let lines = child.stderr.take().map(|said| BufReader::new(said).split(b'\n'));
+    for line in lines.into_iter().flatten().map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{line}");
+        if let Some(share) = share_of(&line) {
+            tell(share);
+        }
+    }
+    let status = child.wait().map_err(at(&cannot))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown} failed: {status}")) }
+}
+
+/// Of `  1234/56789 kB (2%), 0/1 tablespace`: how much of how much.
+fn share_of(line: &str) -> Option<&str> {
+    let (share, _) = line.split_once("%)")?;
+    let all = line.get(..share.len() + "%)".len())?.trim_start();
+    (all.contains(" kB (") && all.starts_with(|first: char| first.is_ascii_digit())).then_some(all)
+}
+
 /// Runs one to its end and takes what it prints.
 pub(super) fn output(mut command: Command) -> Result<String, String> {
     let shown = shown(&command);
@@ -119,6 +147,24 @@ mod tests {
         let tools = Tools::of(&words("runuser -u postgres -- /x/postgres -D /d -c port=1"));
         let alone = "runuser -u postgres -- /x/postgres --single -D /d -c port=1 template1";
         assert_eq!(shown(&tools.server_alone()), alone);
+    }
+
+    #[test]
+    fn progress_is_told_as_it_is_printed() {
+        for (line, share) in [
+            ("     0/30263 kB (0%), 0/1 tablespace", Some("0/30263 kB (0%)")),
+            (" 49413/49413 kB (100%) copied", Some("49413/49413 kB (100%)")),
+            ("pg_rewind: servers diverged at WAL location 0/3000000 on timeline 1", None),
+            ("waiting for checkpoint", None),
+        ] {
+            assert_eq!(share_of(line), share);
+        }
+        let tools = Tools::of(&words("/bin/postgres"));
+        let mut command = tools.plain(Path::new("/bin/sh"));
+        command.args(["-c", "echo '1/2 kB (50%), 0/1' >&2; echo '2/2 kB (100%), 1/1' >&2"]);
+        let told = std::cell::RefCell::new(Vec::new());
+        assert_eq!(run_with_progress(command, |share| told.borrow_mut().push(share.to_owned())), Ok(()));
+        assert_eq!(told.into_inner(), ["1/2 kB (50%)", "2/2 kB (100%)"]);
     }
 
     #[test]

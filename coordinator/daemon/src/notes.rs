@@ -21,6 +21,10 @@ pub const FOR_ONCE: Duration = Duration::from_secs(600);
 pub const WRITABLE_BY_HAND: &str = "writable_by_hand";
 /// The engine answers, and the guard cannot use it.
 pub const ENGINE_UNUSABLE: &str = "engine_unusable";
+/// The engine is being prepared, and does not answer yet.
+pub const ENGINE_PREPARES: &str = "engine_prepares";
+/// The engine, or what its adapter asked elsewhere, refuses an order of the guard's.
+pub const ORDER_REFUSED: &str = "order_refused";
 /// Somebody else chooses the engine's masters too.
 pub const OTHER_MANAGER: &str = "other_manager";
 /// What the configuration allows and should not be forgotten.

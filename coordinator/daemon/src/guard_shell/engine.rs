@@ -40,6 +40,8 @@ struct Worker {
     runs: watch::Receiver<Option<u64>>,
     events: mpsc::Sender<Event>,
     notes: Notes,
+    /// The order that was refused last, and why; `None`: another one was carried out since.
+    refused: Option<(&'static str, String)>,
 }
 
 pub(super) fn spawn(
@@ -68,6 +70,7 @@ pub(super) fn spawn(
         runs,
         events,
         notes: parts.notes.clone(),
+        refused: None,
     };
     let kind = Arc::clone(&parts.kind);
     tokio::spawn(async move {
@@ -116,6 +119,7 @@ impl Worker {
         queue: &mut mpsc::Receiver<Ask>,
     ) -> Option<(u64, Box<dyn EngineConnection>, Probe)> {
         let since = Instant::now();
+        let mut look_at = since + TELL_AFTER;
         let mut told = false;
         loop {
             while let Ok(ask) = queue.try_recv() {
@@ -124,6 +128,7 @@ impl Worker {
             match self.try_connect().await {
                 Ok(Some(connected)) => {
                     self.notes.take_back(notes::ENGINE_UNUSABLE, &self.instance);
+                    self.notes.take_back(notes::ENGINE_PREPARES, &self.instance);
                     return Some(connected);
                 }
                 Ok(None) => {}
@@ -137,12 +142,27 @@ impl Worker {
                 }
                 Err(_) => {}
             }
+            if Instant::now() > look_at {
+                self.tell_of_preparation().await;
+                look_at = Instant::now() + CONNECT;
+            }
             tokio::select! {
                 biased;
                 ask = queue.recv() => self.lost(ask?.op).await,
                 _ = self.runs.changed() => {}
                 () = tokio::time::sleep(AGAIN) => {}
             }
+        }
+    }
+
+    /// A copy may take hours, in which people want to know how far it is. (The disk that says it may hang.)
+    async fn tell_of_preparation(&self) {
+        match tokio::time::timeout(CONNECT, self.kind.doing()).await {
+            Ok(Some(what)) => {
+                let text = format!("{}: {what}", self.instance);
+                self.notes.put(notes::ENGINE_PREPARES, &self.instance, text, None);
+            }
+            Ok(None) | Err(_) => self.notes.take_back(notes::ENGINE_PREPARES, &self.instance),
         }
     }
 
@@ -207,6 +227,7 @@ impl Worker {
                 ask = queue.recv() => ask?,
             };
             let outcome = connection.execute(&ask.command, ask.within).await;
+            self.tell_of_refusal(&ask.command, &outcome);
             self.tell(run, Input::EngineDone { op: ask.op, outcome }).await;
             if connection.is_closed() {
                 while let Ok(ask) = queue.try_recv() {
@@ -214,6 +235,32 @@ impl Worker {
                 }
                 return Some(());
             }
+        }
+    }
+
+    /// The guard asks again for as long as it has to, and needs not know why it is refused: people do.
+    fn tell_of_refusal(&mut self, command: &EngineCommand, outcome: &EngineOutcome) {
+        let order = match command {
+            EngineCommand::Probe => return,
+            EngineCommand::Fence => "fence",
+            EngineCommand::Promote { .. } => "promote",
+            EngineCommand::Quorum { .. } => "wait for replicas",
+            EngineCommand::Follow { .. } => "follow",
+        };
+        match outcome {
+            EngineOutcome::Refused(why) => {
+                let refused = Some((order, why.clone()));
+                if self.refused != refused {
+                    tracing::warn!(instance = self.instance, order, why, "the engine refuses an order");
+                    let text = format!("{}: {order}: {why}", self.instance);
+                    self.notes.put(notes::ORDER_REFUSED, &self.instance, text, None);
+                    self.refused = refused;
+                }
+            }
+            EngineOutcome::Done(_) if self.refused.take().is_some() => {
+                self.notes.take_back(notes::ORDER_REFUSED, &self.instance);
+            }
+            EngineOutcome::Done(_) | EngineOutcome::Unknown(_) => {}
         }
     }
 

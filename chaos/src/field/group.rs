@@ -88,6 +88,15 @@ impl Group {
         processes_in(&self.freezer).into_iter().filter_map(procfs::view).filter(ProcessView::alive).collect()
     }
 
+    /// The threads of all of them that have not ended.
+    fn threads(&self) -> Vec<ProcessView> {
+        listed_in(&self.freezer, "tasks")
+            .into_iter()
+            .filter_map(procfs::view)
+            .filter(ProcessView::alive)
+            .collect()
+    }
+
     /// Freezes all of them at once, and waits until they are.
     ///
     /// # Errors
@@ -120,8 +129,13 @@ impl Group {
     pub fn kill(&self) -> anyhow::Result<()> {
         self.freeze()?;
         self.end_frozen();
-        // Who waits for a hung disk ends when that goes on, and not before.
-        let _ = wait(|| self.processes().iter().all(|process| process.state == 'D'));
+        // Who waits for a hung disk ends when that goes on, and not before. Others wait for a moment as they end; and a process whose
+        // first thread has ended listens for as long as one of the others has not.
+        let mut seen = false;
+        let _ = wait(|| {
+            let ended = self.threads().iter().all(|thread| thread.state == 'D');
+            std::mem::replace(&mut seen, ended) && ended
+        });
         Ok(())
     }
 
@@ -179,7 +193,11 @@ impl Drop for Group {
 }
 
 fn processes_in(group: &Path) -> Vec<i32> {
-    let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    listed_in(group, "cgroup.procs")
+}
+
+fn listed_in(group: &Path, file: &str) -> Vec<i32> {
+    let listed = fs::read_to_string(group.join(file)).unwrap_or_default();
     listed.lines().filter_map(|line| line.parse().ok()).collect()
 }
 

@@ -67,9 +67,10 @@ impl Fault for Slow {
     }
 
     fn allowed(&self, _victims: &Victims) -> Allowed {
-        // A lease is many times what any packet is late by: nobody may be replaced for it. A write and what confirms it go there and
-        // back between client and master, and so does the log between master and replica; twice, where one has just been missed.
+        // A lease is many times what any packet is late by: nobody may be replaced for it. A write, where it lies (in
+        // PostgreSQL) and what confirms it go there and back between client and master, and so does the log between master and replica;
+        // the last two twice, where one has just been missed.
         let crossing = self.weather.delay + self.weather.jitter;
-        Allowed::Late { by_us: micros(crossing * 8) }
+        Allowed::Late { by_us: micros(crossing * 12) }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -11,6 +12,10 @@ use super::target::{Part, Victims};
 use super::{Fault, allowed_for_silence, bite};
 use crate::evidence::{Allowed, Bite};
 use crate::field::Field;
+
+/// How long an engine may be away that begins with nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The provider's machines start with nothing; in the end what they had is put back.
 #[derive(Debug, Default)]
@@ -137,11 +142,19 @@ impl Fault for Emptied {
     }
 
     fn bite(&mut self, field: &Field) -> anyhow::Result<Bite> {
-        let mut running = 0;
-        for name in &self.machines {
-            running += field.host(name)?.processes(Part::Engine).len();
+        // An engine that is made a copy of another one is between two runs for a while.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut running = 0;
+            for name in &self.machines {
+                running += field.host(name)?.processes(Part::Engine).len();
+            }
+            if running >= self.machines.len() || Instant::now() > deadline {
+                let all = running >= self.machines.len();
+                return bite(all, format!("{running} engines run that had begun with nothing"));
+            }
+            std::thread::sleep(LOOK);
         }
-        bite(running >= self.machines.len(), format!("{running} engines run that had begun with nothing"))
     }
 
     fn heal(&mut self, field: &mut Field) -> anyhow::Result<()> {

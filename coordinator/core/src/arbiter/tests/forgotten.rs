@@ -128,6 +128,7 @@ fn a_first_appointment_needs_that_nothing_is_forgotten_or_nobody_has_data_of_it(
         (2, Vec::new(), false, true),
         (2, Vec::new(), true, false),
         (1, Vec::new(), true, false),
+        (1, vec![Record { term: Term(5), ..tombstone() }], true, true),
     ];
     for (number, (generation, records, data, first)) in cases.into_iter().enumerate() {
         let mut arbiter = with_two_listed_in(generation, records);

@@ -251,7 +251,8 @@ impl Worker {
             EngineOutcome::Refused(why) => {
                 let refused = Some((order, why.clone()));
                 if self.refused != refused {
-                    tracing::warn!(instance = self.instance, order, why, "the engine refuses an order");
+                    // No warning: a server that has to be made another one's copy first says so by refusing.
+                    tracing::info!(instance = self.instance, order, why, "the engine refuses an order");
                     let text = format!("{}: {order}: {why}", self.instance);
                     self.notes.put(notes::ORDER_REFUSED, &self.instance, text, None);
                     self.refused = refused;

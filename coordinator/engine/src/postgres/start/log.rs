@@ -7,6 +7,7 @@ use super::home::{upstream, with_passfile};
 use super::tools::{Tools, output, run};
 use super::{at, say};
 use crate::postgres::place::{Order, Place};
+use crate::postgres::timelines::{offset_of, text_of};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ impl<'a> Receiver<'a> {
         let end = control.whole_from()?;
         say(&format!("the log is fetched up to {end}"));
         let mut rest = command(place, tools, order);
-        rest.arg(format!("--endpos={end}"));
+        rest.arg(format!("--endpos={}", last_byte(end)?));
         run(rest)?;
         for entry in fs::read_dir(folder(place)).map_err(at("the log"))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -83,6 +84,12 @@ impl Drop for Receiver<'_> {
     }
 }
 
+/// Of a log up to `end`. The receiver ends once it has more than it is told: told the end itself, it would wait for the master's next write.
+fn last_byte(end: &str) -> Result<String, String> {
+    let end = offset_of(end).ok_or_else(|| format!("{end} is no place in the log"))?;
+    Ok(text_of(end.saturating_sub(1)))
+}
+
 fn folder(place: &Place) -> PathBuf {
     place.folder.join("log")
 }
@@ -92,4 +99,16 @@ fn command(place: &Place, tools: &Tools, order: &Order) -> Command {
     command.arg("--dbname").arg(upstream(order)).arg("--directory").arg(folder(place));
     command.args(["--no-loop", "--no-password"]);
     with_passfile(command, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_byte;
+
+    #[test]
+    fn the_receiver_is_told_the_last_byte_that_is_needed() {
+        assert_eq!(last_byte("1/17B4690"), Ok("1/17B468F".to_owned()));
+        assert_eq!(last_byte("0/0"), Ok("0/0".to_owned()));
+        assert!(last_byte("nowhere").is_err());
+    }
 }
